@@ -1,0 +1,51 @@
+"""`reprogrok COMMAND ...`: the one place where commands are listed and errors become exit codes.
+
+    0 pass / GO    1 fail / NO_GO    2 the check itself failed (bad input, usage)    3 inconclusive    128+n signal n
+
+Start-up counts: nothing here or in the command files imports torch, scipy or matplotlib at module level.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from reprogrok import __version__
+from reprogrok.cli import sanity
+from reprogrok.errors import ExitCode, ReprogrokError
+
+app = typer.Typer(
+    name="reprogrok",
+    help="A claim about training goes in, a checked verdict comes out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("sanity")(sanity.sanity)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"reprogrok {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[  # noqa: ARG001 - typer calls back before any command runs
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """A claim about training goes in, a checked verdict comes out."""
+
+
+def main() -> None:
+    """Run the command line; an error that we raise on purpose is one line on stderr and exit code 2."""
+    try:
+        app()
+    except ReprogrokError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(ExitCode.ERROR)

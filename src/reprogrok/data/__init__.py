@@ -1,0 +1,1 @@
+"""Tasks, encodings, hold-outs and counter-based random streams."""

@@ -1,0 +1,119 @@
+"""Files that are whole or absent: bytes go in, and after a crash the old file or the new one is there, never half.
+
+Every file this project writes passes through `write_bytes` (or through `publish`, for a folder). The order is
+write aside, flush to the disk, rename, flush the folder: a rename is atomic on POSIX file systems, and without the
+last flush a power cut could forget it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from reprogrok.errors import BusyError, InputError
+
+
+def sha256_bytes(data: bytes) -> str:
+    """SHA-256 of `data`, as 64 hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's contents, as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one spelling of `value` that digests are taken of: sorted keys, no blanks, no NaN, UTF-8."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of the canonical JSON of `value`."""
+    return sha256_bytes(canonical_json(value))
+
+
+def pretty_json(value: Any) -> bytes:
+    """JSON for people and for `git diff`: indented, keys in their own order, a newline at the end, no NaN."""
+    return (json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
+
+
+def sync_folder(path: Path) -> None:
+    """Flush a folder's entries to the disk, so that a rename inside it survives a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` whole or not at all.
+
+    Raises:
+        InputError: the folder cannot be written to (the old file, if any, is untouched).
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", path=path) from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes private files; a result is as readable as any other file of this user.
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(name).chmod(0o666 & ~umask)
+        Path(name).replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", path=path) from error
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def publish(work: Path, target: Path) -> None:
+    """Put the finished folder `work` in the place of `target` by one rename.
+
+    An older folder at `target` is first moved aside, under a name that says what it is, and removed last; a crash
+    between the two renames leaves both whole.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.old")
+    if aside.exists():
+        shutil.rmtree(aside)
+    if target.exists():
+        target.replace(aside)
+    work.replace(target)
+    sync_folder(target.parent)
+    if aside.exists():
+        shutil.rmtree(aside)
+
+
+@contextmanager
+def exclusive(path: Path, what: str) -> Iterator[None]:
+    """Hold the lock file `path` while the block runs; the kernel frees it however the process ends.
+
+    Raises:
+        BusyError: another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="ascii") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            msg = f"another process is {what} (it holds {path}); wait for it or stop it"
+            raise BusyError(msg) from error
+        yield

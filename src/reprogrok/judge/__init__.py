@@ -1,0 +1,1 @@
+"""Criteria, comparisons -> verdicts. Knows records and measurements, never the trainer."""

@@ -1,0 +1,1 @@
+"""A model or a record -> numbers, each with its definition and its uncertainty."""

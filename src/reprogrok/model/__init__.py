@@ -1,0 +1,1 @@
+"""The tiny decoder: shapes, initialisation, forward pass, devices."""

@@ -1,0 +1,153 @@
+"""A run's folder on disk <-> a `Record` in memory; written whole, read with checks, no torch.
+
+    runs/EXPERIMENT/
+        spec.json          what was asked for: experiment, seeds, device, definitions of the metrics, registered gates
+        fingerprint.json   what it ran on: device, instruction set, versions, threads, execution path
+        metrics.jsonl      one line per replica and evaluation: {"seed": 42, "step": 500, "train_loss": ..., ...}
+        summary.json       one entry per replica, and the sha256 of every other file
+        timing.jsonl       clock readings and rates; the only file that differs between two equal runs (not hashed)
+        seed-42/best.pt    the first replica state that reached the highest validation score; last.pt the final one
+
+A judge sees `Record` only, so it treats our runs and the runs of others (`formats.foreign_runs`) alike. Values that
+are not finite are kept as NaN (null in the file): a hole must stay visible to the judge.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reprogrok.errors import RecordError
+from reprogrok.files import canonical_json, sha256_file
+from reprogrok.schema import Document, load, read_bytes
+
+SPEC, FINGERPRINT, METRICS, SUMMARY, TIMING = (
+    "spec.json",
+    "fingerprint.json",
+    "metrics.jsonl",
+    "summary.json",
+    "timing.jsonl",
+)
+
+
+@dataclass(frozen=True)
+class Series:
+    """One metric of one replica: strictly increasing steps and their values (NaN where none was measured)."""
+
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Registration:
+    """The criteria of a gate as they stood when the run began: the hash of the file and its content."""
+
+    sha256: str
+    criteria: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run left behind, as a judge sees it.
+
+    Attributes:
+        path: the run's folder.
+        experiment: the name that the run goes by.
+        layout: "reprogrok" for ours, "columns" for the dicts of columns of other projects.
+        replicas: seed -> metric name -> series. A foreign run has one replica.
+        definitions: metric name -> definition id; metrics of different definitions are never compared.
+        facts: what bounds the metrics: `positions` (T), `width`, `test_examples`, `steps` planned; only those known.
+        gates: gate name -> what was registered before training; empty for a foreign run.
+    """
+
+    path: Path
+    experiment: str
+    layout: str
+    replicas: Mapping[int, Mapping[str, Series]]
+    definitions: Mapping[str, str]
+    facts: Mapping[str, int] = field(default_factory=dict)
+    gates: Mapping[str, Registration] = field(default_factory=dict)
+
+
+def metrics_line(seed: int, step: int, values: Mapping[str, float]) -> bytes:
+    """One line of `metrics.jsonl`. Floats are written so that they read back as the same bits."""
+    finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
+    return canonical_json({"seed": seed, "step": step} | finite) + b"\n"
+
+
+def parse_metrics(path: Path, lines: Iterable[bytes]) -> dict[int, dict[str, Series]]:
+    """Lines of `metrics.jsonl` -> seed -> metric -> series.
+
+    Raises:
+        RecordError: a line is not an object with an integer seed and step, a value is not a number, or the steps of
+            a replica do not increase.
+    """
+    points: dict[int, dict[int, dict[str, float]]] = {}
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            seed, step = row.pop("seed"), row.pop("step")
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise RecordError("not a metrics line", path=path, line=number, expected="seed, step and values") from error
+        if type(seed) is not int or type(step) is not int:
+            raise RecordError(path=path, line=number, expected="whole numbers for seed and step", found=f"{seed}, {step}")
+        replica = points.setdefault(seed, {})
+        if replica and step <= next(reversed(replica)):
+            raise RecordError("steps must increase", path=path, line=number, field="$.step", found=str(step))
+        for name, value in row.items():
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+                raise RecordError(path=path, line=number, field=f"$.{name}", expected="a number or null", found=repr(value))
+        replica[step] = {name: math.nan if value is None else float(value) for name, value in row.items()}
+    return {seed: _columns(rows) for seed, rows in points.items()}
+
+
+def _columns(rows: Mapping[int, Mapping[str, float]]) -> dict[str, Series]:
+    names = dict.fromkeys(name for row in rows.values() for name in row)
+    return {
+        name: Series(
+            tuple(step for step, row in rows.items() if name in row),
+            tuple(row[name] for row in rows.values() if name in row),
+        )
+        for name in names
+    }
+
+
+def read(path: Path) -> Record:
+    """Read one of our runs and check every file against the hashes in its summary.
+
+    Raises:
+        RecordError: no run is there, a file is missing, or a file is not the one that the run wrote.
+    """
+    if not (path / SUMMARY).is_file():
+        raise RecordError("no finished run here", path=path, expected=f"a folder with {SPEC}, {METRICS} and {SUMMARY}")
+    summary = load(path / SUMMARY, "summary")
+    spec = load(path / SPEC, "run")
+    verify_files(path, summary)
+    metrics_path = path / METRICS
+    return Record(
+        path=path,
+        experiment=spec.data["experiment"],
+        layout="reprogrok",
+        replicas=parse_metrics(metrics_path, read_bytes(metrics_path).splitlines()),
+        definitions=spec.data["definitions"],
+        facts=spec.data["facts"],
+        gates={name: Registration(gate["sha256"], gate["criteria"]) for name, gate in spec.data["gates"].items()},
+    )
+
+
+def verify_files(path: Path, summary: Document) -> None:
+    """Compare the sha256 of every file that the summary lists.
+
+    Raises:
+        RecordError: the first file that is missing or has changed.
+    """
+    for name, expected in summary.data["files"].items():
+        file = path / name
+        if not file.is_file():
+            raise RecordError("listed in the summary but missing", path=file)
+        if (found := sha256_file(file)) != expected:
+            raise RecordError("changed since the run wrote it", path=file, expected=f"sha256 {expected[:16]}…", found=f"{found[:16]}…")

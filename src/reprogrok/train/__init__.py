@@ -1,0 +1,1 @@
+"""Spec + data -> record: the engine with its replica axis, and what drives it."""
