@@ -94,13 +94,17 @@ def parse_metrics(path: Path, lines: Iterable[bytes]) -> dict[int, dict[str, Ser
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise RecordError("not a metrics line", path=path, line=number, expected="seed, step and values") from error
         if type(seed) is not int or type(step) is not int:
-            raise RecordError(path=path, line=number, expected="whole numbers for seed and step", found=f"{seed}, {step}")
+            raise RecordError(
+                path=path, line=number, expected="whole numbers for seed and step", found=f"{seed}, {step}"
+            )
         replica = points.setdefault(seed, {})
         if replica and step <= next(reversed(replica)):
             raise RecordError("steps must increase", path=path, line=number, field="$.step", found=str(step))
         for name, value in row.items():
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-                raise RecordError(path=path, line=number, field=f"$.{name}", expected="a number or null", found=repr(value))
+                raise RecordError(
+                    path=path, line=number, field=f"$.{name}", expected="a number or null", found=repr(value)
+                )
         replica[step] = {name: math.nan if value is None else float(value) for name, value in row.items()}
     return {seed: _columns(rows) for seed, rows in points.items()}
 
@@ -150,4 +154,6 @@ def verify_files(path: Path, summary: Document) -> None:
         if not file.is_file():
             raise RecordError("listed in the summary but missing", path=file)
         if (found := sha256_file(file)) != expected:
-            raise RecordError("changed since the run wrote it", path=file, expected=f"sha256 {expected[:16]}…", found=f"{found[:16]}…")
+            raise RecordError(
+                "changed since the run wrote it", path=file, expected=f"sha256 {expected[:16]}…", found=f"{found[:16]}…"
+            )
