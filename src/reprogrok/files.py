@@ -88,18 +88,29 @@ def publish(work: Path, target: Path) -> None:
     """Put the finished folder `work` in the place of `target` by one rename.
 
     An older folder at `target` is first moved aside, under a name that says what it is, and removed last; a crash
-    between the two renames leaves both whole.
+    between the two renames leaves both whole, and a rename that is refused puts the older one back.
+
+    Raises:
+        InputError: a rename was refused (no permission, another file system); both folders are where they were.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}.old")
-    if aside.exists():
-        shutil.rmtree(aside)
-    if target.exists():
-        target.replace(aside)
-    work.replace(target)
-    sync_folder(target.parent)
-    if aside.exists():
-        shutil.rmtree(aside)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if aside.exists():
+            shutil.rmtree(aside)
+        if target.exists():
+            target.replace(aside)
+        try:
+            work.replace(target)
+        except OSError:
+            if aside.exists():
+                aside.replace(target)
+            raise
+        sync_folder(target.parent)
+        if aside.exists():
+            shutil.rmtree(aside)
+    except OSError as error:
+        raise InputError(f"cannot be published: {error.strerror}", path=target) from error
 
 
 @contextmanager
@@ -108,12 +119,18 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
 
     Raises:
         BusyError: another process holds it.
+        InputError: there can be no lock here (no permission, a file system without locks).
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="ascii") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a", encoding="ascii")
+    except OSError as error:
+        raise InputError(f"cannot be locked: {error.strerror}", path=path) from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BusyError(f"another process is {what} (it holds {path}); wait for it or stop it") from error
         except OSError as error:
-            msg = f"another process is {what} (it holds {path}); wait for it or stop it"
-            raise BusyError(msg) from error
+            raise InputError(f"cannot be locked: {error.strerror}", path=path) from error
         yield

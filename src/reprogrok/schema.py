@@ -3,8 +3,9 @@
     text --parse--> plain data + line of every field --JSON Schema--> Document --typed constructors--> objects
 
 The schemas ship inside the package (`reprogrok/schemas/*.schema.json`). YAML is version 1.2: `1e-3` is a number,
-`no` is a word and `0:8` is not sexagesimal. Errors read `file:line $.path: expected ..., found ...`, the most
-specific one first; a document with any error yields nothing.
+`no` is a word and `0:8` is not sexagesimal. Of YAML, what JSON can say is accepted and nothing else: no aliases (a
+few of them make a document of terabytes), no tags, no dates, and keys are text. Errors read
+`file:line $.path: expected ..., found ...`, the most specific one first; a document with any error yields nothing.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from reprogrok.errors import InputError
 from reprogrok.files import sha256_bytes
@@ -30,6 +33,10 @@ Steps = tuple[str | int, ...]
 
 MAX_DOCUMENT_BYTES = 256 * 2**20  # a log of 400,000 steps is a few megabytes
 
+NOT_SHOWN: Final = object()  # None is a value that a document can hold
+
+PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "seq", "map")}
+
 
 @dataclass(frozen=True)
 class Document:
@@ -40,10 +47,12 @@ class Document:
     lines: dict[Steps, int]
     sha256: str
 
-    def error(self, steps: Steps, message: str = "", *, expected: str | None = None, found: object = None) -> InputError:
+    def error(
+        self, steps: Steps, message: str = "", *, expected: str | None = None, found: object = NOT_SHOWN
+    ) -> InputError:
         """An InputError that points at the field `steps` (or its nearest ancestor with a known line)."""
         line = next((self.lines[steps[:n]] for n in range(len(steps), -1, -1) if steps[:n] in self.lines), None)
-        shown = None if found is None else show(found)
+        shown = None if found is NOT_SHOWN else show(found)
         return InputError(message, path=self.path, line=line, field=json_path(steps), expected=expected, found=shown)
 
 
@@ -54,7 +63,10 @@ def json_path(steps: Sequence[str | int]) -> str:
 
 def show(value: object, limit: int = 80) -> str:
     """A value as JSON, cut to `limit` characters, for an error message."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    return _cut(json.dumps(value, ensure_ascii=False, default=str), limit)
+
+
+def _cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
@@ -69,10 +81,13 @@ def load(path: Path, schema: str | None = None) -> Document:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"not UTF-8 text (byte {error.start})", path=path) from error
-    parsed, lines = _parse_json(path, text) if path.suffix == ".json" else _parse_yaml(path, text)
-    document = Document(path, parsed, lines, sha256_bytes(data))
-    if schema is not None:
-        check(document, schema)
+    try:
+        parsed, lines = _parse_json(path, text) if path.suffix == ".json" else _parse_yaml(path, text)
+        document = Document(path, parsed, lines, sha256_bytes(data))
+        if schema is not None:
+            check(document, schema)
+    except RecursionError as error:
+        raise InputError("nested too deeply", path=path) from error
     return document
 
 
@@ -97,9 +112,11 @@ def check(document: Document, schema: str) -> None:
     Raises:
         InputError: the first violation in the order of the file.
     """
-    if (name := _non_finite(document.data)) is not None:
-        raise document.error(name, expected="a finite number", found="a number that is not")
-    errors = sorted(validator(schema).iter_errors(document.data), key=lambda e: (_line(document, e), list(map(str, e.path))))
+    for steps, value in _non_finite(document.data):
+        raise document.error(steps, expected="a finite number", found=value)
+    errors = sorted(
+        validator(schema).iter_errors(document.data), key=lambda e: (_line(document, e), list(map(str, e.path)))
+    )
     if errors:
         raise _explain(document, _most_specific(errors[0]))
 
@@ -128,47 +145,59 @@ def _most_specific(error: ValidationError) -> ValidationError:
 
 def _explain(document: Document, error: ValidationError) -> InputError:
     steps: Steps = tuple(error.absolute_path)
+    schema: Any = error.schema
+    asked: Any = error.validator_value
+    instance: Any = error.instance
     if error.validator == "additionalProperties":
-        known = list(error.schema.get("properties", {}))
-        unknown = next(key for key in error.instance if key not in known)
-        near = difflib.get_close_matches(unknown, known, n=1)
+        known = list(schema.get("properties", {}))
+        patterns = schema.get("patternProperties", {})
+        unknown = next(key for key in instance if key not in known and not any(re.search(p, key) for p in patterns))
+        near = difflib.get_close_matches(str(unknown), known, n=1)
         hint = f"one of {', '.join(known)}" + (f" (did you mean {near[0]}?)" if near else "")
         return document.error((*steps, unknown), "unknown field", expected=hint, found=unknown)
     if error.validator == "required":
-        missing = next(key for key in error.validator_value if key not in error.instance)
+        missing = next(key for key in asked if key not in instance)
         return document.error(steps, f"the field {missing} is missing")
     expected = {
-        "type": f"a value of type {error.validator_value}",
-        "enum": f"one of {', '.join(map(str, error.validator_value))}" if error.validator == "enum" else "",
-        "const": f"{error.validator_value}",
-        "minimum": f"at least {error.validator_value}",
-        "maximum": f"at most {error.validator_value}",
-        "exclusiveMinimum": f"more than {error.validator_value}",
-        "exclusiveMaximum": f"less than {error.validator_value}",
-        "minItems": f"at least {error.validator_value} item(s)",
-        "maxItems": f"at most {error.validator_value} item(s)",
-        "pattern": f"text that matches {error.validator_value}",
+        "type": f"a value of type {' or '.join(asked) if isinstance(asked, list) else asked}",
+        "enum": f"one of {', '.join(map(str, asked))}" if error.validator == "enum" else "",
+        "const": f"{asked}",
+        "minimum": f"at least {asked}",
+        "maximum": f"at most {asked}",
+        "exclusiveMinimum": f"more than {asked}",
+        "exclusiveMaximum": f"less than {asked}",
+        "minItems": f"at least {asked} item(s)",
+        "maxItems": f"at most {asked} item(s)",
+        "pattern": f"text that matches {asked}",
     }.get(str(error.validator))
     if expected is None:
-        return document.error(steps, error.message)
-    return document.error(steps, expected=expected, found=error.instance)
+        return document.error(steps, _cut(error.message, 200))
+    return document.error(steps, expected=expected, found=instance)
 
 
-def _non_finite(value: Any, steps: Steps = ()) -> Steps | None:
-    """Where the first NaN or infinity stands: configuration has none, and JSON Schema would let it through."""
+def _non_finite(value: Any, steps: Steps = ()) -> Iterator[tuple[Steps, float]]:
+    """Every NaN and infinity and where it stands: configuration has none, and JSON Schema would let them through."""
     if isinstance(value, float) and not math.isfinite(value):
-        return steps
+        yield steps, value
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return next((found for key, item in items if (found := _non_finite(item, (*steps, key))) is not None), None)
+    for key, item in items:
+        yield from _non_finite(item, (*steps, key))
 
 
 def _parse_json(path: Path, text: str) -> tuple[Any, dict[Steps, int]]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        fields = dict(pairs)
+        if len(fields) != len(pairs):
+            twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+            raise InputError(f'found duplicate key "{twice}"', path=path)
+        return fields
+
     try:
-        return json.loads(text), {}
+        return json.loads(text, object_pairs_hook=unique), {}
     except json.JSONDecodeError as error:
         raise InputError(f"not JSON: {error.msg} (column {error.colno})", path=path, line=error.lineno) from error
-    except RecursionError as error:
-        raise InputError("not a document of ours: nested too deeply", path=path) from error
+    except ValueError as error:  # a whole number of more digits than Python converts
+        raise InputError(f"not JSON: {_cut(str(error), 80)}", path=path) from error
 
 
 def _parse_yaml(path: Path, text: str) -> tuple[Any, dict[Steps, int]]:
@@ -176,30 +205,62 @@ def _parse_yaml(path: Path, text: str) -> tuple[Any, dict[Steps, int]]:
     from ruamel.yaml.constructor import DuplicateKeyError
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+    lines: dict[Steps, int] = {}
     try:
-        # Composed for the lines, loaded by the safe 1.2 constructor for the values: only plain types come out.
+        # Read for what is refused, composed for the lines, loaded by the safe 1.2 constructor for the values.
+        for event in YAML(typ="safe", pure=True).parse(text):
+            _refuse_event(path, event)
         node = YAML(typ="safe", pure=True).compose(text)
-        data = YAML(typ="safe", pure=True).load(text)
+        if node is not None:
+            _collect_lines(path, node, (), lines)
+        return YAML(typ="safe", pure=True).load(text), lines
     except DuplicateKeyError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise InputError(str(error.problem).split(" with value")[0], path=path, line=line) from error
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise InputError(f"not YAML: {error.problem}", path=path, line=line) from error
-    except (YAMLError, RecursionError, ValueError) as error:
-        raise InputError(f"not YAML: {error}", path=path) from error
-    lines: dict[Steps, int] = {}
-    if node is not None:
-        _collect_lines(node, (), lines)
-    return data, lines
+    except (YAMLError, ValueError) as error:
+        raise InputError(f"not YAML: {_cut(str(error).splitlines()[0], 80)}", path=path) from error
 
 
-def _collect_lines(node: Any, steps: Steps, lines: dict[Steps, int]) -> None:
-    lines.setdefault(steps, node.start_mark.line + 1)
+def _refuse_event(path: Path, event: Any) -> None:
+    """Refuse anchors with their aliases, tags, and a document that declares another version of YAML.
+
+    Raises:
+        InputError: one of these, at its line.
+    """
+    line = event.start_mark.line + 1
+    if (anchor := getattr(event, "anchor", None)) is not None:
+        raise InputError(
+            "anchors and aliases are not accepted: write the value out", path=path, line=line, found=anchor
+        )
+    if (tag := getattr(event, "tag", None)) is not None:
+        raise InputError("tags are not accepted", path=path, line=line, found=str(tag))
+    if (version := getattr(event, "version", None)) not in {None, (1, 2)}:
+        raise InputError(path=path, line=line, expected="YAML 1.2", found=f"YAML {'.'.join(map(str, version))}")
+
+
+def _collect_lines(path: Path, node: Any, steps: Steps, lines: dict[Steps, int]) -> None:
+    """Note the line of every field below `node`.
+
+    Raises:
+        InputError: a value or a key that JSON could not say.
+    """
+    line = node.start_mark.line + 1
+    if node.tag not in PLAIN_TAGS:
+        expected = "text, a number, true, false, null, a list or a mapping (quote it to make it text)"
+        raise InputError(path=path, line=line, field=json_path(steps), expected=expected, found=node.value)
+    lines.setdefault(steps, line)
     if node.id == "mapping":
         for key, value in node.value:
-            lines[(*steps, key.value)] = key.start_mark.line + 1
-            _collect_lines(value, (*steps, key.value), lines)
+            line = key.start_mark.line + 1
+            if not key.tag.endswith(":str"):
+                found = key.value if key.id == "scalar" else f"a {key.id}"
+                expected = "a key that is text (quote it)"
+                raise InputError(path=path, line=line, field=json_path(steps), expected=expected, found=found)
+            lines[(*steps, key.value)] = line
+            _collect_lines(path, value, (*steps, key.value), lines)
     elif node.id == "sequence":
         for index, value in enumerate(node.value):
-            _collect_lines(value, (*steps, index), lines)
+            _collect_lines(path, value, (*steps, index), lines)
