@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from reprogrok import __version__
-from reprogrok.cli import sanity
+from reprogrok.cli import sanity, train
 from reprogrok.errors import ExitCode, ReprogrokError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 
 app.command("sanity")(sanity.sanity)
+app.command("train")(train.train)
 
 
 def _print_version(asked: bool) -> None:

@@ -1,0 +1,131 @@
+"""`reprogrok train EXPERIMENT`: train all seeds of a run and publish its folder."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from reprogrok.cli.options import DEVICE, PARAMS
+from reprogrok.errors import InputError
+from reprogrok.spec import MAX_SEED, Experiment, read_params, schedule_problem, seed_range
+
+
+def train(
+    experiment: Annotated[str, typer.Argument(help="A name in params.yaml; `reprogrok list` shows them.")],
+    seeds: Annotated[
+        str | None, typer.Option(help="42,43 or a range 0:8 (last excluded).", show_default="the experiment's")
+    ] = None,
+    device: DEVICE = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Length of the run and of its schedule.", show_default="the experiment's")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to publish.", show_default="runs/EXPERIMENT")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes on a CPU.", show_default="one per core")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, print the plan, train nothing.")
+    ] = False,
+    params: PARAMS = Path("params.yaml"),
+) -> None:
+    """Train every seed of an experiment; stopped or killed, the same command goes on.
+
+    The folder holds spec.json, fingerprint.json, metrics.jsonl, summary.json and, per seed, best.pt and last.pt.
+    """
+    read = read_params(params)
+    chosen = _with_options(read.experiment(experiment, params), seeds, steps)
+    from reprogrok.model.device import choose_device
+    from reprogrok.report.run_tables import plan_table, progress_display, run_table, show
+    from reprogrok.train.run import Plan, StoppedError, run
+
+    plan = Plan(
+        experiment=chosen,
+        seeds=chosen.seeds,
+        device=choose_device(device or read.device).type,
+        engine_version=read.engine_version,
+        out=out or Path("runs") / chosen.name,
+        workers=workers or _cores(),
+        gates=_registrations(chosen),
+    )
+    _check_target(plan.out)
+    if dry_run:
+        show(plan_table(plan))
+        return
+    with _stop_on_signals() as (stop, received), progress_display(plan) as report:
+        try:
+            run(plan, stop, report)
+        except StoppedError as error:
+            typer.echo(f"{error}", err=True)
+            raise typer.Exit(128 + received[0]) from error
+    show(run_table(plan.out))
+
+
+def _with_options(experiment: Experiment, seeds: str | None, steps: int | None) -> Experiment:
+    if seeds is not None:
+        parsed = seed_range(seeds)
+        if not parsed or len(set(parsed)) != len(parsed) or max(parsed) > MAX_SEED:
+            raise InputError(field="--seeds", expected="distinct seeds as 42,43 or a range as 0:8", found=seeds)
+        experiment = replace(experiment, seeds=parsed)
+    if steps is not None:
+        if steps < 1:
+            raise InputError(field="--steps", expected="at least 1", found=str(steps))
+        experiment = replace(experiment, steps=steps)
+        if (problem := schedule_problem(experiment)) is not None:
+            raise InputError(
+                f"warm-up of {experiment.schedule.warmup} steps", field="--steps", expected=problem, found=str(steps)
+            )
+    return experiment
+
+
+def _cores() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _check_target(out: Path) -> None:
+    """Publishing replaces a folder: only ever one that is a run, so that a mistyped --out destroys nothing."""
+    from reprogrok.record import SPEC, SUMMARY
+
+    if out.exists() and not (
+        out.is_dir() and (not any(out.iterdir()) or ((out / SUMMARY).is_file() and (out / SPEC).is_file()))
+    ):
+        raise InputError(
+            "exists and is not a run; it would be replaced",
+            path=out,
+            field="--out",
+            expected="a new folder or an earlier run",
+        )
+
+
+def _registrations(experiment: Experiment) -> Any:
+    """The criteria of the experiment's gates as they stand now, to be stored in the record before training."""
+    from reprogrok.judge.criteria import find_gate, load_gate
+    from reprogrok.record import Registration
+
+    gates = {name: load_gate(find_gate(name, Path("audit/criteria"))) for name in experiment.gates}
+    return {name: Registration(gate.sha256, gate.content) for name, gate in gates.items()}
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[tuple[Any, list[int]]]:
+    """SIGINT and SIGTERM set an event that every worker watches: finish the step, save, leave."""
+    import multiprocessing
+
+    stop = multiprocessing.get_context("spawn").Event()
+    received: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        received.append(number)
+        stop.set()
+
+    earlier = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop, received
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)

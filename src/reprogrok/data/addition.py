@@ -1,0 +1,78 @@
+"""Pairs of integers <-> the token rows of the addition task, for any number of digits (ten by default).
+
+    a, b  ->  `a_n ... a_1 + b_n ... b_1 =`  then the digits of a + b, LEAST significant first, then EOS
+
+Operands are zero-padded and most significant first, the sum has n + 1 digits. With ten digits a row has 34 tokens: the
+model reads the first 33 and each position predicts the next token. Loss falls on the answer and EOS (positions
+21..32); exact match counts the n + 1 answer digits (positions 21..31). Axes: B problems, T positions, A answer digits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+PLUS, EQUALS, PAD, EOS = 10, 11, 12, 13
+VOCABULARY = 14
+SYMBOLS = (*"0123456789", "+", "=", "<pad>", "<eos>")
+
+
+@dataclass(frozen=True)
+class Addition:
+    """The task of adding two numbers of at most `digits` digits (at most 14, see `_digits`)."""
+
+    digits: int = 10
+
+    @property
+    def prompt_length(self) -> int:
+        """Tokens up to and including `=`."""
+        return 2 * self.digits + 2
+
+    @property
+    def answer_length(self) -> int:
+        """Digits of the sum, without EOS."""
+        return self.digits + 1
+
+    @property
+    def positions(self) -> int:
+        """T, the tokens that the model reads: all of a row but EOS."""
+        return self.prompt_length + self.answer_length
+
+    @property
+    def first_answer(self) -> int:
+        """The position that predicts the first (least significant) answer digit: the one of `=`."""
+        return self.prompt_length - 1
+
+    @property
+    def problems(self) -> int:
+        """How many problems there are: every pair of operands."""
+        return 100**self.digits
+
+    def encode(self, a_B: torch.Tensor, b_B: torch.Tensor) -> torch.Tensor:
+        """Whole rows, prompt, answer and EOS: (..., T + 1) int64 tokens for int64 operands of any shape (...)."""
+        n = self.digits
+        rows = torch.empty((*a_B.shape, self.positions + 1), dtype=torch.int64, device=a_B.device)
+        backwards = torch.arange(n - 1, -1, -1, device=a_B.device)
+        rows[..., :n] = _digits(a_B, n)[..., backwards]
+        rows[..., n] = PLUS
+        rows[..., n + 1 : 2 * n + 1] = _digits(b_B, n)[..., backwards]
+        rows[..., 2 * n + 1] = EQUALS
+        rows[..., 2 * n + 2 : -1] = _digits(a_B + b_B, n + 1)
+        rows[..., -1] = EOS
+        return rows
+
+    def text(self, answer: list[int]) -> str:
+        """Answer tokens (least significant first) as a person writes the number; what is no digit stays visible."""
+        return "".join(SYMBOLS[token] for token in reversed(answer))
+
+
+def _digits(value: torch.Tensor, count: int) -> torch.Tensor:
+    """(...) int64 -> (..., count) decimal digits, least significant first.
+
+    Quotients by powers of ten in float64, several times faster than whole-number division. Exact: a quotient that is
+    no whole number misses the next one by at least 10**-15 of itself, and rounding moves it by 2**-53.
+    """
+    powers = torch.tensor([10.0**place for place in range(count + 1)], dtype=torch.float64)
+    quotient = (value.double().unsqueeze(-1) / powers.to(value.device)).floor_()
+    return quotient[..., :-1].sub_(quotient[..., 1:], alpha=10).long()

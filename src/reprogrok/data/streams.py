@@ -1,0 +1,88 @@
+"""(seed, purpose, step, index) -> random integers: a function, not a state, with the same bits on every device.
+
+Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") turns a 128-bit counter and a 64-bit
+key into 128 random bits. The key is the seed; the counter is (index, attempt, step, purpose). So any draw of any step
+can be made again alone, in any order, on any device, and a resumed run has no generator to restore.
+
+The arithmetic is on int64 tensors, whose products wrap as unsigned ones do; each word stays below 2**32.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import torch
+
+Words = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+
+_MASK = 0xFFFFFFFF
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+_ROUNDS = 10
+
+
+class Purpose(IntEnum):
+    """What a draw is for. Numbers are never reused: an old run must stay repeatable."""
+
+    INITIAL_WEIGHTS = 1
+    DIGIT_COUNT = 2
+    OPERANDS = 3
+    STRESS = 4
+
+
+def philox(counter: tuple[torch.Tensor | int, ...], key: tuple[int, int]) -> Words:
+    """Philox4x32-10 of broadcastable counters.
+
+    Args:
+        counter: four int64 tensors (or ints) of values in [0, 2**32), broadcast against each other.
+        key: two 32-bit words.
+
+    Returns:
+        Four int64 tensors of values in [0, 2**32).
+    """
+    device = next((word.device for word in counter if isinstance(word, torch.Tensor)), torch.device("cpu"))
+    x0, x1, x2, x3 = torch.broadcast_tensors(
+        *(torch.as_tensor(word, dtype=torch.int64, device=device) for word in counter)
+    )
+    k0, k1 = key
+    for _ in range(_ROUNDS):
+        p0, p1 = x0 * _MULTIPLIERS[0], x2 * _MULTIPLIERS[1]
+        # The shift of a negative product is arithmetic; the mask makes the high word unsigned again.
+        x0, x1, x2, x3 = ((p1 >> 32) & _MASK) ^ x1 ^ k0, p1 & _MASK, ((p0 >> 32) & _MASK) ^ x3 ^ k1, p0 & _MASK
+        k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
+    return x0, x1, x2, x3
+
+
+def draw(
+    seed: int, purpose: Purpose, step: torch.Tensor | int, index: torch.Tensor | int, attempt: torch.Tensor | int = 0
+) -> Words:
+    """128 random bits for each (step, index, attempt), as four 32-bit words; arguments broadcast.
+
+    Args:
+        seed: in [0, 2**64).
+        purpose: what the bits are for; draws of different purposes are independent.
+        step: the optimiser step, or another 32-bit label of the caller's.
+        index: the place inside the batch or tensor.
+        attempt: counts redraws.
+    """
+    return philox((index, attempt, step, int(purpose)), (seed & _MASK, (seed >> 32) & _MASK))
+
+
+def below(bound: torch.Tensor | int, high: torch.Tensor, low: torch.Tensor) -> torch.Tensor:
+    """63 of the 64 bits (high, low) reduced to [0, bound), for bounds up to 10**10.
+
+    The remainder of a 63-bit number favours small values by at most bound / 2**63 < 1.1e-9 of their probability.
+    """
+    return (((high & 0x7FFFFFFF) << 32) | low) % bound
+
+
+def standard_normal(seed: int, purpose: Purpose, label: int, count: int) -> torch.Tensor:
+    """`count` float64 draws from N(0, 1) on the CPU: the inverse normal distribution function of 53-bit uniforms.
+
+    The inverse is SciPy's `ndtri`: one scalar routine, so the value does not depend on vector width or position.
+    """
+    from scipy.special import ndtri
+
+    high, low, _, _ = draw(seed, purpose, label, torch.arange(count))
+    uniform = (((high << 21) | (low >> 11)).double() + 0.5) * 2.0**-53
+    return torch.from_numpy(ndtri(uniform.numpy()))

@@ -1,0 +1,320 @@
+"""Weights on disk <-> a checked `Checkpoint` in memory: `.pt` and `.safetensors`, ours and other people's.
+
+    bytes --size limits--> archive --weights_only--> dict --names, shapes, finite values--> Checkpoint
+
+Loading never executes anything: `weights_only` without a fallback, archive sizes read before anything is unpacked, and
+every tensor compared with what `model_config` says it must be before a number of it is used. What is refused is
+refused by name. Our own files carry their task, experiment and seed, and a digest of their contents.
+
+Both formats hold: model_config, model_state, and optionally train_config, step, val_exact, params (a safetensors file
+keeps all but the tensors as JSON in its metadata).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import warnings
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from reprogrok.errors import CheckpointError
+from reprogrok.files import canonical_json, sha256_bytes, write_bytes
+from reprogrok.model.shapes import count_parameters, parameter_shapes
+from reprogrok.schema import read_bytes, show
+from reprogrok.spec import ModelSpec
+
+MAX_FILE_BYTES = 256 * 2**20  # fifty times the largest model of the field's tiny end
+FORMAT = "reprogrok.checkpoint/1"
+
+# Fields that older files lack, with what their absence meant.
+_LEGACY = {
+    "pos_rank": 0, "qkv_rank": 0, "attn_out_rank": 0, "ffn_rank": 0, "use_rmsnorm": False, "tie_qkv": "none",
+}  # fmt: skip
+_UNSUPPORTED_TYING = (
+    "all", "qk", "kv", "shareA", "shareA_tieQK", "shareB", "shareB_tieQK", "shareB_tieKV",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What our own checkpoints say of themselves.
+
+    Attributes:
+        experiment: name of the experiment.
+        digits: of the addition task.
+        seed: of the replica.
+        spec_digest: digest of the experiment's spec.
+    """
+
+    experiment: str
+    digits: int
+    seed: int
+    spec_digest: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One model from a file.
+
+    Attributes:
+        path: the file.
+        sha256: of the file.
+        spec: the decoder's shape.
+        weights: float32 tensors by published name, without the replica axis, on the CPU.
+        stored_dtype: how the file stores them.
+        step: of training, if the file says so.
+        claimed_parameters: what the file says it has, if it does.
+        claimed_score: validation exact match that the file claims, if it does.
+        origin: what our own files say of themselves; None for those of others.
+    """
+
+    path: Path
+    sha256: str
+    spec: ModelSpec
+    weights: Mapping[str, torch.Tensor]
+    stored_dtype: str
+    step: int | None
+    claimed_parameters: int | None
+    claimed_score: float | None
+    origin: Origin | None
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read and check a checkpoint; the format follows from the file's suffix.
+
+    Raises:
+        InputError: no such file.
+        CheckpointError: refused, and why.
+    """
+    data = read_bytes(path, MAX_FILE_BYTES)
+    readers = {".pt": _read_pt, ".pth": _read_pt, ".safetensors": _read_safetensors}
+    if path.suffix not in readers:
+        raise CheckpointError(
+            "unknown format", path=path, expected=f"a suffix of {', '.join(readers)}", found=path.suffix
+        )
+    content = readers[path.suffix](path, data)
+    for key in ("model_config", "model_state"):
+        if not isinstance(content.get(key), dict):
+            raise CheckpointError(
+                f"no {key} in this checkpoint", path=path, expected="a dict", found=_kind(content.get(key))
+            )
+    spec = _spec(path, content["model_config"])
+    weights, dtype = _weights(path, spec, content["model_state"])
+    return Checkpoint(
+        path=path,
+        sha256=sha256_bytes(data),
+        spec=spec,
+        weights=weights,
+        stored_dtype=dtype,
+        step=_optional(path, content, "step", int),
+        claimed_parameters=_optional(path, content, "params", int),
+        claimed_score=_optional(path, content, "val_exact", float),
+        origin=_origin(path, content, spec, weights),
+    )
+
+
+def save_checkpoint(
+    path: Path, spec: ModelSpec, weights: Mapping[str, torch.Tensor], origin: Origin, step: int, score: float
+) -> None:
+    """Write one model as a `.pt` of the published layout, whole or not at all, with equal bytes for equal content."""
+    write_bytes(path, checkpoint_bytes(spec, weights, origin, step, score))
+
+
+def checkpoint_bytes(
+    spec: ModelSpec, weights: Mapping[str, torch.Tensor], origin: Origin, step: int, score: float
+) -> bytes:
+    """The bytes of a `.pt` checkpoint. Published loaders can read it: they want the tied head as a tensor of its own."""
+    state = {name: weights[name].detach().cpu().contiguous().clone() for name in parameter_shapes(spec)}
+    content = {
+        "model_config": asdict(spec) | {"dropout": 0.0},
+        "model_state": state | {"lm_head.weight": state["token_emb.weight"]},
+        "step": step,
+        "val_exact": score,
+        "params": count_parameters(spec),
+        "reprogrok": {"format": FORMAT, **asdict(origin), "content_digest": content_digest(spec, state)},
+    }
+    buffer = io.BytesIO()  # saving to a path would write the path's name into the file
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def content_digest(spec: ModelSpec, weights: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 of the shape of a model and of all its float32 weights, little-endian, in the order of their names."""
+    hasher = hashlib.sha256(canonical_json(asdict(spec)))
+    for name in sorted(parameter_shapes(spec)):
+        hasher.update(name.encode() + b"\0" + weights[name].numpy().astype("<f4").tobytes())
+    return hasher.hexdigest()
+
+
+def state_bytes(state: Mapping[str, Any]) -> bytes:
+    """The bytes of a training state: tensors, numbers and text in plain containers."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    return buffer.getvalue()
+
+
+def load_state(path: Path) -> dict[str, Any] | None:
+    """A training state, or None if none was saved yet.
+
+    Raises:
+        CheckpointError: the file is not one of ours, or is damaged.
+    """
+    return _read_pt(path, read_bytes(path)) if path.exists() else None
+
+
+def _read_pt(path: Path, data: bytes) -> dict[str, Any]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise CheckpointError(
+            "not a checkpoint, or cut short",
+            path=path,
+            expected="a zip archive as torch.save writes it",
+            found=_begins(data),
+        ) from error
+    if unpacked > MAX_FILE_BYTES:
+        raise CheckpointError(
+            "archive too large", path=path, expected=f"at most {MAX_FILE_BYTES} bytes", found=f"{unpacked}"
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:
+        # torch raises many types here; each of them means that this file is not taken.
+        raise CheckpointError(f"refused by the weights_only loader: {_reason(error)}", path=path) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(path=path, expected="a dict with model_config and model_state", found=_kind(content))
+    return content
+
+
+def _read_safetensors(path: Path, data: bytes) -> dict[str, Any]:
+    try:
+        state = safetensors.torch.load(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise CheckpointError(f"not a safetensors file: {_reason(error)}", path=path, found=_begins(data)) from error
+    content: dict[str, Any] = {"model_state": state}
+    for key, text in header.get("__metadata__", {}).items():
+        try:
+            content[key] = json.loads(text)
+        except ValueError:
+            content[key] = text
+    return content
+
+
+def _spec(path: Path, config: dict[str, Any]) -> ModelSpec:
+    known = [field.name for field in fields(ModelSpec)]
+    if unknown := [key for key in config if key not in (*known, "dropout")]:
+        raise CheckpointError(
+            "unknown field", path=path, field=f"$.model_config.{unknown[0]}", expected=f"one of {', '.join(known)}"
+        )
+    values = {**_LEGACY, **{key: value for key, value in config.items() if key != "dropout"}}
+    for field in fields(ModelSpec):
+        at = f"$.model_config.{field.name}"
+        if field.name not in values:
+            raise CheckpointError("missing field", path=path, field=at)
+        value, wanted = values[field.name], {"int": int, "bool": bool, "str": str}[str(field.type)]
+        if type(value) is not wanted:
+            raise CheckpointError(path=path, field=at, expected=f"a value of type {field.type}", found=show(value))
+        least = 0 if field.name.endswith("_rank") else 1
+        if wanted is int and not least <= value <= 2**20:
+            raise CheckpointError(path=path, field=at, expected=f"{least} to {2**20}", found=str(value))
+    if values["tie_qkv"] in _UNSUPPORTED_TYING:
+        raise CheckpointError(
+            f"tie_qkv mode {values['tie_qkv']} is not supported (no published checkpoint is known to use it)",
+            path=path, field="$.model_config.tie_qkv",
+        )  # fmt: skip
+    spec = ModelSpec(**values)
+    if (problem := spec.problem()) is not None:
+        name, expected, found = problem
+        raise CheckpointError(path=path, field=f"$.model_config.{name}", expected=expected, found=show(found))
+    return spec
+
+
+def _weights(path: Path, spec: ModelSpec, state: dict[str, Any]) -> tuple[dict[str, torch.Tensor], str]:
+    expected = parameter_shapes(spec)
+    tied = {"lm_head.weight": expected["token_emb.weight"]}
+    for name in state:
+        if name not in expected and name not in tied:
+            raise CheckpointError(
+                "unknown tensor", path=path, field=f"$.model_state.{name}", expected="those that model_config implies"
+            )
+    for name, shape in expected.items():
+        if name not in state:
+            raise CheckpointError("missing tensor", path=path, field=f"$.model_state.{name}", expected=f"shape {shape}")
+    for name, tensor in state.items():
+        _check_tensor(path, name, tensor, (expected | tied)[name])
+    head = state.get("lm_head.weight")
+    if head is not None and not torch.equal(head, state["token_emb.weight"]):
+        raise CheckpointError(
+            "the head is not tied", path=path, field="$.model_state.lm_head.weight", expected="token_emb.weight"
+        )
+    dtypes = sorted({str(state[name].dtype).removeprefix("torch.") for name in expected})
+    return {name: state[name].float().contiguous() for name in expected}, ", ".join(dtypes)
+
+
+def _check_tensor(path: Path, name: str, tensor: Any, shape: tuple[int, ...]) -> None:
+    at = f"$.model_state.{name}"
+    if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided or not tensor.is_floating_point():
+        raise CheckpointError(path=path, field=at, expected="a dense floating-point tensor", found=_kind(tensor))
+    if tuple(tensor.shape) != shape:
+        raise CheckpointError(path=path, field=at, expected=f"shape {shape}", found=f"{tuple(tensor.shape)}")
+    if tensor.device.type != "cpu" or not bool(torch.isfinite(tensor).all()):
+        raise CheckpointError(path=path, field=at, expected="finite numbers", found="NaN, infinity or no data")
+
+
+def _origin(path: Path, content: dict[str, Any], spec: ModelSpec, weights: Mapping[str, torch.Tensor]) -> Origin | None:
+    block = content.get("reprogrok")
+    if block is None:
+        return None
+    types = {"experiment": str, "digits": int, "seed": int, "spec_digest": str, "format": str, "content_digest": str}
+    if not isinstance(block, dict) or {k: type(v) for k, v in block.items()} != types or block["format"] != FORMAT:
+        raise CheckpointError(
+            path=path, field="$.reprogrok", expected=f"the block that {FORMAT} defines", found=show(block)
+        )
+    if block["content_digest"] != (found := content_digest(spec, weights)):
+        raise CheckpointError(
+            "the contents do not match the file's own digest", path=path, field="$.reprogrok.content_digest",
+            expected=block["content_digest"], found=found,
+        )  # fmt: skip
+    return Origin(block["experiment"], block["digits"], block["seed"], block["spec_digest"])
+
+
+def _optional(path: Path, content: dict[str, Any], key: str, kind: type) -> Any:
+    value = content.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or (kind is int and int(value) != value):
+        raise CheckpointError(
+            path=path, field=f"$.{key}", expected=f"a value of type {kind.__name__}", found=show(value)
+        )
+    return kind(value)
+
+
+def _kind(value: Any) -> str:
+    return "nothing" if value is None else type(value).__name__
+
+
+def _begins(data: bytes) -> str:
+    return f"{len(data)} bytes that begin with {data[:12]!r}"
+
+
+def _reason(error: Exception) -> str:
+    """The first sentence of a library's message; torch appends advice that would make loading unsafe."""
+    text = str(error).strip() or type(error).__name__
+    for marker in ("WeightsUnpickler error:", "Unsupported"):
+        if marker in text:
+            text = text[text.index(marker) :].removeprefix("WeightsUnpickler error:").strip()
+            break
+    return text.splitlines()[0].split(" Please use")[0]

@@ -1,0 +1,65 @@
+"""A device's name -> the device, and what kind of arithmetic to expect of it.
+
+One thread on a CPU: the models are so small that more threads cost time, and in torch 2.13.0 the first forward pass of a
+fresh multi-threaded process was sometimes inaccurate (see docs/numerics.md).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+import torch
+
+from reprogrok.errors import InputError
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name, made ready; `auto` takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        InputError: this machine, or this build of torch, does not have it.
+    """
+    torch.set_num_threads(1)
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next(device for device in ("cuda", "mps", "cpu") if present[device])
+    if name not in present:
+        raise InputError(field="--device", expected=f"one of {', '.join(DEVICES)}", found=name)
+    if not present[name]:
+        available = ", ".join(device for device, there in present.items() if there)
+        raise InputError(
+            f"{name} is not available here (torch {torch.__version__})",
+            field="--device",
+            expected=available,
+            found=name,
+        )
+    if name == "cuda":
+        # Deterministic cuBLAS needs its workspace fixed before the first call; float32 stays float32.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cuda.matmul.allow_tf32 = False
+    return torch.device(name)
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What a number was measured on: enough to tell two machines apart, nothing that names them."""
+    import numpy as np
+
+    accelerator = (
+        torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    )
+    return {
+        "device": device.type,
+        "device_name": accelerator
+        if device.type != "cpu"
+        else f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+        "dtype": "float32",
+        "threads": torch.get_num_threads(),
+        "torch": str(torch.__version__),  # a plain string: what is stored must load without its class
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "system": platform.system(),
+    }

@@ -1,0 +1,32 @@
+"""A spec and a seed -> initial weights, drawn on the CPU and the same on every device.
+
+Normal with mean 0: embeddings, positions and full-rank linears with standard deviation 0.02, other low-rank factors
+with sqrt(2 / (rows + cols)); norms start at weight 1 and bias 0 (the published rule). The stream of a tensor is chosen
+by its name, so adding a tensor moves no other.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+
+import torch
+
+from reprogrok.data.streams import Purpose, standard_normal
+from reprogrok.model.shapes import parameter_shapes
+from reprogrok.spec import ModelSpec
+
+
+def initial_weights(spec: ModelSpec, seed: int) -> dict[str, torch.Tensor]:
+    """One replica's float32 weights by name, without the replica axis."""
+    return {name: _initial(name, shape, seed) for name, shape in parameter_shapes(spec).items()}
+
+
+def _initial(name: str, shape: tuple[int, ...], seed: int) -> torch.Tensor:
+    leaf = name.rsplit(".", 1)[1]
+    if len(shape) == 1:
+        return torch.ones(shape) if leaf == "weight" else torch.zeros(shape)
+    low_rank = leaf != "weight" and not name.startswith("pos_emb.")
+    deviation = math.sqrt(2 / sum(shape)) if low_rank else 0.02
+    draws = standard_normal(seed, Purpose.INITIAL_WEIGHTS, zlib.crc32(name.encode()), math.prod(shape))
+    return (draws * deviation).float().reshape(shape)
