@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 Steps = tuple[str | int, ...]
 
 MAX_DOCUMENT_BYTES = 256 * 2**20  # a log of 400,000 steps is a few megabytes
+MAX_DEPTH = 100  # of YAML, whose parser slows down with the square of the depth
 
 NOT_SHOWN: Final = object()  # None is a value that a document can hold
 
@@ -135,12 +136,26 @@ def _line(document: Document, error: ValidationError) -> int:
 
 
 def _most_specific(error: ValidationError) -> ValidationError:
-    """Inside `oneOf`/`anyOf`, the error of the branch that the author most likely meant (jsonschema's relevance)."""
+    """Inside `oneOf`/`anyOf`, the error of the branch that the author most likely meant; the whole if none is."""
     from jsonschema.exceptions import best_match
 
-    while error.context:
-        error = best_match(error.context)
+    branches: dict[Any, list[ValidationError]] = {}
+    for inner in error.context or ():
+        branches.setdefault(inner.schema_path[0], []).append(inner)
+    # A branch for another kind of value, or for another word in a field that tells kinds apart, was not meant.
+    for turned_away in (_other_kind_or_word, _other_kind):
+        for inner_errors in branches.values():
+            if not any(map(turned_away, inner_errors)):
+                return _most_specific(best_match(inner_errors))
     return error
+
+
+def _other_kind(error: ValidationError) -> bool:
+    return error.validator == "type" and not error.relative_path
+
+
+def _other_kind_or_word(error: ValidationError) -> bool:
+    return _other_kind(error) or (error.validator in {"const", "enum"} and len(error.relative_path) == 1)
 
 
 def _explain(document: Document, error: ValidationError) -> InputError:
@@ -158,6 +173,9 @@ def _explain(document: Document, error: ValidationError) -> InputError:
     if error.validator == "required":
         missing = next(key for key in asked if key not in instance)
         return document.error(steps, f"the field {missing} is missing")
+    kinds = [str(inner.validator_value) for inner in error.context or () if _other_kind(inner)]
+    if kinds and len(kinds) == len(error.context or ()):
+        return document.error(steps, expected=f"a value of type {' or '.join(kinds)}", found=instance)
     expected = {
         "type": f"a value of type {' or '.join(asked) if isinstance(asked, list) else asked}",
         "enum": f"one of {', '.join(map(str, asked))}" if error.validator == "enum" else "",
@@ -168,6 +186,8 @@ def _explain(document: Document, error: ValidationError) -> InputError:
         "exclusiveMaximum": f"less than {asked}",
         "minItems": f"at least {asked} item(s)",
         "maxItems": f"at most {asked} item(s)",
+        "minProperties": f"at least {asked} field(s)",
+        "maxProperties": f"at most {asked} field(s)",
         "pattern": f"text that matches {asked}",
     }.get(str(error.validator))
     if expected is None:
@@ -204,12 +224,17 @@ def _parse_yaml(path: Path, text: str) -> tuple[Any, dict[Steps, int]]:
     from ruamel.yaml import YAML
     from ruamel.yaml.constructor import DuplicateKeyError
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
     lines: dict[Steps, int] = {}
     try:
         # Read for what is refused, composed for the lines, loaded by the safe 1.2 constructor for the values.
+        depth = 0
         for event in YAML(typ="safe", pure=True).parse(text):
             _refuse_event(path, event)
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                raise InputError("nested too deeply", path=path, line=event.start_mark.line + 1)
         node = YAML(typ="safe", pure=True).compose(text)
         if node is not None:
             _collect_lines(path, node, (), lines)
