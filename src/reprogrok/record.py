@@ -132,11 +132,13 @@ def read(path: Path) -> Record:
     spec = load(path / SPEC, "run")
     verify_files(path, summary)
     metrics_path = path / METRICS
+    measured = parse_metrics(metrics_path, read_bytes(metrics_path).splitlines())
     return Record(
         path=path,
         experiment=spec.data["experiment"],
         layout="reprogrok",
-        replicas=parse_metrics(metrics_path, read_bytes(metrics_path).splitlines()),
+        # A seed that was asked for and left no line is a replica without metrics, not a smaller run.
+        replicas={seed: measured.get(seed, {}) for seed in sorted({*spec.data["seeds"], *measured})},
         definitions=spec.data["definitions"],
         facts=spec.data["facts"],
         gates={name: Registration(gate["sha256"], gate["criteria"]) for name, gate in spec.data["gates"].items()},

@@ -122,6 +122,15 @@ def check(document: Document, schema: str) -> None:
         raise _explain(document, _most_specific(errors[0]))
 
 
+def check_written(value: Any, schema: str) -> None:
+    """Hold what we are about to write to the schema that we publish for it.
+
+    Raises:
+        InputError: it breaks the schema, which is a fault of this program.
+    """
+    check(Document(Path(f"<{schema} to be written>"), value, {}, ""), schema)
+
+
 @cache
 def validator(schema: str) -> Validator:
     """The compiled validator of a shipped schema, by its short name."""
