@@ -1,0 +1,61 @@
+"""What several test files share: real artefacts where they are at hand, and small runs made on the spot."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def fixtures_dir() -> Path:
+    """The folder of real artefacts (`REPROGROK_FIXTURES`, by default beside the project); skips where it is absent."""
+    folder = ROOT / os.environ.get("REPROGROK_FIXTURES", "../shared/fixtures")
+    if not folder.is_dir():
+        pytest.skip(f"no real artefacts at {folder}; set REPROGROK_FIXTURES to the folder that holds them")
+    return folder.resolve()
+
+
+@pytest.fixture
+def columns_run(tmp_path):
+    """Write a run in the layout of columns that keeps every criterion of v2b that can be kept; returns its folder.
+
+    `config`, `metrics` and `analysis` are called with the document before it is written and may change it.
+    """
+
+    def write(name="run", *, steps=20_000, config=None, metrics=None, analysis=None) -> Path:
+        documents = {
+            "config.json": {
+                "split_rule": "(a+b)%p < p/2 (train) vs >= p/2 (test)",
+                "data": {"modulus_p": 97, "train_split": 0.8, "seed": 42},
+                "model": {"n_layers": 2, "n_heads": 2, "d_model": 64, "max_seq_len": 16, "vocab_size": 104},
+                "training": {"num_steps": 20_000},
+            },
+            "logs/metrics.json": {
+                "step": (logged := list(range(100, steps + 1, 100))),
+                "train_loss": [1.5] * len(logged),
+                "test_loss": [2.5] * len(logged),
+                "test_accuracy": [0.01 + 0.001 * math.sin(step) for step in logged],
+                "learning_rate": [0.001] * len(logged),
+            },
+            "logs/analysis.json": {
+                "step": (analysed := list(range(500, steps + 1, 500))),
+                "representation_rank": [[50.0, 40.0] for _ in analysed],
+                "attention_entropy": [[[1.0, 1.2], [0.8, 1.0]] for _ in analysed],
+            },
+        }
+        for document, change in zip(documents.values(), (config, metrics, analysis), strict=True):
+            if change is not None:
+                change(document)
+        folder = tmp_path / name
+        (folder / "logs").mkdir(parents=True)
+        for file, document in documents.items():
+            (folder / file).write_text(json.dumps(document), encoding="utf-8")
+        return folder
+
+    return write
