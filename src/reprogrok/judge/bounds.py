@@ -1,0 +1,95 @@
+"""What is known about a metric before anyone measures it: (metric, definition, facts of the run) -> bounds.
+
+    facts of a record (positions, width, ...) --rule of the definition--> Bounds [low, high] with the arithmetic
+    Bounds + operator + limit --feasibility--> POSSIBLE, IMPOSSIBLE (nothing can pass) or VACUOUS (nothing can fail)
+
+A gate that asks for an impossible value stops every run, and sooner or later somebody waves it through; one that
+asks for nothing lets every run pass. Both are named here, with the numbers, so that it shows before the hours are
+spent. `METRICS` is also the list of what criteria may speak of: an estimator that is not in it has no meaning here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+Facts = Mapping[str, int]
+
+# Measured in float32: a value this far beyond its bound is rounding, not a contradiction.
+ROUNDING = 1e-5
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The closed interval that every value of a metric lies in.
+
+    Attributes:
+        low: smallest possible value, in the metric's unit.
+        high: largest possible value; infinite where there is none or where the record lacks the fact that gives it.
+        arithmetic: where the two come from, as one clause.
+        missing: the fact that the record would have to carry for a tighter bound, if it lacks one.
+    """
+
+    low: float
+    high: float
+    arithmetic: str
+    missing: str | None = None
+
+    def contains(self, value: float) -> bool:
+        """Whether `value` can be a measurement at all, up to float32 rounding."""
+        slack = ROUNDING * max(1.0, abs(self.low), abs(value))
+        return self.low - slack <= value <= self.high + slack
+
+
+def largest_entropy(positions: int) -> float:
+    """The largest mean attention entropy over T causal query positions, in nats: ln(T!)/T.
+
+    Query t sees t+1 positions, so its entropy is at most ln(t+1) (uniform weights); the mean over t = 0..T-1 is
+    ln(T!)/T. T = 8 gives 1.3256.
+    """
+    return math.lgamma(positions + 1) / positions
+
+
+def _accuracy(_facts: Facts) -> Bounds:
+    return Bounds(0.0, 1.0, "a share of examples lies in [0, 1]")
+
+
+def _cross_entropy(_facts: Facts) -> Bounds:
+    return Bounds(0.0, math.inf, "a cross-entropy is at least 0 nats and has no upper bound")
+
+
+def _rank(facts: Facts) -> Bounds:
+    if (width := facts.get("width", 0)) < 1:
+        return Bounds(1.0, math.inf, "a rank is at least 1; the record does not state the width", "width")
+    return Bounds(1.0, width, f"a rank lies in [1, width = {width}]")
+
+
+def _entropy(facts: Facts) -> Bounds:
+    if (positions := facts.get("positions", 0)) < 1:
+        return Bounds(0.0, math.inf, "an entropy is at least 0; the record does not state the positions", "positions")
+    high = largest_entropy(positions)
+    return Bounds(
+        0.0,
+        high,
+        f"the mean over T = {positions} causal positions is at most ln({positions}!)/{positions} = {high:.4f} nats",
+    )
+
+
+# metric -> definition id -> its bounds
+METRICS: Mapping[str, Mapping[str, Callable[[Facts], Bounds]]] = {
+    "test_accuracy": {"argmax/answer": _accuracy},
+    "test_loss": {"ce/mean-of-batch-means": _cross_entropy},
+    "train_loss": {"ce/minibatch-dropout": _cross_entropy},
+    "final_layer_rank": {"pca99/blockin": _rank},
+    "attention_entropy": {"attn/all-queries": _entropy},
+}
+
+
+def bounds(metric: str, definition: str, facts: Facts) -> Bounds:
+    """The bounds of a metric in a run with these facts.
+
+    Raises:
+        KeyError: the metric or its definition is not in `METRICS`; criteria are checked against it when loaded.
+    """
+    return METRICS[metric][definition](facts)

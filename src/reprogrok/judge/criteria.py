@@ -1,0 +1,195 @@
+"""A gate as data: `audit/criteria/NAME.yaml` -> a frozen `Gate` of criteria; nothing in the file is ever executed.
+
+    file --JSON Schema--> Document --meaning checked here--> Gate(Criterion(Condition, ...), ...)
+
+The schema knows shapes; this module knows what they mean: a window that holds no step, a metric nobody measures, an
+estimator that the metric does not have, two criteria of one name. Each is an error with file, line and field, because
+a criterion that is misread is worse than none. The text's hash and content stay with the gate, so that a run can
+register them before it trains and a verdict can say what it was judged by.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reprogrok.errors import InputError
+from reprogrok.judge.bounds import METRICS
+from reprogrok.judge.operators import OPERATORS, Limit, Relation, decimal
+from reprogrok.schema import Document, Steps, load
+
+SUFFIX = ".yaml"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One operator with its limit.
+
+    Attributes:
+        operator: a key of `OPERATORS`.
+        limit: what each of the operator's readings must meet.
+        within: for changes, the largest distance in steps between the two points; None is the whole window.
+        line: 1-based line in the criteria file, None where the format has no lines (JSON).
+    """
+
+    operator: str
+    limit: Limit
+    within: int | None = None
+    line: int | None = None
+
+    def __str__(self) -> str:
+        within = "" if self.within is None else f" within {self.within:,} steps"
+        return f"{OPERATORS[self.operator].words} {self.limit}{within}"
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One metric over one window of steps; every condition must hold.
+
+    Attributes:
+        id: unique within the gate.
+        title: the criterion in words.
+        source: the words of whoever asked for it.
+        metric: name of the metric in a record.
+        definition: id of the estimator; values of another one are not judged.
+        window: the steps judged; `window[0]` and `window[-1]` are both included.
+        grid: the steps at which points are expected; never empty, inside the window.
+        conditions: at least one.
+        line: 1-based line in the criteria file.
+    """
+
+    id: str
+    title: str
+    source: str
+    metric: str
+    definition: str
+    window: range
+    grid: range
+    conditions: tuple[Condition, ...]
+    line: int | None = None
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A set of criteria, all of which must hold for a GO.
+
+    Attributes:
+        name: what the gate goes by; the file's name without its suffix.
+        title: what a GO allows.
+        source: who asked for it.
+        criteria: at least one, with distinct ids.
+        path: the file it was read from.
+        sha256: hash of that file's bytes.
+        content: the file as plain data; with the hash, what a run registers before it trains.
+    """
+
+    name: str
+    title: str
+    source: str
+    criteria: tuple[Criterion, ...]
+    path: Path
+    sha256: str
+    content: Mapping[str, Any]
+
+
+def find_gate(name: str, where: Path) -> Path:
+    """The criteria file of the gate `name` in the folder `where`, or `where` itself if it is a file.
+
+    Raises:
+        InputError: there is no such folder, or no such gate in it; says which there are.
+    """
+    if where.is_file():
+        return where
+    if not where.is_dir():
+        raise InputError("no criteria here", path=where, expected="a folder of criteria files, or one such file")
+    # Only a plain name: a gate is looked up in the folder, never beside it.
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) and (path := where / f"{name}{SUFFIX}").is_file():
+        return path
+    known = gate_names(where)
+    near = difflib.get_close_matches(name.lower(), known, n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    expected = f"one of {', '.join(known)}{hint}" if known else f"NAME{SUFFIX} files, but the folder has none"
+    raise InputError("no such gate", path=where, expected=expected, found=name)
+
+
+def gate_names(where: Path) -> list[str]:
+    """The names of the gates in a folder, sorted."""
+    return sorted(path.stem for path in where.glob(f"*{SUFFIX}"))
+
+
+def load_gate(path: Path, name: str | None = None) -> Gate:
+    """Read a criteria file and check what it means.
+
+    Args:
+        path: the file.
+        name: the gate it must be about; by default the file's own name without its suffix.
+
+    Raises:
+        InputError: the file is not what the schema asks for, or says something that has no meaning.
+    """
+    document = load(path, "criteria")
+    data = document.data
+    if data["gate"] != (wanted := path.stem if name is None else name):
+        raise document.error(("gate",), "another gate", expected=wanted, found=data["gate"])
+    criteria = tuple(_criterion(document, index, item) for index, item in enumerate(data["criteria"]))
+    first: dict[str, int] = {}
+    for index, criterion in enumerate(criteria):
+        if first.setdefault(criterion.id, index) != index:
+            raise document.error(("criteria", index, "id"), "this id is taken", expected="a new id", found=criterion.id)
+    return Gate(data["gate"], data["title"], data["source"], criteria, path, document.sha256, data)
+
+
+def _criterion(document: Document, index: int, item: Mapping[str, Any]) -> Criterion:
+    at: Steps = ("criteria", index)
+    metric, definition = item["metric"], item["definition"]
+    if metric not in METRICS:
+        raise document.error((*at, "metric"), "unknown metric", expected=_choice(metric, METRICS), found=metric)
+    if definition not in METRICS[metric]:
+        message = f"{metric} has no such definition"
+        expected = _choice(definition, METRICS[metric])
+        raise document.error((*at, "definition"), message, expected=expected, found=definition)
+    # A JSON Schema integer may be written 2e4; from here on it is an int.
+    start, end = int(item["window"]["from"]), int(item["window"]["to"])
+    if end < start:
+        raise document.error((*at, "window"), "an empty window", expected=f"to >= {start}", found=end)
+    first, every = int(item["coverage"]["first"]), int(item["coverage"]["every"])
+    if not start <= first <= end:
+        expected = f"a step in the window, {start} to {end}"
+        raise document.error((*at, "coverage", "first"), "outside the window", expected=expected, found=first)
+    grid = range(first, end + 1, every)
+    return Criterion(
+        id=item["id"],
+        title=item["title"],
+        source=item["source"],
+        metric=metric,
+        definition=definition,
+        window=range(start, end + 1),
+        grid=grid,
+        conditions=tuple(
+            _condition(document, (*at, "conditions", number), condition, grid)
+            for number, condition in enumerate(item["conditions"])
+        ),
+        line=document.lines.get(at),
+    )
+
+
+def _condition(document: Document, at: Steps, item: Mapping[str, Any], grid: range) -> Condition:
+    ((name, settings),) = item.items()
+    within = int(settings["within"]) if "within" in settings else None
+    if within is not None and within < grid.step:
+        message = "no two points of the grid are this close"
+        raise document.error((*at, name, "within"), message, expected=f"at least {grid.step}", found=within)
+    if len(grid) < (needs := OPERATORS[name].needs):
+        message = f"{name} needs at least {needs} points, the grid has {len(grid)}"
+        raise document.error((*at, name), message)
+    ((relation, value),) = ((key, value) for key, value in settings.items() if key in set(Relation))
+    return Condition(name, Limit(Relation(relation), decimal(value)), within, document.lines.get(at))
+
+
+def _choice(found: str, known: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(found, known, n=1)
+    return f"one of {', '.join(known)}" + (f" (did you mean {near[0]}?)" if near else "")

@@ -1,0 +1,139 @@
+"""A gate and a record -> one `Verdict`; knows records, never a trainer.
+
+    series of a metric --usable points in the window--> readings of each condition --limit--> margins --> outcome
+
+The rules, in the order in which they apply to each criterion of each replica:
+
+1. A reading that breaks its limit FAILS, whatever else is missing: what was seen cannot be unseen.
+2. Otherwise anything missing is INCONCLUSIVE: the metric, a point of the expected grid, a NaN anywhere in the window,
+   a value that the metric cannot have, or a metric measured by another estimator than the criterion names.
+3. Otherwise it HOLDS.
+
+Values that are not usable are left out, never filled in: a drop across a NaN is seen between its neighbours, and the
+NaN itself still keeps the criterion from holding. A gate is the worst of its criteria, a run the worst of its seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from reprogrok.errors import RecordError
+from reprogrok.judge.bounds import Bounds, bounds
+from reprogrok.judge.criteria import Condition, Criterion, Gate
+from reprogrok.judge.operators import OPERATORS, Feasibility, Point, decimal, feasibility
+from reprogrok.judge.registration import check_registration
+from reprogrok.judge.verdict import (
+    Assessment,
+    ConditionResult,
+    CriterionResult,
+    Finding,
+    Outcome,
+    ReplicaResult,
+    Verdict,
+)
+from reprogrok.record import Record, Series
+
+
+def judge(gate: Gate, record: Record) -> Verdict:
+    """Judge a run by the criteria of a gate.
+
+    Raises:
+        RecordError: the record has no replica, so there is nothing to judge.
+    """
+    if not record.replicas:
+        raise RecordError("nothing to judge", path=record.path, expected="at least one replica", found="none")
+    assessments = tuple(assess(criterion, record.facts) for criterion in gate.criteria)
+    return Verdict(
+        gate=gate,
+        run=record.path,
+        experiment=record.experiment,
+        layout=record.layout,
+        registration=check_registration(gate, record),
+        assessments=assessments,
+        replicas=tuple(
+            ReplicaResult(seed, tuple(_judge_criterion(item, metrics, record.definitions) for item in assessments))
+            for seed, metrics in sorted(record.replicas.items())
+        ),
+    )
+
+
+def assess(criterion: Criterion, facts: Mapping[str, int]) -> Assessment:
+    """Find the conditions that no value can meet, or none can break, in a run with these facts."""
+    limits = bounds(criterion.metric, criterion.definition, facts)
+    findings = []
+    for condition in criterion.conditions:
+        kind = feasibility(OPERATORS[condition.operator], condition.limit, limits)
+        if kind is not Feasibility.POSSIBLE:
+            says = "no value can meet" if kind is Feasibility.IMPOSSIBLE else "no value can break"
+            arithmetic = f"{says} {criterion.metric} {condition}: {limits.arithmetic}"
+            findings.append(Finding(criterion, condition, kind, arithmetic))
+    return Assessment(criterion, limits, tuple(findings))
+
+
+def _judge_criterion(
+    assessment: Assessment, metrics: Mapping[str, Series], definitions: Mapping[str, str]
+) -> CriterionResult:
+    criterion = assessment.criterion
+    reason = _not_comparable(criterion, metrics, definitions)
+    if reason is not None:
+        undecided = tuple(ConditionResult(condition, Outcome.INCONCLUSIVE) for condition in criterion.conditions)
+        return CriterionResult(criterion, undecided, seen=0, off_grid=0, reasons=(reason,))
+    points, reasons = _usable(criterion, metrics[criterion.metric], assessment.bounds)
+    on_grid = [point.step for point in points if point.step in criterion.grid]
+    if len(on_grid) < len(criterion.grid):
+        reasons.append(_holes(criterion.grid, set(on_grid), metrics[criterion.metric]))
+    conditions = tuple(
+        _judge_condition(condition, points, criterion.grid[-1], complete=not reasons)
+        for condition in criterion.conditions
+    )
+    return CriterionResult(criterion, conditions, len(on_grid), len(points) - len(on_grid), tuple(reasons))
+
+
+def _not_comparable(criterion: Criterion, metrics: Mapping[str, Series], definitions: Mapping[str, str]) -> str | None:
+    if criterion.metric not in metrics:
+        recorded = ", ".join(sorted(metrics)) or "nothing"
+        return f"{criterion.metric} is missing (recorded: {recorded})"
+    if (found := definitions.get(criterion.metric)) != criterion.definition:
+        return f"{criterion.metric} was measured as {found or 'nobody knows what'}, not as {criterion.definition}"
+    return None
+
+
+def _usable(criterion: Criterion, series: Series, limits: Bounds) -> tuple[list[Point], list[str]]:
+    """The points of the window that can be judged, and why others cannot."""
+    window = [(s, value) for s, value in zip(series.steps, series.values, strict=True) if s in criterion.window]
+    not_numbers = [step for step, value in window if not math.isfinite(value)]
+    beyond = [(step, value) for step, value in window if math.isfinite(value) and not limits.contains(value)]
+    reasons = []
+    if not_numbers:
+        reasons.append(f"{_count(len(not_numbers), 'value')} not a number, the first at step {not_numbers[0]:,}")
+    if beyond:
+        step, value = beyond[0]
+        count = _count(len(beyond), "value")
+        reasons.append(f"{count} that cannot be, the first {value:.6g} at step {step:,}: {limits.arithmetic}")
+    points = [Point(step, decimal(value)) for step, value in window if math.isfinite(value) and limits.contains(value)]
+    return points, reasons
+
+
+def _holes(grid: range, present: set[int], series: Series) -> str:
+    # The grid may be far longer than the record; the first hole is found after at most len(present) + 1 steps.
+    first = next(step for step in grid if step not in present)
+    text = f"{len(grid) - len(present):,} of {_count(len(grid), 'point')} missing, the first at step {first:,}"
+    end = series.steps[-1] if series.steps else None
+    return text if end is None or end >= grid[-1] else f"{text} (the record ends at step {end:,})"
+
+
+def _judge_condition(condition: Condition, points: list[Point], last: int, *, complete: bool) -> ConditionResult:
+    readings = list(OPERATORS[condition.operator].readings(points, condition.within, last))
+    if not readings:
+        return ConditionResult(condition, Outcome.INCONCLUSIVE)
+    limit = condition.limit
+    lowest = min(readings, key=lambda reading: limit.margin(reading.value))
+    violation = next((reading for reading in readings if not limit.holds(reading.value)), None)
+    unbroken = Outcome.HOLDS if complete else Outcome.INCONCLUSIVE
+    outcome = unbroken if violation is None else Outcome.FAILS
+    return ConditionResult(condition, outcome, lowest, limit.margin(lowest.value), violation)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

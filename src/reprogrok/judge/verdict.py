@@ -1,0 +1,205 @@
+"""One object per judgement: what the table, the JSON, the CI formats and the exit code are all made from.
+
+    Verdict GO / NO_GO / INCONCLUSIVE
+      assessments   per criterion, before any data: the metric's bounds, and which conditions are impossible or vacuous
+      replicas      per seed: one CriterionResult per criterion, each with one ConditionResult per condition
+      registration  whether the run knew these criteria before it trained
+
+Nothing here judges; the outcomes are set by `judge.gate`, and what can be derived from them is a property, so that
+no two parts of a verdict can disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+
+from reprogrok.errors import ExitCode
+from reprogrok.judge.bounds import Bounds
+from reprogrok.judge.criteria import Condition, Criterion, Gate
+from reprogrok.judge.operators import Feasibility, Reading
+
+
+class Outcome(StrEnum):
+    """What a condition or a criterion came to, for one replica."""
+
+    HOLDS = "HOLDS"
+    FAILS = "FAILS"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+class Decision(StrEnum):
+    """What a gate came to."""
+
+    GO = "GO"
+    NO_GO = "NO_GO"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+class RegistrationStatus(StrEnum):
+    """Whether the criteria were fixed before the training that they judge."""
+
+    REGISTERED = "REGISTERED"
+    AMENDED = "AMENDED"
+    UNREGISTERED = "UNREGISTERED"
+
+
+def worst(outcomes: Iterable[Outcome]) -> Outcome:
+    """A violation that was seen outweighs everything, then missing data; no outcome at all is missing data."""
+    seen = set(outcomes)
+    if Outcome.FAILS in seen:
+        return Outcome.FAILS
+    return Outcome.HOLDS if seen == {Outcome.HOLDS} else Outcome.INCONCLUSIVE
+
+
+@dataclass(frozen=True)
+class ConditionResult:
+    """One condition on one replica.
+
+    Attributes:
+        condition: what was asked.
+        outcome: FAILS if any reading breaks the limit; else HOLDS if the data are complete; else INCONCLUSIVE.
+        worst: the reading with the smallest margin, the earliest on ties; None if there was no reading.
+        margin: its signed margin in the metric's unit; negative fails, zero fails under a strict limit.
+        first_violation: the earliest reading that breaks the limit.
+    """
+
+    condition: Condition
+    outcome: Outcome
+    worst: Reading | None = None
+    margin: Decimal | None = None
+    first_violation: Reading | None = None
+
+
+@dataclass(frozen=True)
+class CriterionResult:
+    """One criterion on one replica.
+
+    Attributes:
+        criterion: what was asked.
+        conditions: one result per condition, in the order of the criterion.
+        seen: points of the expected grid that carry a usable value.
+        off_grid: usable points in the window beside the grid; judged, but they fill no hole.
+        reasons: why the data do not suffice for HOLDS; empty when they do.
+    """
+
+    criterion: Criterion
+    conditions: tuple[ConditionResult, ...]
+    seen: int
+    off_grid: int
+    reasons: tuple[str, ...]
+
+    @property
+    def expected(self) -> int:
+        """Points in the expected grid."""
+        return len(self.criterion.grid)
+
+    @property
+    def outcome(self) -> Outcome:
+        """The worst of the conditions."""
+        return worst(result.outcome for result in self.conditions)
+
+
+@dataclass(frozen=True)
+class ReplicaResult:
+    """One replica: its seed and one result per criterion, in the order of the gate."""
+
+    seed: int
+    criteria: tuple[CriterionResult, ...]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A condition that cannot decide anything, whatever a run does.
+
+    Attributes:
+        criterion: where it stands.
+        condition: which one.
+        kind: IMPOSSIBLE (no value can meet it) or VACUOUS (no value can break it).
+        arithmetic: why, with the numbers.
+    """
+
+    criterion: Criterion
+    condition: Condition
+    kind: Feasibility
+    arithmetic: str
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What is known of a criterion before any value is looked at: the bounds of its metric in this run."""
+
+    criterion: Criterion
+    bounds: Bounds
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class RegistrationCheck:
+    """The criteria judged by, beside those that the run stored before it trained.
+
+    Attributes:
+        status: what came out; it is reported and does not change the decision.
+        note: the same as one clause.
+        registered_sha256: hash of the criteria file that the run stored, if it did.
+        difference: for AMENDED, a unified diff of the two contents, line by line.
+    """
+
+    status: RegistrationStatus
+    note: str
+    registered_sha256: str | None = None
+    difference: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A gate judged on a run.
+
+    Attributes:
+        gate: the criteria.
+        run: the run's folder.
+        experiment: the name that the run goes by.
+        layout: the layout it was read from.
+        registration: whether the run knew these criteria.
+        assessments: one per criterion, in the order of the gate.
+        replicas: one per seed, in order of seeds; at least one.
+    """
+
+    gate: Gate
+    run: Path
+    experiment: str
+    layout: str
+    registration: RegistrationCheck
+    assessments: tuple[Assessment, ...]
+    replicas: tuple[ReplicaResult, ...]
+
+    @property
+    def decision(self) -> Decision:
+        """The worst of all criteria of all replicas."""
+        outcome = worst(result.outcome for replica in self.replicas for result in replica.criteria)
+        return {
+            Outcome.HOLDS: Decision.GO,
+            Outcome.FAILS: Decision.NO_GO,
+            Outcome.INCONCLUSIVE: Decision.INCONCLUSIVE,
+        }[outcome]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """0 for GO, 1 for NO_GO, 3 for INCONCLUSIVE."""
+        return {
+            Decision.GO: ExitCode.PASS,
+            Decision.NO_GO: ExitCode.FAIL,
+            Decision.INCONCLUSIVE: ExitCode.INCONCLUSIVE,
+        }[self.decision]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Every impossible or vacuous condition of the gate."""
+        return tuple(finding for assessment in self.assessments for finding in assessment.findings)
+
+    def of_criterion(self, index: int) -> tuple[tuple[int, CriterionResult], ...]:
+        """(seed, result) of criterion number `index` for every replica."""
+        return tuple((replica.seed, replica.criteria[index]) for replica in self.replicas)
