@@ -1,8 +1,80 @@
-"""`reprogrok sanity NAME`: to be written."""
+"""`reprogrok sanity NAME`: a gate and a run's folder -> a verdict on the screen, in a file, and as the exit code."""
 
 from __future__ import annotations
 
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-def sanity(name: str) -> None:
-    """Judge a run by the criteria of a gate."""
-    raise NotImplementedError(name)
+import typer
+
+from reprogrok.errors import RecordError
+
+if TYPE_CHECKING:
+    from reprogrok.judge.verdict import Verdict
+
+# Wide enough for every row of a gate; a log file has no edge at 80 columns.
+WIDTH_OF_A_LOG = 200
+
+
+class Format(StrEnum):
+    """How a verdict is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    JUNIT = "junit"
+    GITHUB = "github"
+
+
+def sanity(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The gate: NAME.yaml in the folder of criteria.")],
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", metavar="DIR", help="The run to judge, ours or of another project. [default: runs/NAME]"),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", metavar="FILE", help="Also write the verdict to FILE, in the chosen format (JSON for table)."
+        ),
+    ] = None,
+    output_format: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TABLE,
+    criteria: Annotated[
+        Path, typer.Option("--criteria", metavar="PATH", help="The folder of criteria, or one criteria file.")
+    ] = Path("audit/criteria"),
+) -> None:
+    """Judge a run by the criteria of a gate: GO (exit 0), NO_GO (1) or INCONCLUSIVE (3); 2 if it cannot be judged."""
+    from reprogrok.files import write_bytes
+    from reprogrok.formats.foreign_runs import read_run
+    from reprogrok.judge.criteria import find_gate, load_gate
+    from reprogrok.judge.gate import judge
+
+    gate = load_gate(find_gate(name, criteria), name)
+    folder = Path("runs") / name if run is None else run
+    if run is None and not folder.exists():
+        advice = f"`reprogrok train {name}` to make it, or --run DIR for another folder"
+        raise RecordError("no run here", path=folder, expected=advice)
+    verdict = judge(gate, read_run(folder))
+    if output is not None:
+        # Before anything is printed: a verdict that could not be kept is not shown as if it had been.
+        write_bytes(output, _document(verdict, Format.JSON if output_format is Format.TABLE else output_format))
+    if output_format is Format.TABLE:
+        _print_table(verdict)
+    else:
+        typer.echo(_document(verdict, output_format), nl=False)
+    raise typer.Exit(verdict.exit_code)
+
+
+def _document(verdict: Verdict, output_format: Format) -> bytes:
+    from reprogrok.report.gate_documents import as_github, as_json, as_junit
+
+    return {Format.JSON: as_json, Format.JUNIT: as_junit, Format.GITHUB: as_github}[output_format](verdict)
+
+
+def _print_table(verdict: Verdict) -> None:
+    from rich.console import Console
+
+    from reprogrok.report.gate_tables import print_verdict
+
+    print_verdict(verdict, Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_LOG))

@@ -1,0 +1,84 @@
+"""A verdict -> what a person reads in a terminal or in a log: one row per seed, criterion and condition, then why.
+
+Rows are built as `Text`, never as markup: a title or a path with brackets in it is printed as it is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from reprogrok.judge.verdict import Decision, Outcome, RegistrationStatus, Verdict
+from reprogrok.report import gate_words as words
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+STYLES = {
+    Outcome.HOLDS: "green",
+    Outcome.FAILS: "bold red",
+    Outcome.INCONCLUSIVE: "yellow",
+    Decision.GO: "bold green",
+    Decision.NO_GO: "bold red",
+}
+
+
+def print_verdict(verdict: Verdict, console: Console) -> None:
+    """Print a verdict; nothing is cut: cells wrap in a narrow terminal, other lines are as long as they are."""
+
+    def line(text: str, style: str = "") -> None:
+        console.print(Text(text, style=style), soft_wrap=True)
+
+    line(words.summary(verdict), STYLES[verdict.decision])
+    line(f"run:          {words.path_text(verdict.run)} (layout {verdict.layout}, experiment {verdict.experiment})")
+    line(f"criteria:     {words.path_text(verdict.gate.path)} (sha256 {verdict.gate.sha256[:16]})")
+    registration = verdict.registration
+    amended = registration.status is RegistrationStatus.AMENDED
+    line(f"registration: {registration.status}: {registration.note}", "yellow" if amended else "")
+    console.print(_table(verdict))
+    for replica in verdict.replicas:
+        seed = f" (seed {replica.seed})" if len(verdict.replicas) > 1 else ""
+        for result in replica.criteria:
+            for reason in result.reasons:
+                line(f"{result.criterion.id}{seed}: {reason}", "yellow")
+    for assessment in verdict.assessments:
+        if assessment.bounds.missing is not None:
+            line(f"{assessment.criterion.id}: its feasibility was checked in part only: {assessment.bounds.arithmetic}")
+    for finding in verdict.findings:
+        line(words.finding_text(finding), "bold magenta")
+    if registration.difference:
+        line("")
+        for text in registration.difference:
+            line(text)
+
+
+def _table(verdict: Verdict) -> Table:
+    several = len(verdict.replicas) > 1
+    table = Table(box=box.SIMPLE, pad_edge=False, header_style="bold")
+    if several:
+        table.add_column("seed", justify="right", overflow="fold")
+    for name in ("criterion", "condition", "outcome"):
+        table.add_column(name, overflow="fold")
+    for name in ("worst", "at step", "margin", "first violation", "points"):
+        table.add_column(name, justify="right", overflow="fold")
+    for replica in verdict.replicas:
+        for result in replica.criteria:
+            for number, condition in enumerate(result.conditions):
+                worst, first = condition.worst, condition.first_violation
+                cells = [
+                    result.criterion.id if number == 0 else "",
+                    words.condition_text(result, condition),
+                    condition.outcome.value,
+                    "-" if worst is None else words.number(worst.value),
+                    "-" if worst is None else words.at(worst),
+                    "-" if condition.margin is None else words.signed(condition.margin),
+                    "-" if first is None else words.at(first),
+                    words.points(result),
+                ]
+                texts = [Text(cell) for cell in ([str(replica.seed)] if several else []) + cells]
+                texts[2 + several].stylize(STYLES[condition.outcome])
+                table.add_row(*texts)
+    return table
