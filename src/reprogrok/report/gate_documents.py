@@ -18,7 +18,7 @@ from reprogrok.judge.criteria import Condition
 from reprogrok.judge.operators import Reading
 from reprogrok.judge.verdict import Assessment, CriterionResult, Decision, Outcome, Verdict, worst
 from reprogrok.report import gate_words as words
-from reprogrok.schema import validator
+from reprogrok.schema import check_written
 
 # What XML 1.0 has no way to write, escaped or not.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -62,7 +62,7 @@ def as_json(verdict: Verdict) -> bytes:
             _criterion(assessment, verdict.of_criterion(index)) for index, assessment in enumerate(verdict.assessments)
         ],
     }
-    validator("verdict").validate(document)
+    check_written(document, "verdict")
     return pretty_json(document)
 
 
