@@ -47,7 +47,7 @@ check: venv ## Lint, formatting, types, and the form of dvc.yaml
 	@$(RUN) ruff check --quiet .
 	@$(RUN) ruff format --quiet --check .
 	@$(RUN) mypy
-	@if [ -e dvc.yaml ]; then $(RUN) dvc stage list --all >/dev/null; fi
+	@if [ -e dvc.yaml ]; then $(RUN) dvc stage list --all --fail >/dev/null; fi
 
 bench: venv ## Measure speed against the plain reference
 	@$(RUN) python benchmarks/bench.py $(ARGS)
