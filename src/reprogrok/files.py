@@ -43,8 +43,18 @@ def digest(value: Any) -> str:
 
 
 def pretty_json(value: Any) -> bytes:
-    """JSON for people and for `git diff`: indented, keys in their own order, a newline at the end, no NaN."""
-    return (json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
+    """JSON for people and for `git diff`: indented, keys in their own order, no NaN; a list of scalars is one line."""
+    return (_pretty(value, "\n") + "\n").encode()
+
+
+def _pretty(value: Any, newline: str) -> str:
+    inner = newline + "  "
+    if isinstance(value, dict) and value:
+        rows = (f"{json.dumps(str(key), ensure_ascii=False)}: {_pretty(item, inner)}" for key, item in value.items())
+        return "{" + inner + f",{inner}".join(rows) + newline + "}"
+    if isinstance(value, list | tuple) and any(isinstance(item, dict | list | tuple) for item in value):
+        return "[" + inner + f",{inner}".join(_pretty(item, inner) for item in value) + newline + "]"
+    return json.dumps(value, allow_nan=False, ensure_ascii=False)
 
 
 def sync_folder(path: Path) -> None:

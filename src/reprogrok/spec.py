@@ -86,7 +86,7 @@ class OptimiserSpec:
 
 @dataclass(frozen=True)
 class ScheduleSpec:
-    """Linear warm-up, then a cosine down to `floor`: lr * (s + 1) / warmup, then lr * (floor + (1 - floor) * (1 + cos) / 2).
+    """Linear warm-up, then a cosine down to `floor` (the formula is in `train.optimiser.learning_rate`).
 
     Attributes:
         warmup: steps of the warm-up.
@@ -242,8 +242,8 @@ def _semantics(document: Document, at: Steps, experiment: Experiment) -> None:
     if (problem := experiment.model.problem()) is not None:
         field, expected, found = problem
         raise document.error((*at, "model", field), expected=expected, found=found)
-    if (problem := schedule_problem(experiment)) is not None:
-        raise document.error((*at, "schedule", "warmup"), expected=problem, found=experiment.schedule.warmup)
+    if (too_long := schedule_problem(experiment)) is not None:
+        raise document.error((*at, "schedule", "warmup"), expected=too_long, found=experiment.schedule.warmup)
     starts = [stage.start for stage in experiment.curriculum]
     if starts[0] != 0 or sorted(set(starts)) != starts:
         raise document.error((*at, "curriculum"), expected="stages that start at 0 and increase", found=starts)

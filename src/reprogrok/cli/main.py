@@ -8,12 +8,13 @@ Start-up counts: nothing here or in the command files imports torch, scipy or ma
 from __future__ import annotations
 
 import sys
+import traceback
 from typing import Annotated
 
 import typer
 
 from reprogrok import __version__
-from reprogrok.cli import sanity, train
+from reprogrok.cli import compare, eval, generate, list_, plot, predict, sanity, train  # noqa: A004 - the command's name
 from reprogrok.errors import ExitCode, ReprogrokError
 
 app = typer.Typer(
@@ -24,7 +25,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.command("eval")(eval.evaluate)
+app.command("predict")(predict.predict)
 app.command("sanity")(sanity.sanity)
+app.command("compare")(compare.compare)
+app.command("generate")(generate.generate)
+app.command("plot")(plot.plot)
+app.command("list")(list_.list_everything)
 app.command("train")(train.train)
 
 
@@ -49,4 +56,12 @@ def main() -> None:
         app()
     except ReprogrokError as error:
         typer.echo(f"error: {error}", err=True)
+        sys.exit(ExitCode.ERROR)
+    except BrokenPipeError:
+        # Whoever read our output has gone, and a verdict nobody read is neither a pass nor a fail.
+        sys.stderr.close()
+        sys.exit(ExitCode.ERROR)
+    except Exception:  # noqa: BLE001 - a fault of ours must not leave with Python's exit code 1, which means "fail"
+        traceback.print_exc()
+        typer.echo("error: a fault in reprogrok itself (see above); nothing was decided", err=True)
         sys.exit(ExitCode.ERROR)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,3 +10,13 @@ import typer
 
 DEVICE = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.", show_default="as params.yaml says")]
 PARAMS = Annotated[Path, typer.Option(help="The experiments.")]
+
+CRITERIA = Annotated[Path, typer.Option(help="The folder of criteria files, or one such file.")]
+DATA = Annotated[Path | None, typer.Option(help="Folder that `generate` wrote; its problems must be the protocol's.")]
+
+
+class Format(StrEnum):
+    """What a command prints."""
+
+    TABLE = "table"
+    JSON = "json"

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from reprogrok.cli.options import DEVICE, PARAMS
+from reprogrok.cli.options import DATA, DEVICE, PARAMS
 from reprogrok.errors import InputError
 from reprogrok.spec import MAX_SEED, Experiment, read_params, schedule_problem, seed_range
 
@@ -30,6 +30,7 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, print the plan, train nothing.")
     ] = False,
+    data: DATA = None,
     params: PARAMS = Path("params.yaml"),
 ) -> None:
     """Train every seed of an experiment; stopped or killed, the same command goes on.
@@ -52,6 +53,8 @@ def train(
         gates=_registrations(chosen),
     )
     _check_target(plan.out)
+    if data is not None:
+        _check_data(chosen, data)
     if dry_run:
         show(plan_table(plan))
         return
@@ -100,6 +103,14 @@ def _check_target(out: Path) -> None:
             field="--out",
             expected="a new folder or an earlier run",
         )
+
+
+def _check_data(experiment: Experiment, folder: Path) -> None:
+    from reprogrok.data.holdout import hold_out
+    from reprogrok.formats.problem_files import check_problems
+
+    for seed in experiment.seeds:
+        check_problems(folder / f"seed-{seed}.safetensors", hold_out(seed, experiment.digits).sets())
 
 
 def _registrations(experiment: Experiment) -> Any:

@@ -47,7 +47,7 @@ class Addition:
     @property
     def problems(self) -> int:
         """How many problems there are: every pair of operands."""
-        return 100**self.digits
+        return int(100**self.digits)
 
     def encode(self, a_B: torch.Tensor, b_B: torch.Tensor) -> torch.Tensor:
         """Whole rows, prompt, answer and EOS: (..., T + 1) int64 tokens for int64 operands of any shape (...)."""
@@ -75,4 +75,4 @@ def _digits(value: torch.Tensor, count: int) -> torch.Tensor:
     """
     powers = torch.tensor([10.0**place for place in range(count + 1)], dtype=torch.float64)
     quotient = (value.double().unsqueeze(-1) / powers.to(value.device)).floor_()
-    return quotient[..., :-1].sub_(quotient[..., 1:], alpha=10).long()
+    return torch.sub(quotient[..., :-1], quotient[..., 1:], alpha=10).long()

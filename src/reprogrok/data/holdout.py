@@ -12,23 +12,11 @@ from dataclasses import dataclass
 
 import torch
 
+from reprogrok.data.problems import Pairs
+
 PROTOCOL = "addition-100k/1"
 EXAM_SEEDS = (41, 100, 200, 300, 400, 500, 999, 1234, 7777, 31415)
 VALIDATION, TEST = 5_000, 10_000
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """N problems as two int64 tensors of shape (N,)."""
-
-    a: torch.Tensor
-    b: torch.Tensor
-
-    def __len__(self) -> int:
-        return len(self.a)
-
-    def __getitem__(self, part: slice) -> Pairs:
-        return Pairs(self.a[part], self.b[part])
 
 
 @dataclass(frozen=True)
@@ -37,6 +25,10 @@ class HoldOut:
 
     validation: Pairs
     test: Pairs
+
+    def sets(self) -> dict[str, Pairs]:
+        """Both parts by name."""
+        return {"validation": self.validation, "test": self.test}
 
 
 def hold_out(seed: int, digits: int = 10) -> HoldOut:
@@ -64,7 +56,7 @@ def hold_out(seed: int, digits: int = 10) -> HoldOut:
 
 def _distinct(pairs: Pairs) -> Pairs:
     """The first occurrence of every pair, in the order of arrival."""
-    # Two stable sorts put equal pairs next to each other, the earliest first; a scatter of int64 keys cannot hold a pair.
+    # Two stable sorts put equal pairs next to each other, the earliest first; one int64 key could not hold a pair.
     order = torch.argsort(pairs.b, stable=True)
     order = order[torch.argsort(pairs.a[order], stable=True)]
     a, b = pairs.a[order], pairs.b[order]

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-from reprogrok.data.holdout import HeldBack, HoldOut, Pairs
+from reprogrok.data.holdout import HeldBack, HoldOut
+from reprogrok.data.problems import Pairs
 from reprogrok.data.streams import Purpose, below, draw
 
 

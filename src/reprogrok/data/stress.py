@@ -9,13 +9,12 @@ others. A problem belongs to the stratum of its longest chain.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 
 import torch
 
-from reprogrok.data.holdout import Pairs
+from reprogrok.data.problems import Pairs, Stratum
 from reprogrok.data.streams import Purpose, below, draw
 
 SUITE = "addition-stress/1"
@@ -25,18 +24,9 @@ PER_STRATUM = 10_000
 LOW, NINE, HIGH = range(3)
 _WAYS = (45, 10, 45)
 _PAIRS_BY_KIND = tuple(
-    tuple((x, y) for x in range(10) for y in range(10) if test(x + y))
-    for test in (lambda s: s < 9, lambda s: s == 9, lambda s: s > 9)
+    tuple((x, y) for x in range(10) for y in range(10) if lowest <= x + y <= highest)
+    for lowest, highest in ((0, 8), (9, 9), (10, 18))
 )
-
-
-@dataclass(frozen=True)
-class Stratum:
-    """Problems of one kind, with the law they were drawn by."""
-
-    name: str
-    law: str
-    pairs: Pairs
 
 
 def strata(digits: int = 10, count: int = PER_STRATUM, seed: int = 0) -> Iterator[Stratum]:
@@ -93,10 +83,10 @@ def carry_chains(length: int, digits: int, count: int, seed: int) -> Pairs:
         threshold = torch.tensor(
             [[_thresholds(digits - place, r, m, length) for m in range(digits + 1)] for r in range(digits + 1)]
         )[run, longest]
-        kind = (w0.unsqueeze(1) >= threshold).sum(1)
-        digit_pair = by_kind[kind, below(ways[kind], w1, w2)]
+        drawn = (w0.unsqueeze(1) >= threshold).sum(1)
+        digit_pair = by_kind[drawn, below(ways[drawn], w1, w2)]
         a, b = a + digit_pair[:, 0] * 10**place, b + digit_pair[:, 1] * 10**place
-        run, longest = _advance(run, longest, kind)
+        run, longest = _advance(run, longest, drawn)
     return Pairs(a, b)
 
 

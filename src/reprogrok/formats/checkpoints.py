@@ -27,7 +27,7 @@ import safetensors.torch
 import torch
 
 from reprogrok.errors import CheckpointError
-from reprogrok.files import canonical_json, sha256_bytes, write_bytes
+from reprogrok.files import canonical_json, sha256_bytes
 from reprogrok.model.shapes import count_parameters, parameter_shapes
 from reprogrok.schema import read_bytes, show
 from reprogrok.spec import ModelSpec
@@ -122,17 +122,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
     )
 
 
-def save_checkpoint(
-    path: Path, spec: ModelSpec, weights: Mapping[str, torch.Tensor], origin: Origin, step: int, score: float
-) -> None:
-    """Write one model as a `.pt` of the published layout, whole or not at all, with equal bytes for equal content."""
-    write_bytes(path, checkpoint_bytes(spec, weights, origin, step, score))
-
-
 def checkpoint_bytes(
     spec: ModelSpec, weights: Mapping[str, torch.Tensor], origin: Origin, step: int, score: float
 ) -> bytes:
-    """The bytes of a `.pt` checkpoint. Published loaders can read it: they want the tied head as a tensor of its own."""
+    """The bytes of a `.pt` checkpoint in the published layout: equal bytes for equal content.
+
+    Published loaders want the tied head as a tensor of its own, so it is stored as one.
+    """
     state = {name: weights[name].detach().cpu().contiguous().clone() for name in parameter_shapes(spec)}
     content = {
         "model_config": asdict(spec) | {"dropout": 0.0},
@@ -228,7 +224,7 @@ def _spec(path: Path, config: dict[str, Any]) -> ModelSpec:
         if type(value) is not wanted:
             raise CheckpointError(path=path, field=at, expected=f"a value of type {field.type}", found=show(value))
         least = 0 if field.name.endswith("_rank") else 1
-        if wanted is int and not least <= value <= 2**20:
+        if isinstance(value, int) and wanted is int and not least <= value <= 2**20:
             raise CheckpointError(path=path, field=at, expected=f"{least} to {2**20}", found=str(value))
     if values["tie_qkv"] in _UNSUPPORTED_TYING:
         raise CheckpointError(

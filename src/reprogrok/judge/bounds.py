@@ -79,8 +79,11 @@ def _entropy(facts: Facts) -> Bounds:
 # metric -> definition id -> its bounds
 METRICS: Mapping[str, Mapping[str, Callable[[Facts], Bounds]]] = {
     "test_accuracy": {"argmax/answer": _accuracy},
-    "test_loss": {"ce/mean-of-batch-means": _cross_entropy},
-    "train_loss": {"ce/minibatch-dropout": _cross_entropy},
+    "test_exact_match": {"exact/answer/validation-5000": _accuracy},
+    "test_token_accuracy": {"token/answer/validation-5000": _accuracy},
+    "train_exact_match": {"exact/answer/batch": _accuracy},
+    "test_loss": {"ce/mean-of-batch-means": _cross_entropy, "ce/answer+eos/validation-5000": _cross_entropy},
+    "train_loss": {"ce/minibatch-dropout": _cross_entropy, "ce/answer+eos/batch": _cross_entropy},
     "final_layer_rank": {"pca99/blockin": _rank},
     "attention_entropy": {"attn/all-queries": _entropy},
 }

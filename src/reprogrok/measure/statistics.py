@@ -21,12 +21,12 @@ class Proportion:
 
     @property
     def estimate(self) -> float:
-        """k / n."""
+        """The share k / n."""
         return self.k / self.n
 
 
 def proportion(k: int, n: int, confidence: float = CONFIDENCE) -> Proportion:
-    """k of n with the Clopper-Pearson interval (Clopper & Pearson 1934), from `scipy.stats.binomtest`.
+    """Take k of n and its Clopper-Pearson interval (Clopper & Pearson 1934), from `scipy.stats.binomtest`.
 
     Worked value: k = 0, n = 100,000 gives [0, 3.6888e-05].
     """
@@ -62,9 +62,10 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 def fisher(k1: int, n1: int, k2: int, n2: int) -> float:
     """Two-sided p of Fisher's exact test for k1 of n1 against k2 of n2, for scores that cannot be paired."""
+    import numpy as np
     from scipy.stats import fisher_exact
 
-    return float(fisher_exact([[k1, n1 - k1], [k2, n2 - k2]]).pvalue)
+    return float(fisher_exact(np.array([[k1, n1 - k1], [k2, n2 - k2]])).pvalue)
 
 
 def holm(p_values: list[float]) -> list[float]:

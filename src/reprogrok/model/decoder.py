@@ -99,7 +99,7 @@ def _norm(spec: ModelSpec, weights: Weights, name: str, x: Tensor) -> Tensor:
 
 
 def _linear(weights: Weights, name: str, x_RND: Tensor) -> Tensor:
-    """x W^T for a full-rank weight (out, in), x A B for a low-rank one: (R, N, in) -> (R, N, out)."""
+    """Map (R, N, in) to (R, N, out): x W^T for a full-rank weight (out, in), x A B for a low-rank one."""
     if (weight_ROI := weights.get(f"{name}.weight")) is not None:
         return x_RND @ weight_ROI.transpose(1, 2)
     return (x_RND @ weights[f"{name}.A"]) @ weights[f"{name}.B"]

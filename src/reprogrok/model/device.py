@@ -1,7 +1,7 @@
 """A device's name -> the device, and what kind of arithmetic to expect of it.
 
-One thread on a CPU: the models are so small that more threads cost time, and in torch 2.13.0 the first forward pass of a
-fresh multi-threaded process was sometimes inaccurate (see docs/numerics.md).
+One thread on a CPU: the models are so small that more threads cost time, and in torch 2.13.0 the first forward pass of
+a fresh multi-threaded process was sometimes inaccurate (errors of 1e-3 and more; later passes were exact).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import platform
 from typing import Any
 
+import numpy as np
 import torch
 
 from reprogrok.errors import InputError
@@ -46,8 +47,6 @@ def choose_device(name: str) -> torch.device:
 
 def environment(device: torch.device) -> dict[str, Any]:
     """What a number was measured on: enough to tell two machines apart, nothing that names them."""
-    import numpy as np
-
     accelerator = (
         torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     )

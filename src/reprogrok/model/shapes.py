@@ -43,7 +43,7 @@ def _linear(name: str, inputs: int, outputs: int, rank: int) -> Shapes:
 
 
 def _norm(name: str, spec: ModelSpec) -> Shapes:
-    weight = {f"{name}.weight": (spec.d_model,)}
+    weight: Shapes = {f"{name}.weight": (spec.d_model,)}
     return weight if spec.use_rmsnorm else weight | {f"{name}.bias": (spec.d_model,)}
 
 

@@ -52,7 +52,8 @@ def run_table(path: Path) -> Table:
     replicas = summary["replicas"]
     perfect = sum(replica["first_perfect_step"] is not None for replica in replicas)
     rate = proportion(perfect, len(replicas))
-    caption = f"validation exact match 1.0 reached by {perfect} of {len(replicas)} seeds ({interval_text(rate)}); 5,000 pairs a seed"
+    reached = f"{perfect} of {len(replicas)} seeds reached a validation exact match of 1.0"
+    caption = f"{reached} (rate {interval_text(rate)}, 95 %, exact); 5,000 pairs a seed"
     table = Table(
         box=SIMPLE,
         title=f"{summary['experiment']}: {path}",
@@ -111,11 +112,8 @@ def _plain_lines(total: int) -> Callable[[run.Progress], None]:
 
     def report(progress: run.Progress) -> None:
         share = progress.step / total
-        if (
-            progress.evaluation is None
-            or share - shown.get(progress.seeds, -1.0) < _PLAIN_EVERY
-            and progress.step < total
-        ):
+        soon = share - shown.get(progress.seeds, -1.0) < _PLAIN_EVERY and progress.step < total
+        if progress.evaluation is None or soon:
             return
         shown[progress.seeds] = share
         seconds = time.monotonic() - began
@@ -135,4 +133,5 @@ def _scores(progress: run.Progress) -> str:
     if progress.evaluation is None:
         return ""
     middle = {name: sorted(values)[len(values) // 2] for name, values in progress.evaluation.metrics.items()}
-    return f"validation {middle['test_exact_match']:.4f}  batch {middle['train_exact_match']:.4f}  loss {middle['train_loss']:.4f}"
+    shown = {"validation": "test_exact_match", "batch": "train_exact_match", "loss": "train_loss"}
+    return "  ".join(f"{word} {middle[name]:.4f}" for word, name in shown.items())

@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from reprogrok.data.addition import Addition
-from reprogrok.data.holdout import Pairs, hold_out
+from reprogrok.data.holdout import hold_out
+from reprogrok.data.problems import Pairs
 from reprogrok.data.sampling import Batches, Stage
 from reprogrok.model.decoder import logits, one_hot
 from reprogrok.model.initialise import initial_weights

@@ -1,4 +1,4 @@
-"""Gradients of R replicas -> their next weights: a clip per replica, the schedule, AdamW; all on one flat (R, P) tensor.
+"""Gradients of R replicas -> their next weights: a clip per replica, the schedule, AdamW, on one flat (R, P) tensor.
 
 One flat row per replica turns the whole update into a dozen operations whatever the number of tensors, and a replica's
 row never meets another's.
@@ -32,14 +32,14 @@ def clip_(gradient_RP: Tensor, largest: float) -> Tensor:
 
     The 1e-6 in the denominator is that of `torch.nn.utils.clip_grad_norm_`.
     """
-    norm_R = torch.linalg.vector_norm(gradient_RP, dim=1)
+    norm_R: Tensor = torch.linalg.vector_norm(gradient_RP, dim=1)
     gradient_RP.mul_((largest / (norm_R + 1e-6)).clamp(max=1.0).unsqueeze(1))
     return norm_R
 
 
 @dataclass
 class AdamW:
-    """Decoupled weight decay (Loshchilov & Hutter 2019) on every parameter, bias-corrected as in `torch.optim.AdamW`."""
+    """Decoupled weight decay (Loshchilov & Hutter 2019) on every parameter, corrected as in `torch.optim.AdamW`."""
 
     spec: OptimiserSpec
     mean_RP: Tensor

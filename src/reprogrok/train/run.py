@@ -17,6 +17,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -172,8 +173,6 @@ _worker: dict[str, Any] = {}
 
 def _adopt(queue: multiprocessing.Queue[Progress], stop: Event) -> None:
     """In a fresh worker: keep the parent's queue and event, and leave signals of the terminal to the parent."""
-    import signal
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _worker.update(queue=queue, stop=stop, parent=os.getppid())
@@ -213,7 +212,7 @@ def _check_resumable(plan: Plan, job: tuple[int, ...]) -> None:
     ]:
         folder = _folder(plan, job)
         raise RecordError(
-            f"the work begun here ran under another fingerprint ({'; '.join(changed)}); remove the folder to start again",
+            f"the work begun here ran under another fingerprint ({'; '.join(changed)}); remove it to start again",
             path=folder,
         )
 

@@ -1,0 +1,49 @@
+"""`reprogrok list`: what there is to train, to judge by and to sit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reprogrok.cli.options import CRITERIA, PARAMS
+
+
+def list_everything(
+    params: PARAMS = Path("params.yaml"),
+    criteria: CRITERIA = Path("audit/criteria"),
+    sources: Annotated[bool, typer.Option("--sources", help="Also print where each experiment comes from.")] = False,
+) -> None:
+    """Show the experiments of params.yaml, the gates of audit/criteria, and the exams."""
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    from reprogrok.judge.criteria import find_gate, gate_names, load_gate
+    from reprogrok.model.shapes import count_parameters
+    from reprogrok.report.console import console
+    from reprogrok.spec import read_params
+
+    read = read_params(params)
+    experiments = Table(box=SIMPLE, title="experiments (reprogrok train NAME)", title_justify="left")
+    for name in ("name", "parameters", "steps", "seeds", "what"):
+        experiments.add_column(name, justify="right" if name in ("parameters", "steps") else "left")
+    for experiment in read.experiments.values():
+        mark = " (default pipeline)" if experiment.name in read.pipeline else ""
+        seeds = ", ".join(map(str, experiment.seeds[:6])) + (", ..." if len(experiment.seeds) > 6 else "")
+        size = f"{count_parameters(experiment.model):,}"
+        what = experiment.title + mark + (f"\n{experiment.source}" if sources else "")
+        experiments.add_row(experiment.name, size, f"{experiment.steps:,}", seeds, what)
+    gates = Table(box=SIMPLE, title="gates (reprogrok sanity NAME)", title_justify="left")
+    for name in ("name", "criteria", "what a GO allows"):
+        gates.add_column(name)
+    for name in gate_names(criteria):
+        gate = load_gate(find_gate(name, criteria))
+        gates.add_row(name, str(len(gate.criteria)), gate.title)
+    exams = Table(box=SIMPLE, title="exams (reprogrok eval CKPT)", title_justify="left")
+    for name in ("exam", "suite", "problems"):
+        exams.add_column(name)
+    exams.add_row("addition-100k/1", "uniform", "100,000: ten published test sets of 10,000")
+    exams.add_row("addition-stress/1", "stress", "230,010: carry chains, lengths, sums of 10^10, edge pairs")
+    for table in (experiments, gates, exams):
+        console().print(table)

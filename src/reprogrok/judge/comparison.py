@@ -1,0 +1,250 @@
+"""Evaluations of checkpoints -> which differences are more than chance.
+
+    evaluations (ours, or the published script's) --same exam?--> pairs of checkpoints --exact test, Holm--> comparison
+
+Two models that sat the same exam are compared problem by problem: McNemar's exact test on the problems that only one
+of them gets wrong. A published evaluation holds counts alone; there Fisher's exact test takes the scores as
+independent samples, and the row says so. All p-values of a comparison are adjusted together (Holm).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from reprogrok.errors import InputError
+from reprogrok.measure.statistics import Proportion, fisher, holm, mcnemar, proportion
+from reprogrok.schema import Document, Steps, check, load
+
+LEVEL = 0.05
+GROKKED = 0.99  # a replica counts as grokked when its checkpoint gets this share of the uniform problems right
+_PUBLISHED = "addition-100k/1"
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """One checkpoint's result in one exam.
+
+    Attributes:
+        exam: name of the exam.
+        digest: of its problems; None where a published evaluation does not say.
+        errors: of n.
+        failed: which problems were answered wrongly; None where only counts are known.
+    """
+
+    exam: str
+    digest: str | None
+    errors: Proportion
+    failed: frozenset[tuple[str, int]] | None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One evaluated checkpoint: a label, its size and origin as far as known, and its sittings by suite."""
+
+    label: str
+    parameters: int | None
+    experiment: str | None
+    seed: int | None
+    sittings: dict[str, Sitting]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two checkpoints in one suite: the test, its p, and p adjusted for all pairs of the comparison."""
+
+    suite: str
+    first: str
+    second: str
+    test: str
+    only_first: int | None
+    only_second: int | None
+    p: float
+    p_adjusted: float
+
+    @property
+    def differs(self) -> bool:
+        """Is the difference more than chance, at 5 % for all pairs together?"""
+        return self.p_adjusted <= LEVEL
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Entries side by side, their pairs, and per experiment how many replicas grokked."""
+
+    entries: tuple[Entry, ...]
+    pairs: tuple[Pair, ...]
+    grokked: dict[str, Proportion] = field(default_factory=dict)
+
+
+def read_evaluations(path: Path) -> list[Entry]:
+    """The entries of an evaluation file: one, several, or the published script's.
+
+    Raises:
+        InputError: it is none of these, or its counts contradict each other.
+    """
+    document = load(path)
+    if isinstance(document.data, dict) and "format" not in document.data and "multi_seed_validation" in document.data:
+        return [_published(document)]
+    check(document, "evaluation")
+    many = document.data.get("evaluations")
+    if many is None:
+        return [_ours(document, (), document.data)]
+    return [_ours(document, ("evaluations", index), item) for index, item in enumerate(many)]
+
+
+def compare(entries: list[Entry]) -> Comparison:
+    """Compare every pair of entries in every suite that they all sat.
+
+    Raises:
+        InputError: fewer than one entry, a label twice, no common suite, or different problems under one name.
+    """
+    labels = [entry.label for entry in entries]
+    if twice := next((label for label in labels if labels.count(label) > 1), None):
+        raise InputError("evaluated twice; compare each checkpoint once", path=twice)
+    suites = [suite for suite in entries[0].sittings if all(suite in entry.sittings for entry in entries)]
+    if not suites:
+        raise InputError("these evaluations have no exam in common", expected="the same suite in each of them")
+    for suite in suites:
+        for entry in entries[1:]:
+            _check_same_exam(entries[0], entry, suite)
+    raw = [
+        (suite, first, second, *_test(first, second, suite))
+        for suite in suites
+        for first, second in combinations(entries, 2)
+    ]
+    adjusted = holm([p for *_, p in raw])
+    pairs = tuple(
+        Pair(suite, first.label, second.label, test, only_first, only_second, p, p_adjusted)
+        for (suite, first, second, test, only_first, only_second, p), p_adjusted in zip(raw, adjusted, strict=True)
+    )
+    kept = tuple(
+        Entry(e.label, e.parameters, e.experiment, e.seed, {suite: e.sittings[suite] for suite in suites})
+        for e in entries
+    )
+    return Comparison(kept, pairs, _grok_rates(kept))
+
+
+def _check_same_exam(first: Entry, second: Entry, suite: str) -> None:
+    one, other = first.sittings[suite], second.sittings[suite]
+    same_digest = None in (one.digest, other.digest) or one.digest == other.digest
+    if one.exam != other.exam or one.errors.n != other.errors.n or not same_digest:
+        raise InputError(
+            "sat another exam", path=second.label, field=f"$.suites.{suite}",
+            expected=f"{one.exam} with {one.errors.n:,} problems, digest {str(one.digest)[:16]}",
+            found=f"{other.exam} with {other.errors.n:,} problems, digest {str(other.digest)[:16]}",
+        )  # fmt: skip
+
+
+def _test(first: Entry, second: Entry, suite: str) -> tuple[str, int | None, int | None, float]:
+    one, other = first.sittings[suite], second.sittings[suite]
+    if one.failed is None or other.failed is None:
+        p = fisher(one.errors.k, one.errors.n, other.errors.k, other.errors.n)
+        return "Fisher (unpaired: one file holds counts alone)", None, None, p
+    only_first, only_second = len(one.failed - other.failed), len(other.failed - one.failed)
+    return "McNemar", only_first, only_second, mcnemar(only_first, only_second)
+
+
+def _grok_rates(entries: tuple[Entry, ...]) -> dict[str, Proportion]:
+    """Per experiment, how many of its seeds have a checkpoint at or above `GROKKED`."""
+    scores: dict[str, dict[int, float]] = {}
+    for entry in entries:
+        if entry.experiment is not None and entry.seed is not None and "uniform" in entry.sittings:
+            by_seed = scores.setdefault(entry.experiment, {})
+            right = 1 - entry.sittings["uniform"].errors.estimate
+            by_seed[entry.seed] = max(by_seed.get(entry.seed, 0.0), right)
+    return {
+        name: proportion(sum(score >= GROKKED for score in by_seed.values()), len(by_seed))
+        for name, by_seed in scores.items()
+    }
+
+
+def _ours(document: Document, at: Steps, data: dict[str, Any]) -> Entry:
+    sittings = {}
+    for suite, result in data["suites"].items():
+        where = (*at, "suites", suite)
+        failed = frozenset(
+            (stratum["name"], index)
+            for number, stratum in enumerate(result["strata"])
+            for index in _failed(document, (*where, "strata", number), stratum)
+        )
+        if len(failed) != (errors := result["total"]["errors"]):
+            raise document.error(
+                where, expected=f"{errors} failures in all strata, as the total says", found=len(failed)
+            )
+        counted = _errors(document, (*where, "total"), result["total"])
+        sittings[suite] = Sitting(result["exam"], result["exam_digest"], counted, failed)
+    checkpoint = data["checkpoint"]
+    origin = checkpoint["origin"] or {}
+    return Entry(checkpoint["path"], checkpoint["parameters"], origin.get("experiment"), origin.get("seed"), sittings)
+
+
+def _failed(document: Document, at: Steps, stratum: dict[str, Any]) -> list[int]:
+    """The indices of a stratum's failures; the schema leaves these long columns to us."""
+    columns = stratum["failures"]
+    if len({len(column) for column in columns.values()}) != 1 or len(columns["index"]) != stratum["errors"]:
+        lengths = {name: len(column) for name, column in columns.items()}
+        raise document.error((*at, "failures"), expected=f"columns of {stratum['errors']} values", found=lengths)
+    if not all(type(index) is int and 0 <= index < stratum["n"] for index in columns["index"]):
+        raise document.error((*at, "failures", "index"), expected=f"whole numbers from 0 to {stratum['n'] - 1}")
+    indices: list[int] = columns["index"]
+    return indices
+
+
+def _errors(document: Document, at: Steps, total: dict[str, Any]) -> Proportion:
+    if total["errors"] > total["n"]:
+        raise document.error(at, expected=f"at most {total['n']} errors", found=total["errors"])
+    return proportion(total["errors"], total["n"])
+
+
+def _published(document: Document) -> Entry:
+    check(document, "published_evaluation")
+    block = document.data["multi_seed_validation"]
+    errors, n = block["aggregate_errors"], block["total_examples"]
+    by_seed = sum(result["errors"] for result in block["per_seed"].values())
+    if by_seed != errors:
+        at = ("multi_seed_validation", "aggregate_errors")
+        raise document.error(at, expected=f"{by_seed}, the sum over the test sets", found=errors)
+    return Entry(
+        document.path.as_posix(), None, None, None,
+        {"uniform": Sitting(_PUBLISHED, None, _errors(document, (), {"errors": errors, "n": n}), None)},
+    )  # fmt: skip
+
+
+def document_of(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as plain data, ready for JSON."""
+    return {
+        "format": "reprogrok.comparison/1",
+        "checkpoints": [
+            {
+                "label": entry.label,
+                "parameters": entry.parameters,
+                "experiment": entry.experiment,
+                "seed": entry.seed,
+                "suites": {
+                    suite: _counts(sitting.errors) | {"exam": sitting.exam} for suite, sitting in entry.sittings.items()
+                },
+            }
+            for entry in comparison.entries
+        ],
+        "pairs": [vars(pair) | {"more_than_chance": pair.differs} for pair in comparison.pairs],
+        "grokked": {name: {"k": r.k, "n": r.n, "low": r.low, "high": r.high} for name, r in comparison.grokked.items()},
+    }
+
+
+def metrics_of(comparison: Comparison) -> dict[str, Any]:
+    """The numbers that a pipeline tracks, as nested dicts of numbers alone."""
+    rates = {
+        name: {"grokked": r.k, "seeds": r.n, "low": r.low, "high": r.high} for name, r in comparison.grokked.items()
+    }
+    scores = {
+        entry.label: {suite: _counts(sitting.errors) for suite, sitting in entry.sittings.items()}
+        for entry in comparison.entries
+    }
+    return {"grok rate": rates, "checkpoints": scores}
+
+
+def _counts(errors: Proportion) -> dict[str, Any]:
+    return {"errors": errors.k, "n": errors.n, "low": errors.low, "high": errors.high}

@@ -1,0 +1,239 @@
+"""A model and an exam -> which problems it gets wrong, what it answers instead, and its margin on the others.
+
+    exam (versioned problems in strata) + weights --one pass or generation--> rows --count--> scores with intervals
+
+One forward pass over the true row decides a problem: the greedy answer equals the right one exactly when the argmax is
+right at every answer position given the right digits before it (induction over positions). So generation is needed
+only to show what a failing model answers, and where the decision is so close that rounding could matter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from reprogrok.data.addition import Addition
+from reprogrok.data.holdout import EXAM_SEEDS, PROTOCOL, hold_out
+from reprogrok.data.problems import Pairs, Stratum
+from reprogrok.data.stress import SUITE, strata
+from reprogrok.measure.statistics import Proportion, proportion
+from reprogrok.model.decoder import Weights, logits, one_hot
+from reprogrok.spec import ModelSpec
+
+SUITES = ("uniform", "stress")
+METHODS = ("forward", "generate")
+CLOSE = 1e-3  # logits; float32 rounding moves a margin by some 1e-5
+
+
+@dataclass(frozen=True)
+class Exam:
+    """A versioned set of held-out problems.
+
+    Attributes:
+        name: version, and what was left out if only a part is examined.
+        suite: "uniform" or "stress".
+        task: the task, with its number of digits.
+        strata: the problems.
+    """
+
+    name: str
+    suite: str
+    task: Addition
+    strata: tuple[Stratum, ...]
+
+    def sets(self) -> dict[str, Pairs]:
+        """The problems by stratum."""
+        return {stratum.name: stratum.pairs for stratum in self.strata}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the name, and of every stratum's name and pairs (int64, little-endian), in order."""
+        hasher = hashlib.sha256(self.name.encode())
+        for stratum in self.strata:
+            hasher.update(b"\0" + stratum.name.encode() + b"\0")
+            for column in (stratum.pairs.a, stratum.pairs.b):
+                hasher.update(column.numpy().astype("<i8").tobytes())
+        return hasher.hexdigest()
+
+
+def build_exam(suite: str, task: Addition, limit: int | None = None) -> Exam:
+    """The problems of a suite.
+
+    Args:
+        suite: "uniform" (the published hold-out: ten test sets of 10,000) or "stress".
+        task: fewer than ten digits give an analogue of the published exam, under a name that says so.
+        limit: examine only the first problems of each stratum, so many.
+    """
+    if suite == "uniform":
+        law = f"test set of the hold-out protocol: distinct pairs uniform in [0, 10^{task.digits})^2"
+        parts = [Stratum(str(seed), law, hold_out(seed, task.digits).test) for seed in EXAM_SEEDS]
+    else:
+        parts = list(strata(task.digits))
+    name = PROTOCOL if suite == "uniform" else SUITE
+    if task.digits != 10:
+        name += f" with {task.digits} digits"
+    if limit is not None:
+        name += f" (first {limit} of each stratum)"
+        parts = [Stratum(part.name, part.law, part.pairs[:limit]) for part in parts]
+    return Exam(name, suite, task, tuple(parts))
+
+
+@dataclass(frozen=True)
+class Failures:
+    """The problems of a stratum that were answered wrongly, as columns: there may be a hundred thousand.
+
+    Attributes:
+        index: place in the stratum.
+        a: first operand.
+        b: second operand.
+        answer: the model's own greedy answer, most significant digit first.
+    """
+
+    index: list[int]
+    a: list[int]
+    b: list[int]
+    answer: list[str]
+
+
+@dataclass(frozen=True)
+class Score:
+    """What came out for some problems.
+
+    Attributes:
+        errors: wrong answers of all, with the exact interval of their rate.
+        tokens: right answer digits of all (teacher-forced for "forward").
+        smallest_margin: over right answers, the least lead in logits of the right digit; NaN if nothing was right.
+    """
+
+    errors: Proportion
+    tokens: Proportion
+    smallest_margin: float
+
+
+@dataclass(frozen=True)
+class ExamResult:
+    """One model's exam: scores and failures by stratum, the score in all, and how many close rows were re-checked."""
+
+    exam: Exam
+    method: str
+    scores: dict[str, Score]
+    total: Score
+    failures: dict[str, Failures]
+    rechecked: int
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Per problem of a batch: right or not, digits right, margin, and whether the decision was close."""
+
+    right_B: Tensor
+    tokens_B: Tensor
+    margin_B: Tensor
+    close_B: Tensor
+
+
+class Examinee:
+    """One model on one device, ready to be examined."""
+
+    def __init__(self, spec: ModelSpec, weights: Weights, task: Addition, device: torch.device) -> None:
+        self.spec, self.task, self.device = spec, task, device
+        self.weights = {name: tensor.unsqueeze(0).to(device) for name, tensor in weights.items()}
+
+    @torch.inference_mode()
+    def examine(
+        self, exam: Exam, method: str, batch: int, advance: Callable[[int], None] = lambda _count: None
+    ) -> ExamResult:
+        """Decide every problem of an exam.
+
+        Args:
+            exam: of this examinee's task.
+            method: "forward" or "generate".
+            batch: rows per forward pass.
+            advance: told how many problems were decided since the last call.
+        """
+        scores, failures, rechecked, all_rows = {}, {}, 0, []
+        for stratum in exam.strata:
+            rows, again = self._decide(stratum.pairs, method, batch)
+            rechecked += again
+            all_rows.append(rows)
+            scores[stratum.name] = _score(rows, self.task)
+            failures[stratum.name] = self._failures(stratum.pairs, rows, batch)
+            advance(len(stratum.pairs))
+        columns = zip(*((r.right_B, r.tokens_B, r.margin_B, r.close_B) for r in all_rows), strict=True)
+        total = _score(_Rows(*map(torch.cat, columns)), self.task)
+        return ExamResult(exam, method, scores, total, failures, rechecked)
+
+    @torch.inference_mode()
+    def generate(self, pairs: Pairs, batch: int = 2_000) -> tuple[Tensor, Tensor]:
+        """Greedy decoding by full recompute: answer tokens (N, A), and the logits they were chosen from (N, V, A)."""
+        answers, chosen_from = [], []
+        for part in _batches(len(pairs), batch):
+            rows_BT = self.task.encode(pairs.a[part], pairs.b[part])[:, : self.task.prompt_length].to(self.device)
+            steps_BV = []
+            for _ in range(self.task.answer_length):
+                onehot_RBTV = one_hot(rows_BT.unsqueeze(0), self.spec.vocab_size)
+                last_BV = logits(self.spec, self.weights, onehot_RBTV, rows_BT.shape[1] - 1)[0, :, :, 0].T
+                steps_BV.append(last_BV)
+                rows_BT = torch.cat([rows_BT, last_BV.argmax(1, keepdim=True)], dim=1)
+            answers.append(rows_BT[:, self.task.prompt_length :].cpu())
+            chosen_from.append(torch.stack(steps_BV, dim=2).cpu())
+        return torch.cat(answers), torch.cat(chosen_from)
+
+    def _decide(self, pairs: Pairs, method: str, batch: int) -> tuple[_Rows, int]:
+        """Every row's outcome, and how many were close and decided again by generation."""
+        if method == "generate":
+            return self._by_generation(pairs, batch), 0
+        parts = [self._by_forward(pairs[part], self.task) for part in _batches(len(pairs), batch)]
+        rows = _Rows(*(torch.cat(column) for column in zip(*parts, strict=True)))
+        close = rows.close_B.nonzero().squeeze(1)
+        if len(close):
+            again = self._by_generation(Pairs(pairs.a[close], pairs.b[close]), batch)
+            rows.right_B[close], rows.tokens_B[close] = again.right_B, again.tokens_B
+        return rows, len(close)
+
+    def _by_forward(self, pairs: Pairs, task: Addition) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        rows_BT = task.encode(pairs.a, pairs.b).to(self.device)
+        # The last position read would predict EOS, which is not asked.
+        onehot_RBTV = one_hot(rows_BT[:, :-2].unsqueeze(0), self.spec.vocab_size)
+        logits_VBA = logits(self.spec, self.weights, onehot_RBTV, task.first_answer)[0]
+        rows = _compare(logits_VBA.permute(1, 0, 2), rows_BT[:, task.prompt_length : -1])
+        return rows.right_B.cpu(), rows.tokens_B.cpu(), rows.margin_B.cpu(), rows.close_B.cpu()
+
+    def _by_generation(self, pairs: Pairs, batch: int) -> _Rows:
+        target_BA = self.task.encode(pairs.a, pairs.b)[:, self.task.prompt_length : -1]
+        return _compare(self.generate(pairs, batch)[1], target_BA)
+
+    def _failures(self, pairs: Pairs, rows: _Rows, batch: int) -> Failures:
+        wrong = (~rows.right_B).nonzero().squeeze(1)
+        if not len(wrong):
+            return Failures([], [], [], [])
+        failed = Pairs(pairs.a[wrong], pairs.b[wrong])
+        answers = [self.task.text(answer) for answer in self.generate(failed, batch)[0].tolist()]
+        return Failures(wrong.tolist(), failed.a.tolist(), failed.b.tolist(), answers)
+
+
+def _compare(logits_BVA: Tensor, target_BA: Tensor) -> _Rows:
+    """Outcomes of rows from the logits of their answer positions."""
+    target_B1A = target_BA.unsqueeze(1)
+    right_BA = logits_BVA.argmax(1) == target_BA
+    of_target_BA = logits_BVA.gather(1, target_B1A).squeeze(1)
+    best_other_BA = logits_BVA.scatter(1, target_B1A, -math.inf).amax(1)
+    margin_BA = of_target_BA - best_other_BA
+    return _Rows(right_BA.all(1), right_BA.sum(1), margin_BA.amin(1), (margin_BA.abs() < CLOSE).any(1))
+
+
+def _score(rows: _Rows, task: Addition) -> Score:
+    n = len(rows.right_B)
+    right = int(rows.right_B.sum())
+    smallest = float(rows.margin_B[rows.right_B].min()) if right else math.nan
+    return Score(proportion(n - right, n), proportion(int(rows.tokens_B.sum()), n * task.answer_length), smallest)
+
+
+def _batches(count: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))

@@ -1,0 +1,37 @@
+"""One generated answer -> a table: place by place, the right digit, the model's, and the margin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE
+from rich.table import Table
+
+from reprogrok.data.addition import SYMBOLS, Addition
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def prediction_table(task: Addition, answer_A: Tensor, logits_VA: Tensor, expected_A: Tensor) -> Table:
+    """The answer in the order in which the model gives it: least significant digit first.
+
+    Args:
+        task: for the number of places.
+        answer_A: the tokens that the model chose.
+        logits_VA: what it chose them from.
+        expected_A: the right digits.
+    """
+    table = Table(box=SIMPLE)
+    for name in ("place", "right", "model", "margin", "strongest other"):
+        table.add_column(name, justify="right")
+    for place in range(task.answer_length):
+        logits_V, right = logits_VA[:, place].clone(), int(expected_A[place])
+        of_right = float(logits_V[right])
+        logits_V[right] = -float("inf")
+        other = int(logits_V.argmax())
+        margin = of_right - float(logits_V[other])
+        wrong = int(answer_A[place]) != right
+        cells = (f"10^{place}", str(right), SYMBOLS[int(answer_A[place])], f"{margin:.4f}", SYMBOLS[other])
+        table.add_row(*cells, style="bold red" if wrong else "")
+    return table
