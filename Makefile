@@ -38,7 +38,7 @@ $(STAMP): constraints.txt pyproject.toml
 
 repro: venv ## Run the pipeline (dvc repro) and print its outcome
 	@$(RUN) dvc repro $(ARGS)
-	@$(RUN) dvc metrics show
+	@$(RUN) reprogrok compare evaluations/*.json
 
 test: venv ## Run the tests (ARGS="-k exam" picks some)
 	@$(RUN) OMP_NUM_THREADS=1 pytest -n 2 --dist worksteal $(ARGS)
