@@ -140,7 +140,7 @@ class Engine:
                 state.optimiser.update_(state.weights_RP, gradient_RP, rate, step)
             state.step += 1
             if step in evaluated:
-                exact_R = self._right(logits_RVBQ, rows_RBT).all(2).double().mean(1)
+                exact_R = _share(self._right(logits_RVBQ, rows_RBT).all(2))
                 train = {"train_loss": loss_R, "train_exact_match": exact_R, "grad_norm": norm_R}
                 metrics = {name: value.tolist() for name, value in (train | self._validate(state)).items()}
                 self._keep_best(state, step, metrics["test_exact_match"])
@@ -171,13 +171,13 @@ class Engine:
         losses, rights = [], []
         for rows_RBT in self._validation_RBT.split(VALIDATION_ROWS, dim=1):
             loss_R, logits_RVBQ = self._loss(weights, rows_RBT)
-            losses.append(loss_R.double())
+            losses.append(loss_R.cpu().double())
             rights.append(self._right(logits_RVBQ, rows_RBT))
         right_RBA = torch.cat(rights, dim=1)
         return {
             "test_loss": torch.stack(losses).mean(0),
-            "test_exact_match": right_RBA.all(2).double().mean(1),
-            "test_token_accuracy": right_RBA.double().mean((1, 2)),
+            "test_exact_match": _share(right_RBA.all(2)),
+            "test_token_accuracy": _share(right_RBA.flatten(1)),
         }
 
     def _keep_best(self, state: State, step: int, scores: list[float]) -> None:
@@ -194,3 +194,8 @@ class Engine:
         for start in range(first, self.experiment.steps, CHUNK):
             chunk = [batches.pairs(start, min(start + CHUNK, self.experiment.steps)) for batches in self._batches]
             yield from self._rows(chunk).to(self.device).unbind(1)
+
+
+def _share(right_RN: Tensor) -> Tensor:
+    """The share of true values per replica, (R,) in float64 on the CPU: MPS has no float64."""
+    return right_RN.sum(1).cpu().double() / right_RN.shape[1]
