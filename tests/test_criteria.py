@@ -172,7 +172,7 @@ FACTS = {"positions": 8, "width": 256}
     ],
 )
 def test_conditions_that_nothing_can_meet_or_break_are_told_apart(metric, operator, relation, value, expected):
-    (definition,) = METRICS[metric]
+    definition = next(iter(METRICS[metric]))
     limit = Limit(Relation(relation), Decimal(value))
     assert feasibility(OPERATORS[operator], limit, bounds(metric, definition, FACTS)) is Feasibility(expected)
 
