@@ -2,9 +2,9 @@
 
     bytes --size limits--> archive --weights_only--> dict --names, shapes, finite values--> Checkpoint
 
-Loading never executes anything: `weights_only` without a fallback, archive sizes read before anything is unpacked, and
-every tensor compared with what `model_config` says it must be before a number of it is used. What is refused is
-refused by name. Our own files carry their task, experiment and seed, and a digest of their contents.
+Loading never executes anything: `weights_only` without a fallback, archive sizes read before anything is unpacked,
+checksums compared, and every tensor held against what `model_config` says it must be before a number of it is used.
+What is refused is refused by name. Our own files carry their task, experiment and seed, and a digest of their weights.
 
 Both formats hold: model_config, model_state, and optionally train_config, step, val_exact, params (a safetensors file
 keeps all but the tensors as JSON in its metadata).
@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -30,9 +31,13 @@ from reprogrok.errors import CheckpointError
 from reprogrok.files import canonical_json, sha256_bytes
 from reprogrok.model.shapes import count_parameters, parameter_shapes
 from reprogrok.schema import read_bytes, show
-from reprogrok.spec import ModelSpec
+from reprogrok.spec import MAX_SEED, ModelSpec
 
 MAX_FILE_BYTES = 256 * 2**20  # fifty times the largest model of the field's tiny end
+MAX_PARAMETERS = MAX_FILE_BYTES // 4
+MAX_SHAPE = {"n_layer": 64, "n_head": 256, "d_ff": 16_384, "vocab_size": 65_536}  # and the rest:
+MAX_WIDTH = 4_096
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 FORMAT = "reprogrok.checkpoint/1"
 
 # Fields that older files lack, with what their absence meant.
@@ -168,24 +173,11 @@ def load_state(path: Path) -> dict[str, Any] | None:
 
 
 def _read_pt(path: Path, data: bytes) -> dict[str, Any]:
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise CheckpointError(
-            "not a checkpoint, or cut short",
-            path=path,
-            expected="a zip archive as torch.save writes it",
-            found=_begins(data),
-        ) from error
-    if unpacked > MAX_FILE_BYTES:
-        raise CheckpointError(
-            "archive too large", path=path, expected=f"at most {MAX_FILE_BYTES} bytes", found=f"{unpacked}"
-        )
+    plain = _repacked(path, data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            content = torch.load(io.BytesIO(plain), map_location="cpu", weights_only=True)
     except Exception as error:
         # torch raises many types here; each of them means that this file is not taken.
         raise CheckpointError(f"refused by the weights_only loader: {_reason(error)}", path=path) from error
@@ -194,38 +186,66 @@ def _read_pt(path: Path, data: bytes) -> dict[str, Any]:
     return content
 
 
+def _repacked(path: Path, data: bytes) -> bytes:
+    """The same archive, unpacked within the limits, checked entry by entry and stored plainly.
+
+    torch's own reader compares no checksums, and two readers may find different archives in one file: what was
+    measured and checked here is what the loader gets.
+    """
+    buffer = io.BytesIO()
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive, zipfile.ZipFile(buffer, "w") as plain:
+            entries = {entry.filename: entry for entry in archive.infolist()}
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+            if unpacked <= MAX_FILE_BYTES:
+                for name, entry in entries.items():
+                    plain.writestr(name, archive.read(entry))
+    except Exception as error:
+        # zipfile, too, raises many types for a damaged archive.
+        raise CheckpointError(
+            f"not a checkpoint, or damaged: {_reason(error)}", path=path,
+            expected="a zip archive as torch.save writes it", found=_begins(data),
+        ) from error  # fmt: skip
+    if unpacked > MAX_FILE_BYTES:
+        raise CheckpointError(
+            "archive too large", path=path, expected=f"at most {MAX_FILE_BYTES} bytes", found=f"{unpacked}"
+        )
+    return buffer.getvalue()
+
+
 def _read_safetensors(path: Path, data: bytes) -> dict[str, Any]:
     try:
         state = safetensors.torch.load(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise CheckpointError(f"not a safetensors file: {_reason(error)}", path=path, found=_begins(data)) from error
-    content: dict[str, Any] = {"model_state": state}
+    content: dict[str, Any] = {}
     for key, text in header.get("__metadata__", {}).items():
         try:
             content[key] = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             content[key] = text
-    return content
+    return content | {"model_state": state}
 
 
 def _spec(path: Path, config: dict[str, Any]) -> ModelSpec:
     known = [field.name for field in fields(ModelSpec)]
     if unknown := [key for key in config if key not in (*known, "dropout")]:
         raise CheckpointError(
-            "unknown field", path=path, field=f"$.model_config.{unknown[0]}", expected=f"one of {', '.join(known)}"
-        )
-    values = {**_LEGACY, **{key: value for key, value in config.items() if key != "dropout"}}
+            "unknown field", path=path, field=f"$.model_config.{_named(unknown[0])}",
+            expected=f"one of {', '.join(known)}",
+        )  # fmt: skip
+    values: dict[str, Any] = {**_LEGACY, **{key: value for key, value in config.items() if key != "dropout"}}
     for field in fields(ModelSpec):
         at = f"$.model_config.{field.name}"
         if field.name not in values:
             raise CheckpointError("missing field", path=path, field=at)
-        value, wanted = values[field.name], {"int": int, "bool": bool, "str": str}[str(field.type)]
-        if type(value) is not wanted:
-            raise CheckpointError(path=path, field=at, expected=f"a value of type {field.type}", found=show(value))
-        least = 0 if field.name.endswith("_rank") else 1
-        if isinstance(value, int) and wanted is int and not least <= value <= 2**20:
-            raise CheckpointError(path=path, field=at, expected=f"{least} to {2**20}", found=str(value))
+        value = values[field.name]
+        if type(value).__name__ != field.type:  # exactly: a bool is no int here
+            raise CheckpointError(path=path, field=at, expected=f"a value of type {field.type}", found=_shown(value))
+        least, most = int(not field.name.endswith("_rank")), MAX_SHAPE.get(field.name, MAX_WIDTH)
+        if field.type == "int" and not least <= value <= most:
+            raise CheckpointError(path=path, field=at, expected=f"{least} to {most}", found=_shown(value))
     if values["tie_qkv"] in _UNSUPPORTED_TYING:
         raise CheckpointError(
             f"tie_qkv mode {values['tie_qkv']} is not supported (no published checkpoint is known to use it)",
@@ -234,7 +254,12 @@ def _spec(path: Path, config: dict[str, Any]) -> ModelSpec:
     spec = ModelSpec(**values)
     if (problem := spec.problem()) is not None:
         name, expected, found = problem
-        raise CheckpointError(path=path, field=f"$.model_config.{name}", expected=expected, found=show(found))
+        raise CheckpointError(path=path, field=f"$.model_config.{name}", expected=expected, found=_shown(found))
+    if (parameters := count_parameters(spec)) > MAX_PARAMETERS:
+        raise CheckpointError(
+            "too large", path=path, field="$.model_config", expected=f"at most {MAX_PARAMETERS} parameters",
+            found=f"{parameters}",
+        )  # fmt: skip
     return spec
 
 
@@ -244,29 +269,35 @@ def _weights(path: Path, spec: ModelSpec, state: dict[str, Any]) -> tuple[dict[s
     for name in state:
         if name not in expected and name not in tied:
             raise CheckpointError(
-                "unknown tensor", path=path, field=f"$.model_state.{name}", expected="those that model_config implies"
-            )
+                "unknown tensor", path=path, field=f"$.model_state.{_named(name)}",
+                expected="those that model_config implies",
+            )  # fmt: skip
     for name, shape in expected.items():
         if name not in state:
             raise CheckpointError("missing tensor", path=path, field=f"$.model_state.{name}", expected=f"shape {shape}")
     for name, tensor in state.items():
         _check_tensor(path, name, tensor, (expected | tied)[name])
-    head = state.get("lm_head.weight")
-    if head is not None and not torch.equal(head, state["token_emb.weight"]):
+    weights = {name: tensor.detach().float().contiguous() for name, tensor in state.items()}
+    head = weights.pop("lm_head.weight", None)
+    if head is not None and not torch.equal(head, weights["token_emb.weight"]):
         raise CheckpointError(
             "the head is not tied", path=path, field="$.model_state.lm_head.weight", expected="token_emb.weight"
         )
     dtypes = sorted({str(state[name].dtype).removeprefix("torch.") for name in expected})
-    return {name: state[name].float().contiguous() for name in expected}, ", ".join(dtypes)
+    return {name: weights[name] for name in expected}, ", ".join(dtypes)
 
 
 def _check_tensor(path: Path, name: str, tensor: Any, shape: tuple[int, ...]) -> None:
     at = f"$.model_state.{name}"
-    if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided or not tensor.is_floating_point():
-        raise CheckpointError(path=path, field=at, expected="a dense floating-point tensor", found=_kind(tensor))
+    if not isinstance(tensor, torch.Tensor):
+        raise CheckpointError(path=path, field=at, expected="a tensor", found=_kind(tensor))
+    if tensor.layout != torch.strided or tensor.is_nested or tensor.dtype not in DTYPES:
+        found = f"{tensor.layout}, {tensor.dtype}{', nested' * tensor.is_nested}".replace("torch.", "")
+        raise CheckpointError(path=path, field=at, expected="a dense tensor of 16 to 64 bit floats", found=found)
     if tuple(tensor.shape) != shape:
         raise CheckpointError(path=path, field=at, expected=f"shape {shape}", found=f"{tuple(tensor.shape)}")
-    if tensor.device.type != "cpu" or not bool(torch.isfinite(tensor).all()):
+    # In single precision, where it is used: a double may overflow there.
+    if tensor.device.type != "cpu" or not bool(tensor.float().isfinite().all()):
         raise CheckpointError(path=path, field=at, expected="finite numbers", found="NaN, infinity or no data")
 
 
@@ -277,23 +308,30 @@ def _origin(path: Path, content: dict[str, Any], spec: ModelSpec, weights: Mappi
     types = {"experiment": str, "digits": int, "seed": int, "spec_digest": str, "format": str, "content_digest": str}
     if not isinstance(block, dict) or {k: type(v) for k, v in block.items()} != types or block["format"] != FORMAT:
         raise CheckpointError(
-            path=path, field="$.reprogrok", expected=f"the block that {FORMAT} defines", found=show(block)
+            path=path, field="$.reprogrok", expected=f"the block that {FORMAT} defines", found=_shown(block)
         )
+    origin = Origin(block["experiment"], block["digits"], block["seed"], block["spec_digest"])
+    if not (3 <= origin.digits <= 10 and 0 <= origin.seed <= MAX_SEED):
+        raise CheckpointError(
+            path=path, field="$.reprogrok", expected=f"3 to 10 digits and a seed from 0 to {MAX_SEED}",
+            found=f"{_shown(origin.digits)} digits and seed {_shown(origin.seed)}",
+        )  # fmt: skip
     if block["content_digest"] != (found := content_digest(spec, weights)):
         raise CheckpointError(
             "the contents do not match the file's own digest", path=path, field="$.reprogrok.content_digest",
             expected=block["content_digest"], found=found,
         )  # fmt: skip
-    return Origin(block["experiment"], block["digits"], block["seed"], block["spec_digest"])
+    return origin
 
 
 def _optional(path: Path, content: dict[str, Any], key: str, kind: type) -> Any:
     value = content.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or (kind is int and int(value) != value):
+    number = not isinstance(value, bool) and isinstance(value, int | float) and abs(value) <= MAX_SEED
+    if not number or (kind is int and int(value) != value):
         raise CheckpointError(
-            path=path, field=f"$.{key}", expected=f"a value of type {kind.__name__}", found=show(value)
+            path=path, field=f"$.{key}", expected=f"a value of type {kind.__name__}", found=_shown(value)
         )
     return kind(value)
 
@@ -302,15 +340,25 @@ def _kind(value: Any) -> str:
     return "nothing" if value is None else type(value).__name__
 
 
+def _shown(value: Any) -> str:
+    """A value for a message; of what is no scalar, its type (a file can hold what no text can show)."""
+    small = value is None or isinstance(value, str | bool | float) or (isinstance(value, int) and abs(value) < 2**64)
+    return show(value) if small else _kind(value)
+
+
+def _named(key: Any) -> str:
+    """A key from a file for a message: as it is when it looks like a name."""
+    return key if isinstance(key, str) and re.fullmatch(r"[\w.-]{1,80}", key) else _shown(key)
+
+
 def _begins(data: bytes) -> str:
     return f"{len(data)} bytes that begin with {data[:12]!r}"
 
 
 def _reason(error: Exception) -> str:
-    """The first sentence of a library's message; torch appends advice that would make loading unsafe."""
-    text = str(error).strip() or type(error).__name__
-    for marker in ("WeightsUnpickler error:", "Unsupported"):
-        if marker in text:
-            text = text[text.index(marker) :].removeprefix("WeightsUnpickler error:").strip()
-            break
-    return text.splitlines()[0].split(" Please use")[0]
+    """A library's message in one line; torch wraps its own into advice that would make loading unsafe."""
+    lines = [line.strip() for line in str(error).split("\n\nCheck the documentation")[0].splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    line = lines[-1] if lines[0].startswith("Weights only load failed") else lines[0]
+    return line.removeprefix("WeightsUnpickler error: ").split(" Please use")[0][:200]
