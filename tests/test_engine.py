@@ -19,6 +19,7 @@ from reprogrok.model.decoder import logits, one_hot
 from reprogrok.model.initialise import initial_weights
 from reprogrok.model.shapes import parameter_shapes
 from reprogrok.spec import CurriculumStage, read_params
+from reprogrok.train import engine as engine_module
 from reprogrok.train.engine import DEFINITIONS, Engine, Layout
 
 torch.set_num_threads(1)
@@ -163,7 +164,7 @@ def test_the_flat_row_holds_every_tensor_and_padding_stays_zero():
 def test_training_learns():
     _, evaluations = finished(Engine(SMALL, (43,), CPU))
     losses = [evaluation.metrics["test_loss"][0] for evaluation in evaluations]
-    assert losses[-1] < 0.9 * losses[0]
+    assert losses[-1] < losses[0] - 0.05
 
 
 def test_batches_of_a_run_are_those_of_its_seed():
@@ -214,6 +215,13 @@ def test_a_refactor_moves_no_bit(tmp_path_factory):
     candidate = tmp_path_factory.mktemp("golden") / "candidate.json"
     candidate.write_text(json.dumps([*golden, here | {"traces": found}], indent=1) + "\n", "utf-8")
     pytest.skip(f"no golden trace for {here}; this machine's is in {candidate}, to be added to {GOLDEN.name}")
+
+
+def test_the_trace_sees_the_last_bits(monkeypatch):
+    before = trace("e15")
+    rate = engine_module.learning_rate
+    monkeypatch.setattr(engine_module, "learning_rate", lambda *args: rate(*args) * (1 + 1e-6))
+    assert trace("e15") != before
 
 
 def test_golden_traces_of_all_machines_tell_the_same_story():
