@@ -5,11 +5,72 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def reprogrok():
+    """Run `python -m reprogrok WORDS...` as a user would, without a terminal, in the folder `cwd`."""
+
+    def run(*words, cwd, **environment):
+        command = [sys.executable, "-m", "reprogrok", *map(str, words)]
+        env = {**os.environ, "COLUMNS": "80"} | environment
+        return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, check=False, encoding="utf-8")
+
+    return run
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A folder as a user has it: the experiments and the gates, nothing trained yet."""
+    return copy_project(tmp_path / "project")
+
+
+def copy_project(folder: Path) -> Path:
+    """The repository's params.yaml and criteria in a new folder."""
+    (folder / "audit").mkdir(parents=True)
+    shutil.copy(ROOT / "params.yaml", folder)
+    shutil.copytree(ROOT / "audit" / "criteria", folder / "audit" / "criteria")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, reprogrok):
+    """A project with one finished run of two seeds, runs/smoke; not to be changed."""
+    folder = copy_project(tmp_path_factory.mktemp("trained") / "project")
+    result = reprogrok("train", "smoke", "--seeds", "0,1", "--workers", "2", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def generated(tmp_path_factory, reprogrok):
+    """A folder with the data of smoke, data/smoke; not to be changed."""
+    folder = copy_project(tmp_path_factory.mktemp("generated") / "project")
+    result = reprogrok("generate", "smoke", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+@pytest.fixture
+def one_error():
+    """Check that a command failed as promised: exit code 2, one line on stderr that starts so; returns the line."""
+
+    def check(result) -> str:
+        assert result.returncode == 2, (result.returncode, result.stdout, result.stderr)
+        assert result.stderr.startswith("error: "), result.stderr
+        assert result.stderr.count("\n") == 1, result.stderr
+        assert result.stdout == ""
+        return result.stderr.removeprefix("error: ").rstrip("\n")
+
+    return check
 
 
 @pytest.fixture(scope="session")

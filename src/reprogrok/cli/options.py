@@ -8,8 +8,11 @@ from typing import Annotated
 
 import typer
 
-DEVICE = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.", show_default="as params.yaml says")]
-PARAMS = Annotated[Path, typer.Option(help="The experiments.")]
+DEVICE = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+DEVICE_OF_PARAMS = Annotated[
+    str | None, typer.Option(help="auto, cpu, cuda or mps.", show_default="as params.yaml says")
+]
+PARAMS = Annotated[Path, typer.Option(help="The file of experiments.")]
 
 CRITERIA = Annotated[Path, typer.Option(help="The folder of criteria files, or one such file.")]
 DATA = Annotated[Path | None, typer.Option(help="Folder that `generate` wrote; its problems must be the protocol's.")]

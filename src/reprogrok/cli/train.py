@@ -11,17 +11,21 @@ from typing import Annotated, Any
 
 import typer
 
-from reprogrok.cli.options import DATA, DEVICE, PARAMS
+from reprogrok.cli.options import DATA, DEVICE_OF_PARAMS, PARAMS
 from reprogrok.errors import InputError
-from reprogrok.spec import MAX_SEED, Experiment, read_params, schedule_problem, seed_range
+from reprogrok.spec import MAX_SEED, Experiment, read_params, seed_range
+
+MAX_STEPS = 1_000_000_000  # as in the schema of params.yaml
 
 
 def train(
-    experiment: Annotated[str, typer.Argument(help="A name in params.yaml; `reprogrok list` shows them.")],
+    experiment: Annotated[
+        str, typer.Argument(metavar="EXPERIMENT", help="A name in params.yaml; `reprogrok list` shows them.")
+    ],
     seeds: Annotated[
         str | None, typer.Option(help="42,43 or a range 0:8 (last excluded).", show_default="the experiment's")
     ] = None,
-    device: DEVICE = None,
+    device: DEVICE_OF_PARAMS = None,
     steps: Annotated[
         int | None, typer.Option(help="Length of the run and of its schedule.", show_default="the experiment's")
     ] = None,
@@ -36,12 +40,14 @@ def train(
     """Train every seed of an experiment; stopped or killed, the same command goes on.
 
     The folder holds spec.json, fingerprint.json, metrics.jsonl, summary.json and, per seed, best.pt and last.pt.
+    Exit code: 0, or 2 if it cannot train, or 130 (143) if Ctrl-C (a termination signal) stopped it; the work is kept.
     """
     read = read_params(params)
     chosen = _with_options(read.experiment(experiment, params), seeds, steps)
     from reprogrok.model.device import choose_device
-    from reprogrok.report.run_tables import plan_table, progress_display, run_table, show
-    from reprogrok.train.run import Plan, StoppedError, run
+    from reprogrok.report.run_tables import print_plan, print_run, progress_display
+    from reprogrok.train.run import StoppedError, run
+    from reprogrok.train.work import Plan
 
     plan = Plan(
         experiment=chosen,
@@ -56,7 +62,7 @@ def train(
     if data is not None:
         _check_data(chosen, data)
     if dry_run:
-        show(plan_table(plan))
+        print_plan(plan)
         return
     with _stop_on_signals() as (stop, received), progress_display(plan) as report:
         try:
@@ -64,23 +70,23 @@ def train(
         except StoppedError as error:
             typer.echo(f"{error}", err=True)
             raise typer.Exit(128 + received[0]) from error
-    show(run_table(plan.out))
+    print_run(plan.out)
 
 
 def _with_options(experiment: Experiment, seeds: str | None, steps: int | None) -> Experiment:
     if seeds is not None:
         parsed = seed_range(seeds)
         if not parsed or len(set(parsed)) != len(parsed) or max(parsed) > MAX_SEED:
-            raise InputError(field="--seeds", expected="distinct seeds as 42,43 or a range as 0:8", found=seeds)
+            raise InputError(
+                field="--seeds", expected="distinct seeds as 42,43 or a range as 0:8", found=seeds or "nothing"
+            )
         experiment = replace(experiment, seeds=parsed)
     if steps is not None:
-        if steps < 1:
-            raise InputError(field="--steps", expected="at least 1", found=str(steps))
+        warmup = experiment.schedule.warmup
+        if not warmup < steps <= MAX_STEPS:
+            expected = f"more than the {warmup:,} steps of the warm-up, and at most {MAX_STEPS:,}"
+            raise InputError(field="--steps", expected=expected, found=str(steps))
         experiment = replace(experiment, steps=steps)
-        if (problem := schedule_problem(experiment)) is not None:
-            raise InputError(
-                f"warm-up of {experiment.schedule.warmup} steps", field="--steps", expected=problem, found=str(steps)
-            )
     return experiment
 
 
@@ -100,7 +106,6 @@ def _check_target(out: Path) -> None:
         raise InputError(
             "exists and is not a run; it would be replaced",
             path=out,
-            field="--out",
             expected="a new folder or an earlier run",
         )
 

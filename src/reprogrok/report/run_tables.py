@@ -17,25 +17,27 @@ from reprogrok.measure.statistics import interval_text, proportion
 from reprogrok.model.shapes import count_parameters
 from reprogrok.record import SUMMARY
 from reprogrok.report.console import console
+from reprogrok.report.words import counted, job_text, seeds_text
 
 if TYPE_CHECKING:
     from reprogrok.train import run
+    from reprogrok.train.work import Plan
 
 _PLAIN_EVERY = 0.1  # without a terminal, one line per job and tenth of its steps
 
 
-def plan_table(plan: run.Plan) -> Table:
+def print_plan(plan: Plan) -> None:
     """What a run would do, field by field."""
     spec = plan.experiment
     table = Table(box=SIMPLE, show_header=False, title=f"{spec.name}: {spec.title}", title_justify="left")
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     rows = {
         "parameters": f"{count_parameters(spec.model):,}",
         "steps": f"{spec.steps:,}, evaluated after {len(spec.evaluation_steps())} of them",
         "batch": f"{spec.batch}",
-        "seeds": ", ".join(map(str, plan.seeds))
-        if len(plan.seeds) <= 16
-        else f"{len(plan.seeds)} from {plan.seeds[0]} to {plan.seeds[-1]}",
-        "device": f"{plan.device}, {min(plan.workers, len(plan.jobs()))} process(es)",
+        "seeds": seeds_text(plan.seeds),
+        "device": f"{plan.device}, {counted(min(plan.workers, len(plan.jobs())), 'worker')}",
         "gates registered": ", ".join(plan.gates) or "none",
         "work": str(plan.work()),
         "publishes": str(plan.out),
@@ -43,24 +45,18 @@ def plan_table(plan: run.Plan) -> Table:
     }
     for name, value in rows.items():
         table.add_row(name, value)
-    return table
+    console().print(table)
 
 
-def run_table(path: Path) -> Table:
+def print_run(path: Path) -> None:
     """What a finished run reached, one row per seed, and how many seeds reached a validation score of 1."""
     summary: dict[str, Any] = json.loads((path / SUMMARY).read_bytes())
     replicas = summary["replicas"]
     perfect = sum(replica["first_perfect_step"] is not None for replica in replicas)
     rate = proportion(perfect, len(replicas))
-    reached = f"{perfect} of {len(replicas)} seeds reached a validation exact match of 1.0"
-    caption = f"{reached} (rate {interval_text(rate)}, 95 %, exact); 5,000 pairs a seed"
-    table = Table(
-        box=SIMPLE,
-        title=f"{summary['experiment']}: {path}",
-        title_justify="left",
-        caption=caption,
-        caption_justify="left",
-    )
+    reached = f"{perfect} of {counted(len(replicas), 'seed')} reached 1.0"
+    title = f"{summary['experiment']}, published in {path}: exact match on each seed's 5,000 validation pairs"
+    table = Table(box=SIMPLE)
     for name in ("seed", "best", "at step", "first 1.0 at step", "last"):
         table.add_column(name, justify="right")
     for replica in replicas:
@@ -72,16 +68,14 @@ def run_table(path: Path) -> Table:
             "not reached" if first is None else f"{first:,}",
             f"{replica['last_test_exact_match']:.4f}",
         )
-    return table
-
-
-def show(table: Table) -> None:
-    """Print a table on stdout."""
-    console().print(table)
+    screen = console()
+    screen.print(title, soft_wrap=True)
+    screen.print(table)
+    screen.print(f"{reached} (rate {interval_text(rate)}, 95 %, exact)", soft_wrap=True)
 
 
 @contextmanager
-def progress_display(plan: run.Plan) -> Iterator[Callable[[run.Progress], None]]:
+def progress_display(plan: Plan) -> Iterator[Callable[[run.Progress], None]]:
     """A callback that shows what the jobs report, on stderr."""
     screen = console(stderr=True)
     total = plan.experiment.steps
@@ -96,7 +90,7 @@ def progress_display(plan: run.Plan) -> Iterator[Callable[[run.Progress], None]]
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=screen) as bars:
-        tasks = {job: bars.add_task(_job_name(job), total=total, score="") for job in plan.jobs()}
+        tasks = {job: bars.add_task(job_text(job), total=total, score="") for job in plan.jobs()}
 
         def report(progress: run.Progress) -> None:
             bars.update(tasks[progress.seeds], completed=progress.step)
@@ -118,20 +112,16 @@ def _plain_lines(total: int) -> Callable[[run.Progress], None]:
         shown[progress.seeds] = share
         seconds = time.monotonic() - began
         console(stderr=True).print(
-            f"{seconds:7.0f} s  {_job_name(progress.seeds)}  step {progress.step:>7,} of {total:,}  {_scores(progress)}"
+            f"{seconds:7.0f} s  {job_text(progress.seeds)}  step {progress.step:>7,} of {total:,}  {_scores(progress)}"
         )
 
     return report
 
 
-def _job_name(job: tuple[int, ...]) -> str:
-    return f"seed {job[0]}" if len(job) == 1 else f"{len(job)} seeds"
-
-
 def _scores(progress: run.Progress) -> str:
-    """The median replica's accuracies; with one replica, simply its own."""
+    """The median replica's shares of exact answers and its loss; with one replica, simply its own."""
     if progress.evaluation is None:
         return ""
     middle = {name: sorted(values)[len(values) // 2] for name, values in progress.evaluation.metrics.items()}
-    shown = {"validation": "test_exact_match", "batch": "train_exact_match", "loss": "train_loss"}
-    return "  ".join(f"{word} {middle[name]:.4f}" for word, name in shown.items())
+    exact = f"exact {middle['test_exact_match']:.4f} (batch {middle['train_exact_match']:.4f})"
+    return f"{exact}  loss {middle['train_loss']:.4f}"
