@@ -22,13 +22,14 @@ HEAVY = {"torch", "numpy", "scipy", "matplotlib", "dvc"}
 # Command -> its arguments (in capitals) and options; the first line is `reprogrok` itself. --help is everywhere.
 SURFACE = {
     "": "--version --install-completion --show-completion",
-    "eval": "CHECKPOINTS --device --exam --suite --limit --batch-size --method --min-exact --output --format"
+    "eval": "CHECKPOINT --device --exam --suite --limit --batch-size --method --min-exact --output --format"
     " --experiment --params --data",
     "predict": "CHECKPOINT A B --device --experiment --params",
     "sanity": "NAME --run --output --format --criteria",
-    "compare": "EVALUATIONS --output --metrics --format",
+    "compare": "EVALUATION --output --metrics --format",
     "generate": "EXPERIMENT --out --params",
     "plot": "RUN --csv --png",
+    "provide": "RUN SEED --out --device",
     "list": "--params --criteria --sources",
     "train": "EXPERIMENT --seeds --device --steps --out --dry-run --workers --params --data",
 }

@@ -12,7 +12,10 @@ from reprogrok.cli.options import Format
 
 def compare(
     evaluations: Annotated[
-        list[Path], typer.Argument(help="What `eval --output` wrote, or a published evaluation.", show_default=False)
+        list[Path],
+        typer.Argument(
+            metavar="EVALUATION", help="What `eval --output` wrote, or a published evaluation.", show_default=False
+        ),
     ],
     output: Annotated[Path | None, typer.Option(help="Also write the comparison as JSON.")] = None,
     metrics: Annotated[Path | None, typer.Option(help="Also write its numbers as a DVC metrics file.")] = None,

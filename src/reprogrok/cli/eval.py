@@ -35,7 +35,9 @@ class Method(StrEnum):
 
 
 def evaluate(
-    checkpoints: Annotated[list[Path], typer.Argument(help=".pt or .safetensors files.", show_default=False)],
+    checkpoints: Annotated[
+        list[Path], typer.Argument(metavar="CHECKPOINT", help=".pt or .safetensors files.", show_default=False)
+    ],
     device: DEVICE = "auto",
     exam: Annotated[  # noqa: ARG001 - one protocol so far; the option fixes its name
         ExamChoice, typer.Option(help="The hold-out protocol.")
@@ -60,7 +62,7 @@ def evaluate(
 ) -> None:
     """Examine checkpoints on held-out problems; a score is k of n with its exact interval.
 
-    Uniform problems hardly test carries, so the stress strata show where a "100 %" checkpoint is weak.
+    Uniform problems hardly test carries; the stress strata show where a checkpoint without an error is weak.
     Exit code: 0, or 1 if --min-exact is not met by every checkpoint, or 2 if a file cannot be examined.
     """
     wanted = ["uniform", "stress"] if suite is SuiteChoice.ALL else [suite.value]
@@ -70,9 +72,7 @@ def evaluate(
         raise InputError(
             "needs the uniform problems", field="--min-exact", expected="--suite uniform or all", found=suite.value
         )
-    evaluations = _evaluate(
-        checkpoints, device or "auto", wanted, limit, batch_size, method.value, experiment, params, data
-    )
+    evaluations = _evaluate(checkpoints, device, wanted, limit, batch_size, method.value, experiment, params, data)
     written = (
         evaluations[0] if len(evaluations) == 1 else {"format": "reprogrok.evaluations/1", "evaluations": evaluations}
     )
@@ -128,7 +128,7 @@ def _evaluate(
 def _write(written: dict[str, Any], evaluations: list[dict[str, Any]], output: Path | None, format: Format) -> None:  # noqa: A002
     from reprogrok.files import pretty_json, write_bytes
     from reprogrok.report.console import console
-    from reprogrok.report.evaluation_tables import comparison_table, describe_lines, print_evaluation
+    from reprogrok.report.evaluation_tables import print_evaluation, print_evaluations
     from reprogrok.schema import check_written
 
     if output is not None or format is Format.JSON:
@@ -140,11 +140,7 @@ def _write(written: dict[str, Any], evaluations: list[dict[str, Any]], output: P
     elif len(evaluations) == 1:
         print_evaluation(evaluations[0], console())
     else:
-        for evaluation in evaluations:
-            console().print(evaluation["checkpoint"]["path"], style="bold", soft_wrap=True)
-            for line in describe_lines(evaluation):
-                console().print(line, soft_wrap=True)
-        console().print(comparison_table(evaluations))
+        print_evaluations(evaluations, console())
 
 
 def _right_of(evaluation: dict[str, Any]) -> tuple[int, int]:

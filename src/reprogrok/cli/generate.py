@@ -11,7 +11,7 @@ from reprogrok.cli.options import PARAMS
 
 
 def generate(
-    experiment: Annotated[str, typer.Argument(help="A name in params.yaml.", show_default=False)],
+    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="A name in params.yaml.", show_default=False)],
     out: Annotated[Path | None, typer.Option(help="Folder to write to.", show_default="data/EXPERIMENT")] = None,
     params: PARAMS = Path("params.yaml"),
 ) -> None:

@@ -22,6 +22,7 @@ def list_everything(
     from reprogrok.judge.criteria import find_gate, gate_names, load_gate
     from reprogrok.model.shapes import count_parameters
     from reprogrok.report.console import console
+    from reprogrok.report.words import seeds_text
     from reprogrok.spec import read_params
 
     read = read_params(params)
@@ -30,10 +31,9 @@ def list_everything(
         experiments.add_column(name, justify="right" if name in ("parameters", "steps") else "left")
     for experiment in read.experiments.values():
         mark = " (default pipeline)" if experiment.name in read.pipeline else ""
-        seeds = ", ".join(map(str, experiment.seeds[:6])) + (", ..." if len(experiment.seeds) > 6 else "")
         size = f"{count_parameters(experiment.model):,}"
         what = experiment.title + mark + (f"\n{experiment.source}" if sources else "")
-        experiments.add_row(experiment.name, size, f"{experiment.steps:,}", seeds, what)
+        experiments.add_row(experiment.name, size, f"{experiment.steps:,}", seeds_text(experiment.seeds), what)
     gates = Table(box=SIMPLE, title="gates (reprogrok sanity NAME)", title_justify="left")
     for name in ("name", "criteria", "what a GO allows"):
         gates.add_column(name)
@@ -45,5 +45,10 @@ def list_everything(
         exams.add_column(name)
     exams.add_row("addition-100k/1", "uniform", "100,000: ten published test sets of 10,000")
     exams.add_row("addition-stress/1", "stress", "230,010: carry chains, lengths, sums of 10^10, edge pairs")
-    for table in (experiments, gates, exams):
-        console().print(table)
+    screen = console()
+    screen.print(experiments)
+    if gates.rows:
+        screen.print(gates)
+    else:
+        screen.print(f"no gates in {criteria}\n", soft_wrap=True)
+    screen.print(exams)

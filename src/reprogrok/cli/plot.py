@@ -9,11 +9,11 @@ import typer
 
 
 def plot(
-    run: Annotated[Path, typer.Argument(help="A run's folder.", show_default=False)],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.", show_default=False)],
     csv: Annotated[Path | None, typer.Option(help="Lowest, median and highest over the seeds, per step.")] = None,
     png: Annotated[Path | None, typer.Option(help="One line per seed.")] = None,
 ) -> None:
-    """Draw the learning curves of a run; every file of the run is checked against its hash first."""
+    """Draw the learning curves of a run, whose files are checked against their hashes first."""
     from reprogrok.errors import InputError
     from reprogrok.record import read
     from reprogrok.report.curves import write_csv, write_picture
@@ -24,4 +24,4 @@ def plot(
     for path, write in ((csv, write_csv), (png, write_picture)):
         if path is not None:
             write(record, path)
-            typer.echo(f"{path}")
+            typer.echo(f"wrote {path}")

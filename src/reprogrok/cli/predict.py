@@ -12,9 +12,11 @@ from reprogrok.errors import ExitCode, InputError
 
 
 def predict(
-    checkpoint: Annotated[Path, typer.Argument(help="A .pt or .safetensors file.", show_default=False)],
-    a: Annotated[str, typer.Argument(help="First operand.", show_default=False)],
-    b: Annotated[str, typer.Argument(help="Second operand.", show_default=False)],
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="A .pt or .safetensors file.", show_default=False)
+    ],
+    a: Annotated[str, typer.Argument(metavar="A", help="First operand.", show_default=False)],
+    b: Annotated[str, typer.Argument(metavar="B", help="Second operand.", show_default=False)],
     device: DEVICE = "auto",
     experiment: Annotated[str | None, typer.Option(help="Whose task it is, if the file does not say.")] = None,
     params: PARAMS = Path("params.yaml"),
@@ -34,7 +36,7 @@ def predict(
     loaded = load_checkpoint(checkpoint)
     task = task_of(loaded, chosen)
     operands = [_operand(name, text, task.digits) for name, text in (("A", a), ("B", b))]
-    model = examinee(loaded, task, choose_device(device or "auto"))
+    model = examinee(loaded, task, choose_device(device))
 
     import torch
 
