@@ -266,7 +266,7 @@ def test_what_cannot_be_judged_exits_2_and_says_why(arguments, words):
 def test_a_missing_default_run_says_what_to_do(tmp_path, passable):
     result = sanity("v2b", "--criteria", passable, cwd=tmp_path)
     assert result.returncode == 2
-    assert "runs/v2b: no run here: expected `reprogrok train v2b` to make it, or --run DIR" in result.stderr
+    assert "runs/v2b: no run here: expected `reprogrok train v2b` first (if params.yaml has it), or --run DIR" in result.stderr
 
 
 def test_a_verdict_needs_no_torch(columns_run):

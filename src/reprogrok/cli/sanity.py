@@ -53,7 +53,7 @@ def sanity(
     gate = load_gate(find_gate(name, criteria), name)
     folder = Path("runs") / name if run is None else run
     if run is None and not folder.exists():
-        advice = f"`reprogrok train {name}` to make it, or --run DIR for another folder"
+        advice = f"`reprogrok train {name}` first (if params.yaml has it), or --run DIR for another folder"
         raise RecordError("no run here", path=folder, expected=advice)
     verdict = judge(gate, read_run(folder))
     if output is not None:

@@ -72,7 +72,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Entries side by side, their pairs, and per experiment how many replicas grokked."""
+    """Entries side by side, their pairs, and per run how many of its seeds grokked."""
 
     entries: tuple[Entry, ...]
     pairs: tuple[Pair, ...]
@@ -99,11 +99,13 @@ def compare(entries: list[Entry]) -> Comparison:
     """Compare every pair of entries in every suite that they all sat.
 
     Raises:
-        InputError: fewer than one entry, a label twice, no common suite, or different problems under one name.
+        InputError: one checkpoint with two results, no common suite, or different problems under one name.
     """
+    # A provided checkpoint stands in the evaluation of every experiment; the same result twice is one result.
+    entries = [entry for index, entry in enumerate(entries) if entry not in entries[:index]]
     labels = [entry.label for entry in entries]
     if twice := next((label for label in labels if labels.count(label) > 1), None):
-        raise InputError("evaluated twice; compare each checkpoint once", path=twice)
+        raise InputError("two different results under this name; compare one of them", path=twice)
     suites = [suite for suite in entries[0].sittings if all(suite in entry.sittings for entry in entries)]
     if not suites:
         raise InputError("these evaluations have no exam in common", expected="the same suite in each of them")
@@ -148,16 +150,21 @@ def _test(first: Entry, second: Entry, suite: str) -> tuple[str, int | None, int
 
 
 def _grok_rates(entries: tuple[Entry, ...]) -> dict[str, Proportion]:
-    """Per experiment, how many of its seeds have a checkpoint at or above `GROKKED`."""
+    """Per run, how many of its examined seeds have a checkpoint at or above `GROKKED`.
+
+    Only files in the folder of a run count (`RUN/seed-N/NAME.pt`): a provided checkpoint was chosen because it is good,
+    and would turn a rate into an advertisement.
+    """
     scores: dict[str, dict[int, float]] = {}
     for entry in entries:
-        if entry.experiment is not None and entry.seed is not None and "uniform" in entry.sittings:
-            by_seed = scores.setdefault(entry.experiment, {})
+        folder = Path(entry.label).parent
+        if entry.seed is not None and folder.name == f"seed-{entry.seed}" and "uniform" in entry.sittings:
+            by_seed = scores.setdefault(folder.parent.as_posix(), {})
             right = 1 - entry.sittings["uniform"].errors.estimate
             by_seed[entry.seed] = max(by_seed.get(entry.seed, 0.0), right)
     return {
-        name: proportion(sum(score >= GROKKED for score in by_seed.values()), len(by_seed))
-        for name, by_seed in scores.items()
+        run: proportion(sum(score >= GROKKED for score in by_seed.values()), len(by_seed))
+        for run, by_seed in scores.items()
     }
 
 
