@@ -145,6 +145,15 @@ def test_replicas_side_by_side_are_replicas_one_by_one(spec):
         assert torch.equal(logits(spec, weights, one_hot(tokens[slot : slot + 1], 14), 3)[0], stacked[slot])
 
 
+@pytest.mark.parametrize("spec", [*SIZES.values(), *FAMILIES[-4:]], ids=name_of)
+def test_a_gather_looks_up_what_the_product_does(spec):
+    stacked = [random_weights(spec, seed, torch.float32) for seed in range(3)]
+    weights = {name: torch.stack([one[name] for one in stacked]) for name in stacked[0]}
+    tokens = torch.stack([random_tokens(spec, 20, spec.max_seq_len - 1, seed) for seed in range(3)])
+    for first in (0, 5):
+        assert torch.equal(logits(spec, weights, tokens, first), logits(spec, weights, one_hot(tokens, 14), first))
+
+
 @pytest.mark.parametrize(("size", "spec"), SIZES.items())
 def test_sizes_are_the_published_ones(size, spec):
     assert count_parameters(spec) == size

@@ -8,9 +8,9 @@ What a model need not compute, it does not compute, exactly and for training, ex
     values and residual are T x V tables that rows look up;
   - after the last attention only the positions asked for matter: there are no other queries, MLP, norm or logits.
 
-A lookup is a product with one-hot rows: its backward is a plain product too, which is faster than a gather's scatter
-and the same on every run on a GPU. Products on the head come out as (R, V, N): normalising over a middle axis is
-several times faster than over a short last one.
+Where gradients flow, a lookup is a product with one-hot rows: its backward is a plain product too, which is faster than
+a gather's scatter and the same on every run on a GPU. Elsewhere it is a gather of the same numbers. Products on the
+head come out as (R, V, N): normalising over a middle axis is several times faster than over a short last one.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ def one_hot(tokens_RBT: Tensor, vocabulary: int, dtype: torch.dtype = torch.floa
     return F.embedding(tokens_RBT, torch.eye(vocabulary, dtype=dtype, device=tokens_RBT.device))
 
 
-def logits(spec: ModelSpec, weights: Weights, onehot_RBTV: Tensor, first: int) -> Tensor:
+def logits(spec: ModelSpec, weights: Weights, rows: Tensor, first: int) -> Tensor:
     """What each model answers at the positions `first`, `first` + 1, ..., T - 1.
 
     Args:
         spec: the shape of the models.
         weights: tensors of `parameter_shapes(spec)`, each with a leading axis of R.
-        onehot_RBTV: the rows read, as `one_hot` gives them; T may be shorter than `max_seq_len`.
+        rows: what is read: tokens (R, B, T), or to train what `one_hot` makes of them, (R, B, T, V); T may be shorter
+            than `max_seq_len`.
         first: the first position asked; its predecessors only serve as keys and values.
 
     Returns:
         (R, V, B, Q) with Q = T - first.
     """
-    R, B, T, _ = onehot_RBTV.shape
-    onehot_RTBV = onehot_RBTV.transpose(1, 2)
+    R, B, T = rows.shape[:3]
     table_RTVD = _embeddings(spec, weights, T)
     x_RBTD = None
     for layer in range(spec.n_layer):
@@ -58,9 +58,8 @@ def logits(spec: ModelSpec, weights: Weights, onehot_RBTV: Tensor, first: int) -
         if x_RBTD is None:
             normed_RTVD = _norm(spec, weights, f"{at}.ln1", table_RTVD)
             q, k, v = _queries_keys_values(spec, weights, f"{at}.attn", normed_RTVD)
-            # (R, T, B, V) @ (R, T, V, D): every row looks up its token's entry at every position.
-            q_RBQD, x_RBQD = ((onehot_RTBV[:, asked:] @ table[:, asked:]).transpose(1, 2) for table in (q, table_RTVD))
-            k_RBTD, v_RBTD = ((onehot_RTBV @ table).transpose(1, 2) for table in (k, v))
+            q_RBQD, x_RBQD = (_look_up(rows, table, asked) for table in (q, table_RTVD))
+            k_RBTD, v_RBTD = (_look_up(rows, table, 0) for table in (k, v))
         else:
             normed_RBTD = _norm(spec, weights, f"{at}.ln1", x_RBTD)
             q, k_RBTD, v_RBTD = _queries_keys_values(spec, weights, f"{at}.attn", normed_RBTD)
@@ -85,6 +84,15 @@ def _embeddings(spec: ModelSpec, weights: Weights, length: int) -> Tensor:
         else weights["pos_emb.weight"][:, :length]
     )
     return weights["token_emb.weight"].unsqueeze(1) + positions_RTD.unsqueeze(2)
+
+
+def _look_up(rows: Tensor, table_RTVD: Tensor, first: int) -> Tensor:
+    """Every row's entries at its positions from `first` on: (R, B, T - first, D)."""
+    if rows.is_floating_point():
+        return (rows.transpose(1, 2)[:, first:] @ table_RTVD[:, first:]).transpose(1, 2)
+    R, T, V, D = table_RTVD.shape
+    start_RT = V * torch.arange(R * T, device=rows.device).reshape(R, 1, T)
+    return F.embedding((rows + start_RT)[:, :, first:], table_RTVD.reshape(-1, D))
 
 
 def _norm(spec: ModelSpec, weights: Weights, name: str, x: Tensor) -> Tensor:
