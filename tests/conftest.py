@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -57,6 +58,27 @@ def generated(tmp_path_factory, reprogrok):
     result = reprogrok("generate", "smoke", cwd=folder)
     assert result.returncode == 0, result.stderr
     return folder
+
+
+@pytest.fixture(scope="session")
+def untrained():
+    """The content of a checkpoint as torch.save takes it: small, with its weights as they were drawn.
+
+    Called with the number of digits of its task; `ours` says whether it carries the block of our own files.
+    """
+    import torch
+
+    from reprogrok.formats.checkpoints import Origin, checkpoint_bytes
+    from reprogrok.model.initialise import initial_weights
+    from reprogrok.spec import ModelSpec
+
+    def build(digits=10, *, ours=True):
+        spec = ModelSpec(n_layer=1, d_model=8, n_head=2, d_ff=16, max_seq_len=3 * digits + 3, vocab_size=14)
+        data = checkpoint_bytes(spec, initial_weights(spec, 0), Origin("smoke", digits, 0, "0" * 64), 7, 0.5)
+        content = torch.load(io.BytesIO(data), weights_only=True)  # noqa: TID251 - what we wrote a line above
+        return content if ours else {key: value for key, value in content.items() if key != "reprogrok"}
+
+    return build
 
 
 @pytest.fixture

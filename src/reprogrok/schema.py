@@ -184,7 +184,7 @@ def _explain(document: Document, error: ValidationError) -> InputError:
         return document.error(steps, f"the field {missing} is missing")
     kinds = [str(inner.validator_value) for inner in error.context or () if _other_kind(inner)]
     if kinds and len(kinds) == len(error.context or ()):
-        return document.error(steps, expected=f"a value of type {' or '.join(kinds)}", found=instance)
+        return document.error(steps, expected=f"a value of type {' or '.join(dict.fromkeys(kinds))}", found=instance)
     expected = {
         "type": f"a value of type {' or '.join(asked) if isinstance(asked, list) else asked}",
         "enum": f"one of {', '.join(map(str, asked))}" if error.validator == "enum" else "",

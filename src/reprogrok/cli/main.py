@@ -58,9 +58,11 @@ def main() -> None:
     except ReprogrokError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(ExitCode.ERROR)
-    except BrokenPipeError:
-        # Whoever read our output has gone, and a verdict nobody read is neither a pass nor a fail.
-        sys.stderr.close()
+    except SystemExit as end:
+        # typer and rich leave with 1 when whoever read our output has gone; a verdict nobody read is no "fail".
+        sys.exit(ExitCode.ERROR if isinstance(end.__context__, BrokenPipeError) else end.code)
+    except OSError as error:  # the machine refused something (a full disk, no permission): no fault of ours to trace
+        typer.echo(f"error: {error.filename or 'the output'}: {error.strerror or error}", err=True)
         sys.exit(ExitCode.ERROR)
     except Exception:  # noqa: BLE001 - a fault of ours must not leave with Python's exit code 1, which means "fail"
         traceback.print_exc()
