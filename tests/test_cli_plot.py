@@ -1,0 +1,75 @@
+"""`reprogrok plot` and `reprogrok provide`: what is handed on of a finished run."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from reprogrok.files import sha256_file
+from reprogrok.schema import load
+
+RUN = Path("runs/smoke")
+
+
+@pytest.fixture(scope="module")
+def plotted(trained, reprogrok, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plotted")
+    result = reprogrok("plot", trained / RUN, "--csv", "out/curves.csv", "--png", "curves.png", cwd=folder)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == "wrote out/curves.csv\nwrote curves.png\n"
+    return folder
+
+
+def test_the_csv_holds_lowest_median_and_highest_over_the_seeds(plotted, trained):
+    rows = list(csv.DictReader((plotted / "out" / "curves.csv").read_text("utf-8").splitlines()))
+    assert [row["step"] for row in rows] == ["0", "50", "100", "150", "199"]
+    lines = [json.loads(line) for line in (trained / RUN / "metrics.jsonl").read_text("utf-8").splitlines()]
+    for row in rows:
+        low, high = sorted(line["train_loss"] for line in lines if line["step"] == int(row["step"]))
+        assert (float(row["train_loss_lowest"]), float(row["train_loss_highest"])) == (low, high)
+        assert float(row["train_loss_median"]) == pytest.approx((low + high) / 2)
+
+
+def test_the_picture_is_a_png_and_the_same_twice(plotted, trained, reprogrok, tmp_path):
+    assert (plotted / "curves.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert reprogrok("plot", trained / RUN, "--png", "again.png", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "again.png").read_bytes() == (plotted / "curves.png").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def short(trained, reprogrok, tmp_path_factory):
+    """A finished run of three-digit addition, whose exam takes little time even for a model that knows nothing."""
+    folder = tmp_path_factory.mktemp("short") / "project"
+    shutil.copytree(trained, folder, ignore=shutil.ignore_patterns("runs", ".reprogrok"))
+    head, smoke = (folder / "params.yaml").read_text("utf-8").split("  smoke:\n")
+    (folder / "params.yaml").write_text(f"{head}  smoke:\n{smoke.replace('digits: 10', 'digits: 3')}", "utf-8")
+    assert reprogrok("train", "smoke", "--steps", "25", "--seeds", "5", cwd=folder).returncode == 0
+    return folder
+
+
+def test_a_provided_checkpoint_carries_a_manifest_of_where_it_comes_from(short, reprogrok):
+    result = reprogrok("provide", RUN, "5", "--out", "given/tiny.pt", cwd=short)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[-1] == "wrote given/tiny.pt and given/tiny.json"
+    manifest = load(short / "given" / "tiny.json", "manifest").data
+    assert manifest["sha256"] == sha256_file(short / "given" / "tiny.pt") == sha256_file(short / RUN / "seed-5/best.pt")
+    assert (manifest["file"], manifest["experiment"], manifest["seed"], manifest["steps"]) == (
+        "tiny.pt",
+        "smoke",
+        5,
+        25,
+    )
+    assert manifest["trained_on"]["torch"] == str(torch.__version__)
+    assert manifest["scores"]["uniform"]["n"] == 100_000
+    assert manifest["scores"]["uniform"]["exam"] == "addition-100k/1 with 3 digits"
+
+
+def test_a_seed_that_was_not_trained_cannot_be_provided(short, reprogrok, one_error):
+    line = one_error(reprogrok("provide", RUN, "6", "--out", "other.pt", cwd=short))
+    assert line == "runs/smoke: no such seed in this run: expected 5, found 6"
+    assert not (short / "other.pt").exists()
