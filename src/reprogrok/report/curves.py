@@ -48,7 +48,8 @@ def write_picture(record: Record, path: Path) -> None:
     figure = Figure(figsize=(9, 8), layout="constrained")
     panels = figure.subplots(len(PLOTTED), 1, sharex=True)
     seeds = list(record.replicas)
-    colours = colormaps["viridis"].resampled(max(2, len(seeds) + 1))
+    # Ten colours that are told apart by eye; beyond that only the spread of the lines can be seen anyway.
+    colours = colormaps["tab10"] if len(seeds) <= 10 else colormaps["viridis"].resampled(len(seeds))
     for axes, (metric, title) in zip(panels, PLOTTED.items(), strict=True):
         for index, seed in enumerate(seeds):
             if (series := record.replicas[seed].get(metric)) is not None:
@@ -56,7 +57,7 @@ def write_picture(record: Record, path: Path) -> None:
         _decorate(axes, metric, title)
     panels[-1].set_xlabel("step (optimiser updates)")
     figure.suptitle(f"{record.experiment}: {len(seeds)} seed{'s' if len(seeds) != 1 else ''}")
-    if len(seeds) <= 12:
+    if len(seeds) <= 10:
         panels[0].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize="small", frameon=False)
     buffer = io.BytesIO()
     # Without the software's version in it, an equal run gives an equal file.

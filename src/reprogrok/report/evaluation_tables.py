@@ -13,6 +13,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
+from reprogrok.measure.exam import CLOSE
 from reprogrok.measure.statistics import Proportion, interval_text, proportion
 from reprogrok.report.words import counted
 
@@ -135,7 +136,7 @@ def _suite_lines(result: dict[str, Any]) -> list[str]:
     return [
         f"  {result['exam']}, digest {result['exam_digest'][:16]}, {_METHODS[result['method']]}",
         f"  {total['token_accuracy']:.6f} of the digits right; smallest margin of a right answer: {margin}",
-        f"  {rechecked} (margin under 0.001) decided again by greedy decoding",
+        f"  {rechecked} (margin under {CLOSE:g}) decided again by greedy decoding",
     ]
 
 
