@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import math
@@ -14,6 +15,28 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory):
+    """What takes seconds to make is made by one test process and read by all: `made_once(name, make)` -> its folder.
+
+    `make` is called with a folder that does not exist yet. Nobody changes what is there; who must, copies it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def once(name, make) -> Path:
+        folder, begun = shared / name, shared / f"{name}.begun"
+        with (shared / f"{name}.lock").open("w", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                shutil.rmtree(begun, ignore_errors=True)
+                make(begun)
+                begun.rename(folder)
+        return folder
+
+    return once
 
 
 @pytest.fixture(scope="session")
@@ -43,21 +66,25 @@ def copy_project(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory, reprogrok):
+def trained(made_once, reprogrok):
     """A project with one finished run of two seeds, runs/smoke; not to be changed."""
-    folder = copy_project(tmp_path_factory.mktemp("trained") / "project")
-    result = reprogrok("train", "smoke", "--seeds", "0,1", "--workers", "2", cwd=folder)
-    assert result.returncode == 0, result.stderr
-    return folder
+
+    def make(folder):
+        result = reprogrok("train", "smoke", "--seeds", "0,1", "--workers", "2", cwd=copy_project(folder))
+        assert result.returncode == 0, result.stderr
+
+    return made_once("trained", make)
 
 
 @pytest.fixture(scope="session")
-def generated(tmp_path_factory, reprogrok):
-    """A folder with the data of smoke, data/smoke; not to be changed."""
-    folder = copy_project(tmp_path_factory.mktemp("generated") / "project")
-    result = reprogrok("generate", "smoke", cwd=folder)
-    assert result.returncode == 0, result.stderr
-    return folder
+def generated(made_once, reprogrok):
+    """A project with the data of smoke, data/smoke; not to be changed."""
+
+    def make(folder):
+        result = reprogrok("generate", "smoke", cwd=copy_project(folder))
+        assert result.returncode == 0, result.stderr
+
+    return made_once("generated", make)
 
 
 @pytest.fixture(scope="session")

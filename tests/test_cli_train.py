@@ -50,9 +50,12 @@ def wait_for_work(folder, process, name):
 
 
 @pytest.fixture(scope="module")
-def stopped(tmp_path_factory, trained):
+def stopped(made_once, trained):
     """A project whose run was asked to stop (SIGTERM) after the first evaluation; not to be changed."""
-    folder = tmp_path_factory.mktemp("stopped") / "project"
+    return made_once("stopped", lambda folder: train_and_stop(folder, trained))
+
+
+def train_and_stop(folder, trained):
     shutil.copytree(trained, folder, ignore=shutil.ignore_patterns("runs", ".reprogrok"))
     process = start_training(folder, "--seeds", "0,1", "--workers", "2")
     for seed in (0, 1):
@@ -64,7 +67,6 @@ def stopped(tmp_path_factory, trained):
     assert "stopped; the same command goes on" in errors
     assert "Traceback" not in errors
     assert not (folder / "runs").exists() or tree(folder / "runs") == []
-    return folder
 
 
 @pytest.fixture
