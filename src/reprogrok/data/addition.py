@@ -53,12 +53,11 @@ class Addition:
         """Whole rows, prompt, answer and EOS: (..., T + 1) int64 tokens for int64 operands of any shape (...)."""
         n = self.digits
         rows = torch.empty((*a_B.shape, self.positions + 1), dtype=torch.int64, device=a_B.device)
-        backwards = torch.arange(n - 1, -1, -1, device=a_B.device)
-        rows[..., :n] = _digits(a_B, n)[..., backwards]
+        rows[..., :n] = _digits(a_B, range(n, -1, -1))
         rows[..., n] = PLUS
-        rows[..., n + 1 : 2 * n + 1] = _digits(b_B, n)[..., backwards]
+        rows[..., n + 1 : 2 * n + 1] = _digits(b_B, range(n, -1, -1))
         rows[..., 2 * n + 1] = EQUALS
-        rows[..., 2 * n + 2 : -1] = _digits(a_B + b_B, n + 1)
+        rows[..., 2 * n + 2 : -1] = _digits(a_B + b_B, range(n + 2))
         rows[..., -1] = EOS
         return rows
 
@@ -67,12 +66,14 @@ class Addition:
         return "".join(SYMBOLS[token] for token in reversed(answer))
 
 
-def _digits(value: torch.Tensor, count: int) -> torch.Tensor:
-    """(...) int64 -> (..., count) decimal digits, least significant first.
+def _digits(value: torch.Tensor, powers: range) -> torch.Tensor:
+    """(...) int64 -> (..., count) decimal digits between neighbouring powers of ten, in their order, as float64.
 
     Quotients by powers of ten in float64, several times faster than whole-number division. Exact: a quotient that is
     no whole number misses the next one by at least 10**-15 of itself, and rounding moves it by 2**-53.
     """
-    powers = torch.tensor([10.0**place for place in range(count + 1)], dtype=torch.float64)
-    quotient = (value.double().unsqueeze(-1) / powers.to(value.device)).floor_()
-    return torch.sub(quotient[..., :-1], quotient[..., 1:], alpha=10).long()
+    tens = torch.tensor([10.0**power for power in powers], dtype=torch.float64, device=value.device)
+    quotient = (value.double().unsqueeze(-1) / tens).floor_()
+    higher, lower = (1, 0) if powers.step > 0 else (0, 1)
+    count = len(powers) - 1
+    return torch.sub(quotient.narrow(-1, lower, count), quotient.narrow(-1, higher, count), alpha=10)

@@ -187,8 +187,9 @@ class Examinee:
         """Every row's outcome, and how many were close and decided again by generation."""
         if method == "generate":
             return self._by_generation(pairs, batch), 0
-        parts = [self._by_forward(pairs[part]) for part in _batches(len(pairs), batch)]
-        rows = _joined(parts)
+        margin_BA = torch.cat([self._by_forward(pairs[part]) for part in _batches(len(pairs), batch)])
+        # Where nothing leads, the row is close and generation decides it.
+        rows = _rows((margin_BA > 0) & (margin_BA < math.inf), margin_BA)
         close = rows.close_B.nonzero().squeeze(1)
         if len(close):
             again = self._by_generation(Pairs(pairs.a[close], pairs.b[close]), batch)
@@ -196,13 +197,12 @@ class Examinee:
             rows.margin_B[close] = again.margin_B
         return rows, len(close)
 
-    def _by_forward(self, pairs: Pairs) -> _Rows:
+    def _by_forward(self, pairs: Pairs) -> Tensor:
+        """The margin of every answer digit, given the right digits before it: (B, A)."""
         rows_BT = self.task.encode(pairs.a, pairs.b).to(self.device)
         # The last position read would predict EOS, which is not asked.
         logits_VBA = logits(self.spec, self.weights, rows_BT[:, :-2].unsqueeze(0), self.task.first_answer)[0]
-        margin_BA = _margins(logits_VBA, rows_BT[:, self.task.prompt_length : -1])
-        # Where nothing leads, the row is close and generation decides it.
-        return _rows((margin_BA > 0) & (margin_BA < math.inf), margin_BA)
+        return _margins(logits_VBA, rows_BT[:, self.task.prompt_length : -1]).cpu()
 
     def _by_generation(self, pairs: Pairs, batch: int) -> _Rows:
         target_BA = self.task.encode(pairs.a, pairs.b)[:, self.task.prompt_length : -1]
@@ -229,7 +229,7 @@ def _margins(logits_VBA: Tensor, target_BA: Tensor) -> Tensor:
 def _rows(right_BA: Tensor, margin_BA: Tensor) -> _Rows:
     """Outcomes of rows from those of their digits."""
     close_B = (margin_BA.abs() < CLOSE).any(1)
-    return _Rows(right_BA.all(1).cpu(), right_BA.sum(1).cpu(), margin_BA.amin(1).cpu(), close_B.cpu())
+    return _Rows(right_BA.all(1), right_BA.sum(1), margin_BA.amin(1), close_B)
 
 
 def _joined(parts: list[_Rows]) -> _Rows:

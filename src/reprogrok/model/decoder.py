@@ -50,6 +50,9 @@ def logits(spec: ModelSpec, weights: Weights, rows: Tensor, first: int) -> Tenso
         (R, V, B, Q) with Q = T - first.
     """
     R, B, T = rows.shape[:3]
+    trains = rows.is_floating_point()
+    if not trains:
+        rows = rows + spec.vocab_size * torch.arange(R * T, device=rows.device).reshape(R, 1, T)
     table_RTVD = _embeddings(spec, weights, T)
     x_RBTD = None
     for layer in range(spec.n_layer):
@@ -59,7 +62,9 @@ def logits(spec: ModelSpec, weights: Weights, rows: Tensor, first: int) -> Tenso
             normed_RTVD = _norm(spec, weights, f"{at}.ln1", table_RTVD)
             q, k, v = _queries_keys_values(spec, weights, f"{at}.attn", normed_RTVD)
             q_RBQD, x_RBQD = (_look_up(rows, table, asked) for table in (q, table_RTVD))
-            k_RBTD, v_RBTD = (_look_up(rows, table, 0) for table in (k, v))
+            k_RBTD = _look_up(rows, k, 0)
+            # To train, the two gradients of one table are summed after its product: an order that is part of the bits.
+            v_RBTD = k_RBTD if v is k and not trains else _look_up(rows, v, 0)
         else:
             normed_RBTD = _norm(spec, weights, f"{at}.ln1", x_RBTD)
             q, k_RBTD, v_RBTD = _queries_keys_values(spec, weights, f"{at}.attn", normed_RBTD)
@@ -87,12 +92,10 @@ def _embeddings(spec: ModelSpec, weights: Weights, length: int) -> Tensor:
 
 
 def _look_up(rows: Tensor, table_RTVD: Tensor, first: int) -> Tensor:
-    """Every row's entries at its positions from `first` on: (R, B, T - first, D)."""
+    """Every row's entries at its positions from `first` on, by one-hot rows or by number: (R, B, T - first, D)."""
     if rows.is_floating_point():
         return (rows.transpose(1, 2)[:, first:] @ table_RTVD[:, first:]).transpose(1, 2)
-    R, T, V, D = table_RTVD.shape
-    start_RT = V * torch.arange(R * T, device=rows.device).reshape(R, 1, T)
-    return F.embedding((rows + start_RT)[:, :, first:], table_RTVD.reshape(-1, D))
+    return F.embedding(rows[:, :, first:], table_RTVD.reshape(-1, table_RTVD.shape[-1]))
 
 
 def _norm(spec: ModelSpec, weights: Weights, name: str, x: Tensor) -> Tensor:
