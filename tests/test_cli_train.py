@@ -291,6 +291,14 @@ def test_a_folder_that_is_not_a_run_is_refused_and_untouched(project, reprogrok,
     assert not (project / ".reprogrok").exists()
 
 
+def test_a_file_that_is_not_of_the_run_is_not_lost_with_it(trained, project, reprogrok, one_error):
+    shutil.copytree(trained / RUN, project / RUN)
+    (project / RUN / "seed-0" / "notes.txt").write_text("what I saw", "utf-8")
+    line = one_error(reprogrok("train", "smoke", cwd=project))
+    assert line.startswith("runs/smoke/seed-0/notes.txt: is not of the run that would be replaced here")
+    assert (project / RUN / "seed-0" / "notes.txt").exists()
+
+
 def test_a_place_that_cannot_be_written_is_refused_before_the_first_step(project, reprogrok, one_error):
     line = one_error(reprogrok("train", "smoke", "--out", "params.yaml/run", cwd=project))
     assert line == "params.yaml/run: a run cannot be published here: Not a directory"

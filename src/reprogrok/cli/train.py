@@ -97,17 +97,23 @@ def _cores() -> int:
 
 
 def _check_target(out: Path) -> None:
-    """Publishing replaces a folder: only ever one that is a run, so that a mistyped --out destroys nothing."""
-    from reprogrok.record import SPEC, SUMMARY
+    """Publishing replaces a folder: only ever one that is a run and nothing else, so that --out destroys nothing.
 
-    if out.exists() and not (
-        out.is_dir() and (not any(out.iterdir()) or ((out / SUMMARY).is_file() and (out / SPEC).is_file()))
-    ):
-        raise InputError(
-            "exists and is not a run; it would be replaced",
-            path=out,
-            expected="a new folder or an earlier run",
-        )
+    Raises:
+        InputError: there is something else.
+    """
+    from reprogrok.record import SPEC, SUMMARY, TIMING
+    from reprogrok.schema import load
+
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not ((out / SUMMARY).is_file() and (out / SPEC).is_file()):
+        expected = "a new folder or an earlier run"
+        raise InputError("exists and is not a run; it would be replaced", path=out, expected=expected)
+    ours = {*load(out / SUMMARY, "summary").data["files"], SUMMARY, TIMING}
+    for path in sorted(out.rglob("*")):
+        if path.is_file() and path.relative_to(out).as_posix() not in ours:
+            raise InputError("is not of the run that would be replaced here; move it elsewhere", path=path)
 
 
 def _check_data(experiment: Experiment, folder: Path) -> None:
