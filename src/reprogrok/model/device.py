@@ -59,14 +59,14 @@ def _keep_freed_memory() -> None:
 
 def environment(device: torch.device) -> dict[str, Any]:
     """What a number was measured on: enough to tell two machines apart, nothing that names them."""
-    accelerator = (
-        torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    )
+    name = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    elif device.type == "mps":
+        name = platform.processor() or platform.machine()
     return {
         "device": device.type,
-        "device_name": accelerator
-        if device.type != "cpu"
-        else f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+        "device_name": name,
         "dtype": "float32",
         "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),  # a plain string: what is stored must load without its class
