@@ -248,7 +248,7 @@ def test_an_ascii_terminal_is_served(columns_run):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["v2c"], "no such gate: expected one of v2b (did you mean v2b?), found"),
+        (["v2c"], "no such gate: expected one of smoke, v2b (did you mean v2b?), found"),
         (["v2b", "--criteria", "nowhere"], "nowhere: no criteria here"),
         (["v2b", "--run", "nowhere"], "nowhere: no such folder"),
         (["v2b", "--run", "audit"], "no run here: expected summary.json"),
@@ -266,7 +266,10 @@ def test_what_cannot_be_judged_exits_2_and_says_why(arguments, words):
 def test_a_missing_default_run_says_what_to_do(tmp_path, passable):
     result = sanity("v2b", "--criteria", passable, cwd=tmp_path)
     assert result.returncode == 2
-    assert "runs/v2b: no run here: expected `reprogrok train v2b` first (if params.yaml has it), or --run DIR" in result.stderr
+    assert (
+        "runs/v2b: no run here: expected `reprogrok train v2b` first (if params.yaml has it), or --run DIR"
+        in result.stderr
+    )
 
 
 def test_a_verdict_needs_no_torch(columns_run):
