@@ -301,3 +301,14 @@ def test_no_file_of_ours_holds_a_nan(number):
     for spell in (files.canonical_json, files.pretty_json, files.digest):
         with pytest.raises(ValueError, match="not JSON compliant"):
             spell({"a": [number]})
+
+
+@pytest.mark.parametrize("place", ["folder", "file/below", "file/far/below"])
+def test_a_place_that_cannot_be_written_is_refused_beforehand_and_left_alone(tmp_path, place):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(InputError, match="cannot be written"):
+        files.check_writable(tmp_path / place)
+    assert (tmp_path / "file").read_text() == "kept"
+    files.check_writable(tmp_path / "folder" / "new" / "result.json")
+    assert not (tmp_path / "folder" / "new").exists()

@@ -94,6 +94,19 @@ def write_bytes(path: Path, data: bytes) -> None:
         Path(name).unlink(missing_ok=True)
 
 
+def check_writable(path: Path) -> None:
+    """Refuse a file that could not be written, before the work whose result it is to hold.
+
+    Raises:
+        InputError: it is a folder, or the nearest folder above it that exists cannot be written to.
+    """
+    if path.is_dir():
+        raise InputError("cannot be written: it is a folder", path=path)
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise InputError(f"cannot be written: {above} is no folder that one can write to", path=path)
+
+
 def publish(work: Path, target: Path) -> None:
     """Put the finished folder `work` in the place of `target` by one rename.
 

@@ -11,6 +11,7 @@ import typer
 
 from reprogrok.cli.options import DATA, DEVICE, PARAMS, Format
 from reprogrok.errors import ExitCode, InputError
+from reprogrok.files import check_writable
 
 
 class SuiteChoice(StrEnum):
@@ -72,6 +73,8 @@ def evaluate(
         raise InputError(
             "needs the uniform problems", field="--min-exact", expected="--suite uniform or all", found=suite.value
         )
+    if output is not None:
+        check_writable(output)
     evaluations = _evaluate(checkpoints, device, wanted, limit, batch_size, method.value, experiment, params, data)
     written = (
         evaluations[0] if len(evaluations) == 1 else {"format": "reprogrok.evaluations/1", "evaluations": evaluations}

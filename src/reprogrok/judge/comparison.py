@@ -246,11 +246,11 @@ def metrics_of(comparison: Comparison) -> dict[str, Any]:
     rates = {
         name: {"grokked": r.k, "seeds": r.n, "low": r.low, "high": r.high} for name, r in comparison.grokked.items()
     }
-    scores = {
-        entry.label: {suite: _counts(sitting.errors) for suite, sitting in entry.sittings.items()}
+    errors = {
+        entry.label: {suite: sitting.errors.k for suite, sitting in entry.sittings.items()}
         for entry in comparison.entries
     }
-    return {"grok rate": rates, "checkpoints": scores}
+    return {"grok rate": rates, "errors": errors}
 
 
 def _counts(errors: Proportion) -> dict[str, Any]:

@@ -10,10 +10,10 @@ import torch
 
 from reprogrok import record
 from reprogrok.errors import InputError, RecordError
-from reprogrok.files import pretty_json, publish, sha256_file, write_bytes
+from reprogrok.files import digest, exclusive, pretty_json, publish, sha256_file, write_bytes
 from reprogrok.formats.checkpoints import Origin, checkpoint_bytes
 from reprogrok.train.engine import DEFINITIONS, Engine, State
-from reprogrok.train.work import Plan, fingerprint, folder_of, saved_work
+from reprogrok.train.work import WORK, Plan, fingerprint, folder_of, saved_work
 
 
 def _staging(out: Path) -> Path:
@@ -32,7 +32,17 @@ def check_place(out: Path) -> None:
 
 
 def publish_run(plan: Plan, gates: dict[str, Any]) -> None:
-    """Write the record beside its place and rename it there."""
+    """Write the record beside its place and rename it there.
+
+    Raises:
+        BusyError: another run of this folder is being published at the same place; the work is kept.
+    """
+    lock = WORK.parent / f"publishing-{digest(str(plan.out.absolute()))[:16]}.lock"
+    with exclusive(lock, f"publishing {plan.out}"):
+        _publish(plan, gates)
+
+
+def _publish(plan: Plan, gates: dict[str, Any]) -> None:
     target, staging = plan.out.absolute(), _staging(plan.out)
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
