@@ -134,10 +134,13 @@ def check_written(value: Any, schema: str) -> None:
 @cache
 def validator(schema: str) -> Validator:
     """The compiled validator of a shipped schema, by its short name."""
-    from jsonschema import Draft202012Validator
+    from jsonschema import Draft202012Validator, validators
 
+    # JSON Schema counts 200.0 among the integers; Python's range() does not.
+    types = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
     text = resources.files("reprogrok").joinpath("schemas", f"{schema}.schema.json").read_text("utf-8")
-    return Draft202012Validator(json.loads(text))
+    strict: type[Validator] = validators.extend(Draft202012Validator, type_checker=types)  # type: ignore[no-untyped-call]
+    return strict(json.loads(text))
 
 
 def _line(document: Document, error: ValidationError) -> int:

@@ -205,9 +205,10 @@ def _experiment(document: Document, name: str, entry: Mapping[str, Any]) -> Expe
     digits = entry["task"]["digits"]
     # Positions and vocabulary follow from the task; writing them twice would let them disagree.
     model = ModelSpec(**entry["model"], max_seq_len=3 * digits + 3, vocab_size=14)
-    optimiser = OptimiserSpec(
-        **{k: v for k, v in entry["optimiser"].items() if k != "betas"}, betas=_pair(entry["optimiser"]["betas"])
-    )
+    # A real number may be written without a point; the digest is of numbers, not of their spelling.
+    rates = {field: float(value) for field, value in entry["optimiser"].items() if field != "betas"}
+    optimiser = OptimiserSpec(**rates, betas=_pair([float(beta) for beta in entry["optimiser"]["betas"]]))
+    schedule = ScheduleSpec(entry["schedule"]["warmup"], float(entry["schedule"]["floor"]))
     experiment = Experiment(
         name=name,
         title=entry["title"],
@@ -216,7 +217,7 @@ def _experiment(document: Document, name: str, entry: Mapping[str, Any]) -> Expe
         hold_out=entry["task"]["hold_out"],
         model=model,
         optimiser=optimiser,
-        schedule=ScheduleSpec(**entry["schedule"]),
+        schedule=schedule,
         curriculum=tuple(CurriculumStage(stage["start"], _pair(stage["digits"])) for stage in entry["curriculum"]),
         batch=entry["batch"],
         steps=entry["steps"],
