@@ -181,6 +181,10 @@ def _ours(document: Document, at: Steps, data: dict[str, Any]) -> Entry:
             raise document.error(
                 where, expected=f"{errors} failures in all strata, as the total says", found=len(failed)
             )
+        if (n := sum(stratum["n"] for stratum in result["strata"])) != result["total"]["n"]:
+            raise document.error(
+                (*where, "total", "n"), expected=f"{n} problems, the sum over the strata", found=result["total"]["n"]
+            )
         counted = _errors(document, (*where, "total"), result["total"])
         sittings[suite] = Sitting(result["exam"], result["exam_digest"], counted, failed)
     checkpoint = data["checkpoint"]
