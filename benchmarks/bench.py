@@ -80,7 +80,7 @@ def bench_exam(path: Path, repeat: int, limit: int | None) -> None:
     problems = sum(len(part) for part in rows)
     parameters = count_parameters(checkpoint.spec)
     print(f"Model time of the exam (processor), {problems:,} problems, {parameters} parameters ({path.name})")
-    model.examine(build_exam("uniform", task, 1), "forward", 1)  # SciPy loads at its first number: not model time
+    model.examine(build_exam("uniform", task, 1), "forward", 1)  # what loads late loads now
     seconds, errors = turns(contenders, repeat)
     if len(set(errors.values())) != 1:
         sys.exit(f"the contenders disagree on the errors: {errors}")

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import beta, binom, hypergeom
+from scipy.stats import beta, binom, binomtest, hypergeom
 
 from reprogrok.measure.statistics import Proportion, fisher, holm, interval_text, mcnemar, proportion
 
@@ -39,6 +39,8 @@ def test_intervals_are_those_of_the_beta_distribution(counts, confidence):
     assert found.low == pytest.approx(beta.ppf(tail, k, n - k + 1) if k else 0.0, rel=1e-6, abs=1e-12)
     assert found.high == pytest.approx(beta.ppf(1 - tail, k + 1, n - k) if k < n else 1.0, rel=1e-6)
     assert 0 <= found.low <= found.estimate <= found.high <= 1
+    judge = binomtest(k, n).proportion_ci(confidence, method="exact")
+    assert (found.low, found.high) == pytest.approx((judge.low, judge.high), rel=1e-6, abs=1e-12)
 
 
 @given(COUNTS)
