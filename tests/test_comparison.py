@@ -7,7 +7,8 @@ import pytest
 import torch
 from checkpoint_files import OWN
 
-from reprogrok.data.holdout import EXAM_SEEDS
+from reprogrok.data.holdout import hold_out
+from reprogrok.data.protocols import EXAM_SEEDS
 from reprogrok.errors import InputError
 from reprogrok.files import pretty_json
 from reprogrok.formats.checkpoints import load_checkpoint
@@ -26,7 +27,7 @@ def entry(label, failed, *, n=N, digest="d" * 64, exam=EXAM, suite="uniform", se
     if isinstance(failed, int):
         sitting = Sitting(exam, None, proportion(failed, n), None)
     else:
-        sitting = Sitting(exam, digest, proportion(len(failed), n), frozenset(("41", index) for index in failed))
+        sitting = Sitting(exam, digest, proportion(len(failed), n), frozenset((index, index) for index in failed))
     return Entry(label, 456, "e1", seed, {suite: sitting})
 
 
@@ -49,12 +50,28 @@ def test_mcnemar_counts_the_problems_that_only_one_gets_wrong(first, second, onl
     assert pair.differs == (p <= 0.05)
 
 
-def test_the_same_index_in_another_test_set_is_another_problem():
-    one, other = entry("a", {7}), entry("b", {7})
-    moved = Sitting(EXAM, "d" * 64, proportion(1, N), frozenset({("100", 7)}))
-    other = Entry("b", 456, None, None, {"uniform": moved})
-    (pair,) = compare([one, other]).pairs
-    assert (pair.only_first, pair.only_second) == (1, 1)
+def test_the_same_problem_asked_again_is_no_second_piece_of_evidence(ours, read):
+    def ask_again(document):
+        """Let every failing row of the suite be the one problem 7 + 8."""
+        document = copy.deepcopy(document)
+        for stratum in document["suites"]["stress"]["strata"]:
+            for name, operand in (("a", 7), ("b", 8)):
+                stratum["failures"][name] = [operand] * stratum["errors"]
+        return document
+
+    def right(document):
+        document = copy.deepcopy(document)
+        document["checkpoint"]["path"] = "right.pt"
+        result = document["suites"]["stress"]
+        for score in (result["total"], *result["strata"]):
+            score["errors"] = 0
+        for stratum in result["strata"]:
+            stratum["failures"] = {name: [] for name in ("index", "a", "b", "answer")}
+        return document
+
+    entries = [*read(ask_again(ours)), *read(right(ours))]
+    pair = next(pair for pair in compare(entries).pairs if pair.suite == "stress")
+    assert (pair.only_first, pair.only_second, pair.p) == (1, 0, 1.0)
 
 
 def test_counts_alone_are_compared_as_independent_samples():
@@ -115,10 +132,13 @@ def test_only_suites_that_all_sat_are_kept():
 def published(**changes):
     block = {
         "total_examples": 100_000,
-        "num_test_sets": 2,
+        "num_test_sets": 10,
         "aggregate_exact_match": 0.99988,
         "aggregate_errors": 12,
-        "per_seed": {"41": {"exact_match": 0.9998, "errors": 10}, "100": {"exact_match": 0.9998, "errors": 2}},
+        "per_seed": {
+            str(seed): {"exact_match": 1 - errors / 10_000, "errors": errors}
+            for seed, errors in zip(EXAM_SEEDS, (10, 2, 0, 0, 0, 0, 0, 0, 0, 0), strict=True)
+        },
     }
     return {"checkpoint": "best.pt", "multi_seed_validation": block | changes}
 
@@ -144,13 +164,15 @@ def test_a_published_evaluation_holds_counts_alone(read):
     ("changes", "message"),
     [
         ({"aggregate_errors": 11}, r"aggregate_errors: expected 12, the sum over the test sets, found 11"),
-        ({"total_examples": 5}, "expected at most 5 errors, found 12"),
+        ({"total_examples": 5, "aggregate_exact_match": 0.0}, "expected"),
         ({"total_examples": 0}, "expected at least 1, found 0"),
         ({"aggregate_errors": "12"}, "expected a value of type integer"),
         ({"aggregate_errors": 12.0}, "expected a value of type integer"),
         ({"per_seed": {"41": {"exact_match": 1.5, "errors": 12}}}, "expected at most 1, found 1.5"),
         ({"per_seed": {"41": {"errors": 12}}}, "the field exact_match is missing"),
         ({"per_seed": [12]}, "expected a value of type object"),
+        ({"per_seed": {"0": {"exact_match": 0.9988, "errors": 12}}}, "per_seed: another exam: expected the test sets"),
+        ({"aggregate_exact_match": 0.5}, "aggregate_exact_match: expected 0.99988, as the counts say, found 0.5"),
     ],
 )
 def test_a_published_evaluation_that_contradicts_itself(read, changes, message):
@@ -185,7 +207,8 @@ def test_our_own_evaluation_comes_back_problem_by_problem(ours, read):
     assert (found.experiment, found.seed, found.parameters) == ("smoke", 42, 456)
     uniform = found.sittings["uniform"]
     assert (uniform.errors.k, uniform.errors.n) == (30, 30)
-    assert uniform.failed == {(str(seed), index) for seed in EXAM_SEEDS for index in range(3)}
+    tests = [hold_out(seed).test[:3] for seed in EXAM_SEEDS]
+    assert uniform.failed == {pair for test in tests for pair in zip(test.a.tolist(), test.b.tolist(), strict=True)}
     assert ours["multi_seed_validation"]["aggregate_errors"] == 30
     assert [f.label for f in read({"format": "reprogrok.evaluations/1", "evaluations": [ours, ours]})] == [
         found.label
@@ -212,7 +235,8 @@ def broken(evaluation, change):
             lambda suite: suite["strata"][4]["failures"]["a"].pop(),
             r"strata\[4\].failures: expected columns of 3 values",
         ),
-        (lambda suite: suite["strata"][4]["failures"].update(index=[0, 1, 1]), "expected 30 failures in all strata"),
+        (lambda suite: suite["strata"][4]["failures"].update(index=[0, 1, 1]), "index: expected every problem once"),
+        (lambda suite: suite["strata"][4]["failures"].update(a=[1, 2, "3"]), "failures.a: expected whole numbers"),
         (
             lambda suite: suite["strata"][4]["failures"].update(index=[0, 1, 3]),
             "index: expected whole numbers from 0 to 2",
@@ -234,6 +258,11 @@ def test_a_comparison_is_plain_data():
     assert document["checkpoints"][1]["suites"]["uniform"]["errors"] == 12
     assert document["pairs"][0]["p"] == 2 * 0.5**12
     assert document["pairs"][0]["more_than_chance"] is True
+
+
+def test_the_strata_of_the_stress_suite_have_no_common_interval():
+    found = document_of(compare([entry("a", {1}, suite="stress")]))["checkpoints"][0]["suites"]["stress"]
+    assert found == {"exam": EXAM, "errors": 1, "n": N}
 
 
 def test_one_checkpoint_is_no_pair_and_its_duplicate_is_itself():

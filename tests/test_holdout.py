@@ -6,8 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reprogrok.data.holdout import EXAM_SEEDS, PROTOCOL, HeldBack, HoldOut, hold_out
+from reprogrok.data.holdout import HeldBack, HoldOut, hold_out
 from reprogrok.data.problems import Pairs
+from reprogrok.data.protocols import EXAM_SEEDS, PROTOCOL
 from reprogrok.data.sampling import Batches, Stage
 from reprogrok.data.streams import Purpose, below, draw
 from reprogrok.errors import InputError

@@ -111,7 +111,7 @@ def test_dvc_shows_metrics_and_plots(repository):
     metrics = json.loads(repository.dvc("metrics", "show", "--json", "results/smoke/metrics.json"))
     values = metrics[""]["data"]["results/smoke/metrics.json"]["data"]
     assert values["grok rate"]["runs/smoke"]["seeds"] == 1
-    assert values["checkpoints"]["checkpoints/given.pt"]["uniform"]["n"] == 100_000
+    assert values["errors"]["checkpoints/given.pt"]["uniform"] == 100_000
     plots = json.loads(repository.dvc("plots", "show", "--json", "results/smoke/curves.csv"))
     assert "test_exact_match_median" in json.dumps(plots)
     assert repository.run("git", "check-ignore", "dvc_plots/index.html").returncode == 0

@@ -109,6 +109,8 @@ def _evaluate(
     # Every file is read and checked before the first one is examined: a typing error costs no minutes.
     loaded = [load_checkpoint(path) for path in paths]
     tasks = [task_of(checkpoint, chosen) for checkpoint in loaded]
+    if other := next((path for path, task in zip(paths, tasks, strict=True) if task != tasks[0]), None):
+        raise InputError("another task than the first checkpoint's; evaluate them apart", path=other)
     device = choose_device(device_name)
     exams = {(task, suite): build_exam(suite, task, limit) for task in dict.fromkeys(tasks) for suite in suites}
     if data is not None:

@@ -24,7 +24,8 @@ def generate(
     chosen = read_params(params).experiment(experiment, params)
     folder = out or Path("data") / chosen.name
     from reprogrok.data.addition import Addition
-    from reprogrok.data.holdout import PROTOCOL, hold_out
+    from reprogrok.data.holdout import hold_out
+    from reprogrok.data.protocols import PROTOCOL
     from reprogrok.formats.problem_files import write_problems
     from reprogrok.measure.exam import SUITES, build_exam
 

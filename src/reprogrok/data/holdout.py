@@ -13,10 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from reprogrok.data.problems import Pairs
-
-PROTOCOL = "addition-100k/1"
-EXAM_SEEDS = (41, 100, 200, 300, 400, 500, 999, 1234, 7777, 31415)
-VALIDATION, TEST = 5_000, 10_000
+from reprogrok.data.protocols import TEST, VALIDATION
 
 
 @dataclass(frozen=True)

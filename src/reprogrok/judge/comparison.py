@@ -14,13 +14,14 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from reprogrok.data.protocols import EXAM_SEEDS, PROTOCOL
 from reprogrok.errors import InputError
 from reprogrok.measure.statistics import Proportion, fisher, holm, mcnemar, proportion
 from reprogrok.schema import Document, Steps, check, load
 
 LEVEL = 0.05
 GROKKED = 0.99  # a replica counts as grokked when its checkpoint gets this share of the uniform problems right
-_PUBLISHED = "addition-100k/1"
+_WRITTEN_SHARE = 1e-6  # published shares are rounded when they are written
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,14 @@ class Sitting:
         exam: name of the exam.
         digest: of its problems; None where a published evaluation does not say.
         errors: of n.
-        failed: which problems were answered wrongly; None where only counts are known.
+        failed: the operands that were answered wrongly, each pair once (a stratum may ask the same problem again, and
+            asking twice is no second piece of evidence); None where only counts are known.
     """
 
     exam: str
     digest: str | None
     errors: Proportion
-    failed: frozenset[tuple[str, int]] | None
+    failed: frozenset[tuple[int, int]] | None
 
 
 @dataclass(frozen=True)
@@ -172,36 +174,41 @@ def _ours(document: Document, at: Steps, data: dict[str, Any]) -> Entry:
     sittings = {}
     for suite, result in data["suites"].items():
         where = (*at, "suites", suite)
-        failed = frozenset(
-            (stratum["name"], index)
+        failures = [
+            problem
             for number, stratum in enumerate(result["strata"])
-            for index in _failed(document, (*where, "strata", number), stratum)
-        )
-        if len(failed) != (errors := result["total"]["errors"]):
+            for problem in _failed(document, (*where, "strata", number), stratum)
+        ]
+        if len(failures) != (errors := result["total"]["errors"]):
             raise document.error(
-                where, expected=f"{errors} failures in all strata, as the total says", found=len(failed)
+                where, expected=f"{errors} failures in all strata, as the total says", found=len(failures)
             )
         if (n := sum(stratum["n"] for stratum in result["strata"])) != result["total"]["n"]:
             raise document.error(
                 (*where, "total", "n"), expected=f"{n} problems, the sum over the strata", found=result["total"]["n"]
             )
         counted = _errors(document, (*where, "total"), result["total"])
-        sittings[suite] = Sitting(result["exam"], result["exam_digest"], counted, failed)
+        sittings[suite] = Sitting(result["exam"], result["exam_digest"], counted, frozenset(failures))
     checkpoint = data["checkpoint"]
     origin = checkpoint["origin"] or {}
     return Entry(checkpoint["path"], checkpoint["parameters"], origin.get("experiment"), origin.get("seed"), sittings)
 
 
-def _failed(document: Document, at: Steps, stratum: dict[str, Any]) -> list[int]:
-    """The indices of a stratum's failures; the schema leaves these long columns to us."""
+def _failed(document: Document, at: Steps, stratum: dict[str, Any]) -> list[tuple[int, int]]:
+    """The operands of a stratum's failures; the schema leaves these long columns to us."""
     columns = stratum["failures"]
     if len({len(column) for column in columns.values()}) != 1 or len(columns["index"]) != stratum["errors"]:
         lengths = {name: len(column) for name, column in columns.items()}
         raise document.error((*at, "failures"), expected=f"columns of {stratum['errors']} values", found=lengths)
-    if not all(type(index) is int and 0 <= index < stratum["n"] for index in columns["index"]):
+    indices = columns["index"]
+    if not all(type(index) is int and 0 <= index < stratum["n"] for index in indices):
         raise document.error((*at, "failures", "index"), expected=f"whole numbers from 0 to {stratum['n'] - 1}")
-    indices: list[int] = columns["index"]
-    return indices
+    if len(set(indices)) != len(indices):
+        raise document.error((*at, "failures", "index"), expected="every problem once")
+    for name in ("a", "b"):
+        if not all(type(operand) is int and operand >= 0 for operand in columns[name]):
+            raise document.error((*at, "failures", name), expected="whole numbers")
+    return list(zip(columns["a"], columns["b"], strict=True))
 
 
 def _errors(document: Document, at: Steps, total: dict[str, Any]) -> Proportion:
@@ -214,13 +221,20 @@ def _published(document: Document) -> Entry:
     check(document, "published_evaluation")
     block = document.data["multi_seed_validation"]
     errors, n = block["aggregate_errors"], block["total_examples"]
+    at = ("multi_seed_validation",)
+    if sorted(block["per_seed"]) != sorted(map(str, EXAM_SEEDS)):
+        expected = f"the test sets of {PROTOCOL}, seeds {', '.join(map(str, EXAM_SEEDS))}"
+        raise document.error((*at, "per_seed"), "another exam", expected=expected, found=sorted(block["per_seed"]))
     by_seed = sum(result["errors"] for result in block["per_seed"].values())
     if by_seed != errors:
-        at = ("multi_seed_validation", "aggregate_errors")
-        raise document.error(at, expected=f"{by_seed}, the sum over the test sets", found=errors)
+        expected = f"{by_seed}, the sum over the test sets"
+        raise document.error((*at, "aggregate_errors"), expected=expected, found=errors)
+    if abs(block["aggregate_exact_match"] - (n - errors) / n) > _WRITTEN_SHARE:
+        expected = f"{(n - errors) / n:.6g}, as the counts say"
+        raise document.error((*at, "aggregate_exact_match"), expected=expected, found=block["aggregate_exact_match"])
     return Entry(
         document.path.as_posix(), None, None, None,
-        {"uniform": Sitting(_PUBLISHED, None, _errors(document, (), {"errors": errors, "n": n}), None)},
+        {"uniform": Sitting(PROTOCOL, None, _errors(document, (), {"errors": errors, "n": n}), None)},
     )  # fmt: skip
 
 
@@ -234,9 +248,7 @@ def document_of(comparison: Comparison) -> dict[str, Any]:
                 "parameters": entry.parameters,
                 "experiment": entry.experiment,
                 "seed": entry.seed,
-                "suites": {
-                    suite: _counts(sitting.errors) | {"exam": sitting.exam} for suite, sitting in entry.sittings.items()
-                },
+                "suites": {suite: _counts(suite, sitting) for suite, sitting in entry.sittings.items()},
             }
             for entry in comparison.entries
         ],
@@ -257,5 +269,7 @@ def metrics_of(comparison: Comparison) -> dict[str, Any]:
     return {"grok rate": rates, "errors": errors}
 
 
-def _counts(errors: Proportion) -> dict[str, Any]:
-    return {"errors": errors.k, "n": errors.n, "low": errors.low, "high": errors.high}
+def _counts(suite: str, sitting: Sitting) -> dict[str, Any]:
+    """Errors of n, with their interval where the problems are a sample of one law: never over the stress strata."""
+    counts = {"exam": sitting.exam, "errors": sitting.errors.k, "n": sitting.errors.n}
+    return counts | ({"low": sitting.errors.low, "high": sitting.errors.high} if suite == "uniform" else {})

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from reprogrok.data.addition import Addition
-from reprogrok.data.holdout import EXAM_SEEDS, PROTOCOL, hold_out
+from reprogrok.data.holdout import hold_out
 from reprogrok.data.problems import Pairs, Stratum
+from reprogrok.data.protocols import EXAM_SEEDS, PROTOCOL
 from reprogrok.data.stress import SUITE, strata
 from reprogrok.measure.statistics import Proportion, proportion
 from reprogrok.model.decoder import Weights, logits
@@ -193,8 +194,8 @@ class Examinee:
         close = rows.close_B.nonzero().squeeze(1)
         if len(close):
             again = self._by_generation(Pairs(pairs.a[close], pairs.b[close]), batch)
-            rows.right_B[close], rows.tokens_B[close] = again.right_B, again.tokens_B
-            rows.margin_B[close] = again.margin_B
+            # The digits stay counted as the other rows' are, each given the right ones before it.
+            rows.right_B[close], rows.margin_B[close] = again.right_B, again.margin_B
         return rows, len(close)
 
     def _by_forward(self, pairs: Pairs) -> Tensor:

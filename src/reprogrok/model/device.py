@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import platform
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,11 +61,11 @@ def _keep_freed_memory() -> None:
 
 def environment(device: torch.device) -> dict[str, Any]:
     """What a number was measured on: enough to tell two machines apart, nothing that names them."""
-    name = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    name = f"{_processor()}, {torch.backends.cpu.get_cpu_capability()}"
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     elif device.type == "mps":
-        name = platform.processor() or platform.machine()
+        name = _processor()
     return {
         "device": device.type,
         "device_name": name,
@@ -71,6 +73,17 @@ def environment(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),  # a plain string: what is stored must load without its class
         "numpy": np.__version__,
+        "scipy": version("scipy"),  # initial weights are drawn through it
         "python": platform.python_version(),
         "system": platform.system(),
     }
+
+
+def _processor() -> str:
+    """The processor's model, where the system tells it; Python's own answer is empty on most Linux machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+    return model or platform.processor() or platform.machine()

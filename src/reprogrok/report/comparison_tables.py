@@ -32,7 +32,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print(Text(headline, style="bold"), soft_wrap=True)
         console.print(_scores(comparison, suite))
     for name, rate in comparison.grokked.items():
-        reached = f"{name}: {rate.k} of {counted(rate.n, 'seed')} grokked"
+        reached = f"{name}: {rate.k} of {counted(rate.n, 'examined seed')} grokked"
         console.print(f"{reached} (rate {interval_text(rate)}, 95 %, exact)", soft_wrap=True)
     if comparison.grokked:
         console.print("  grokked: at least 99 % of the uniform problems right\n", soft_wrap=True)
