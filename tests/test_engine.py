@@ -13,7 +13,7 @@ from test_decoder import P456
 from torch.nn import functional as F
 
 from reprogrok.data.holdout import hold_out
-from reprogrok.data.sampling import Batches, Stage
+from reprogrok.data.sampling import Batches
 from reprogrok.formats.checkpoints import load_state, state_bytes
 from reprogrok.model.decoder import logits, one_hot
 from reprogrok.model.initialise import initial_weights
@@ -169,7 +169,7 @@ def test_training_learns():
 
 def test_batches_of_a_run_are_those_of_its_seed():
     engine = Engine(SMALL, (43, 44), CPU)
-    stages = (Stage(0, 1, 3), Stage(25, 1, 10))
+    stages = (CurriculumStage(0, (1, 3)), CurriculumStage(25, (1, 10)))
     plain = [Batches(seed, SMALL.batch, stages, hold_out(seed)).pairs(24, 27) for seed in engine.seeds]
     rows = engine._training_rows(24)
     for step in range(3):

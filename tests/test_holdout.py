@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from reprogrok.data.holdout import HeldBack, HoldOut, hold_out
 from reprogrok.data.problems import Pairs
 from reprogrok.data.protocols import EXAM_SEEDS, PROTOCOL
-from reprogrok.data.sampling import Batches, Stage
+from reprogrok.data.sampling import Batches
 from reprogrok.data.streams import Purpose, below, draw
 from reprogrok.errors import InputError
 from reprogrok.formats.problem_files import check_problems, write_problems
+from reprogrok.spec import CurriculumStage
 
 torch.set_num_threads(1)
 
@@ -99,7 +100,7 @@ def test_contains_keeps_the_shape():
 
 # --- Batches ------------------------------------------------------------------------------------------------------
 
-STAGES = (Stage(0, 1, 1), Stage(3, 1, 2), Stage(10, 2, 3))
+STAGES = (CurriculumStage(0, (1, 1)), CurriculumStage(3, (1, 2)), CurriculumStage(10, (2, 3)))
 
 
 def few_held():
@@ -118,7 +119,7 @@ def test_no_held_pair_is_ever_drawn_and_redraws_keep_the_digits():
     assert not forbidden & set(as_list(pairs))
     redrawn = 0
     for step in range(last):
-        least, most = next((s.least, s.most) for s in reversed(STAGES) if step >= s.start)
+        least, most = next(s.digits for s in reversed(STAGES) if step >= s.start)
         counts = draw(5, Purpose.DIGIT_COUNT, step, torch.arange(size))[0]
         for row in range(size):
             n = least + (int(counts[row]) * (most - least + 1) >> 32)
@@ -144,7 +145,9 @@ def test_a_batch_is_a_function_of_seed_and_step(seed, first, count, cut):
 
 def test_digit_counts_are_uniform_in_the_range_of_their_stage():
     size = 4_000
-    batches = Batches(11, size, (Stage(0, 1, 3), Stage(2, 1, 6), Stage(4, 1, 10)), hold_out(11))
+    batches = Batches(
+        11, size, (CurriculumStage(0, (1, 3)), CurriculumStage(2, (1, 6)), CurriculumStage(4, (1, 10))), hold_out(11)
+    )
     words = draw(11, Purpose.DIGIT_COUNT, torch.arange(6).unsqueeze(1), torch.arange(size))[0]
     counts = batches._digit_counts(torch.arange(6).unsqueeze(1), words)
     pairs = batches.pairs(0, 6)
@@ -160,10 +163,10 @@ def test_digit_counts_are_uniform_in_the_range_of_their_stage():
 def test_a_real_run_never_trains_on_its_own_hold_out():
     held = hold_out(42)
     kept = {*as_list(held.validation), *as_list(held.test)}
-    assert not kept & set(as_list(Batches(42, 512, (Stage(0, 1, 3),), held).pairs(0, 64)))
+    assert not kept & set(as_list(Batches(42, 512, (CurriculumStage(0, (1, 3)),), held).pairs(0, 64)))
     small = hold_out(42, 3)
     kept = {*as_list(small.validation), *as_list(small.test)}
-    drawn = Batches(42, 512, (Stage(0, 1, 3),), small).pairs(0, 64)
+    drawn = Batches(42, 512, (CurriculumStage(0, (1, 3)),), small).pairs(0, 64)
     assert not kept & set(as_list(drawn))
     assert len(kept) == 15_000
 

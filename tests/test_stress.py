@@ -18,7 +18,6 @@ from reprogrok.data.stress import (
     SUITE,
     carry_chains,
     completions,
-    longest_chain,
     strata,
 )
 from reprogrok.measure.exam import build_exam
@@ -26,6 +25,17 @@ from reprogrok.measure.exam import build_exam
 torch.set_num_threads(1)
 
 GOLDEN = "5f780e6158dc57ea9e3588838b3f80b513efd7eacf8a002170d019d06aeeec1a"
+
+
+def longest_chain(pairs, digits=10):
+    """The length of each pair's longest carry chain, (N,) int64, straight from the definition."""
+    run = torch.zeros_like(pairs.a)
+    longest = torch.zeros_like(pairs.a)
+    for place in range(digits):
+        total = pairs.a // 10**place % 10 + pairs.b // 10**place % 10
+        run = torch.where(total > 9, 1, torch.where((total == 9) & (run > 0), run + 1, 0))
+        longest = torch.maximum(longest, run)
+    return longest
 
 
 def plain_longest(a, b, digits):

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reprogrok.cli.options import CRITERIA
 from reprogrok.errors import RecordError
 
 if TYPE_CHECKING:
     from reprogrok.judge.verdict import Verdict
-
-# Wide enough for every row of a gate; a log file has no edge at 80 columns.
-WIDTH_OF_A_LOG = 200
 
 
 class Format(StrEnum):
@@ -40,9 +37,7 @@ def sanity(
         ),
     ] = None,
     output_format: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TABLE,
-    criteria: Annotated[
-        Path, typer.Option("--criteria", metavar="PATH", help="The folder of criteria, or one criteria file.")
-    ] = Path("audit/criteria"),
+    criteria: CRITERIA = Path("audit/criteria"),
 ) -> None:
     """Judge a run by the criteria of a gate: GO (exit 0), NO_GO (1) or INCONCLUSIVE (3); 2 if it cannot be judged."""
     from reprogrok.files import write_bytes
@@ -73,8 +68,7 @@ def _document(verdict: Verdict, output_format: Format) -> bytes:
 
 
 def _print_table(verdict: Verdict) -> None:
-    from rich.console import Console
-
+    from reprogrok.report.console import console
     from reprogrok.report.gate_tables import print_verdict
 
-    print_verdict(verdict, Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_LOG))
+    print_verdict(verdict, console())

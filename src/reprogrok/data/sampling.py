@@ -7,22 +7,12 @@ chunks of many steps at once because one large draw costs far less than many sma
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
 from reprogrok.data.holdout import HeldBack, HoldOut
 from reprogrok.data.problems import Pairs
 from reprogrok.data.streams import Purpose, below, draw
-
-
-@dataclass(frozen=True)
-class Stage:
-    """From step `start` on, operands have between `least` and `most` digits."""
-
-    start: int
-    least: int
-    most: int
+from reprogrok.spec import CurriculumStage
 
 
 class Batches:
@@ -35,7 +25,7 @@ class Batches:
         held: this seed's own hold-out; none of its pairs is ever drawn.
     """
 
-    def __init__(self, seed: int, size: int, stages: tuple[Stage, ...], held: HoldOut) -> None:
+    def __init__(self, seed: int, size: int, stages: tuple[CurriculumStage, ...], held: HoldOut) -> None:
         self.seed, self.size, self.stages = seed, size, stages
         both = [(p.a, p.b) for p in (held.validation, held.test)]
         self._held = HeldBack(Pairs(*(torch.cat(column) for column in zip(*both, strict=True))))
@@ -58,8 +48,8 @@ class Batches:
         """Uniform in each step's range, by multiply and shift: off by at most (range / 2**32) of a probability."""
         starts = torch.tensor([stage.start for stage in self.stages])
         stage_S1 = torch.bucketize(steps_S1, starts, right=True) - 1
-        least = torch.tensor([stage.least for stage in self.stages])[stage_S1]
-        most = torch.tensor([stage.most for stage in self.stages])[stage_S1]
+        least = torch.tensor([stage.digits[0] for stage in self.stages])[stage_S1]
+        most = torch.tensor([stage.digits[1] for stage in self.stages])[stage_S1]
         return least + ((word_SB * (most - least + 1)) >> 32)
 
     def _operands(self, steps_S1: torch.Tensor, index_B: torch.Tensor, bound_SB: torch.Tensor, attempt: int) -> Pairs:

@@ -55,17 +55,6 @@ def strata(digits: int = 10, count: int = PER_STRATUM, seed: int = 0) -> Iterato
         yield Stratum("edge pairs", "the ten edge pairs of AdderBoard's verifier, all of them", _edge_pairs())
 
 
-def longest_chain(pairs: Pairs, digits: int = 10) -> torch.Tensor:
-    """The length of each pair's longest carry chain, (N,) int64, straight from the definition."""
-    run = torch.zeros_like(pairs.a)
-    longest = torch.zeros_like(pairs.a)
-    for place in range(digits):
-        total = pairs.a // 10**place % 10 + pairs.b // 10**place % 10
-        run = torch.where(total > 9, 1, torch.where((total == 9) & (run > 0), run + 1, 0))
-        longest = torch.maximum(longest, run)
-    return longest
-
-
 def carry_chains(length: int, digits: int, count: int, seed: int) -> Pairs:
     """`count` pairs, uniform among all whose longest carry chain is exactly `length` places.
 

@@ -28,7 +28,6 @@ from reprogrok.model.decoder import Weights, logits
 from reprogrok.spec import ModelSpec
 
 SUITES = ("uniform", "stress")
-METHODS = ("forward", "generate")
 CLOSE = 1e-2  # logits; in float32, margins of the published checkpoints were off by up to 1.3e-3
 
 

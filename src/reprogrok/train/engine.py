@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from reprogrok.data.addition import Addition
 from reprogrok.data.holdout import hold_out
 from reprogrok.data.problems import Pairs
-from reprogrok.data.sampling import Batches, Stage
+from reprogrok.data.sampling import Batches
 from reprogrok.model.decoder import logits, one_hot
 from reprogrok.model.initialise import initial_weights
 from reprogrok.model.shapes import parameter_shapes
@@ -96,8 +96,9 @@ class Engine:
         self.spec, self.task = experiment.model, Addition(experiment.digits)
         self.layout = Layout(experiment.model)
         held = [hold_out(seed, experiment.digits) for seed in seeds]
-        stages = tuple(Stage(stage.start, *stage.digits) for stage in experiment.curriculum)
-        self._batches = [Batches(s, experiment.batch, stages, h) for s, h in zip(seeds, held, strict=True)]
+        self._batches = [
+            Batches(s, experiment.batch, experiment.curriculum, h) for s, h in zip(seeds, held, strict=True)
+        ]
         self._validation_RBT = self._rows([h.validation for h in held]).to(device)
 
     def fresh(self) -> State:
