@@ -68,8 +68,7 @@ def test_a_pickle_that_runs_a_command(refusal, tmp_path, key):
     sentinel = tmp_path / "executed"
     content = content_of() | {key: Bomb(f"touch {sentinel}")}
     message = refusal(content)
-    assert "refused by the weights_only loader: Trying to load unsupported GLOBAL posix.system" in message
-    assert "trust" not in message, "no advice to load it anyway"
+    assert "calls what no checkpoint needs: posix.system" in message
     plain = pickle.dumps(content | {"model_state": {}})
     refusal(plain)
     refusal(changed(OWN, lambda name, data: plain if name.endswith("data.pkl") else data))
@@ -78,18 +77,57 @@ def test_a_pickle_that_runs_a_command(refusal, tmp_path, key):
     assert Bomb(f"touch {sentinel}").__reduce__()[0] is os.system
 
 
-def test_an_archive_that_unpacks_to_terabytes(refusal, monkeypatch):
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (b"cbuiltins\nbytearray\n", "builtins.bytearray"),
+        (b"c__builtin__\nbytearray\n", "__builtin__.bytearray"),
+        (b"ctorch.storage\nUntypedStorage\n", "torch.storage.UntypedStorage"),
+        (b"(ibuiltins\nbytearray\n", "builtins.bytearray"),
+        (b"\x8c\x08builtins\x8c\x09bytearray\x93", "STACK_GLOBAL"),
+        (b"c\x1b[31m\nx\n", '"\\u001b[31m.x"'),
+    ],
+)
+@pytest.mark.parametrize("entry", ["data.pkl", "DATA.PKL"])
+def test_a_small_file_that_asks_for_gigabytes_is_not_loaded(refusal, monkeypatch, call, name, entry):
+    monkeypatch.setattr(torch, "load", lambda *_args, **_kwargs: pytest.fail("was loaded"))
+    hungry = b"\x80\x02" + call + b"\x8a\x05\x00\x00\x00\xc0\x00\x85R."  # of three times 2**30
+
+    def hide(old, data):
+        return hungry if old.endswith("data.pkl") else data
+
+    data = changed(OWN, hide).replace(b"archive/data.pkl", b"archive/" + entry.encode())
+    assert f"model.pt: calls what no checkpoint needs: {name}" in refusal(data)
+
+
+def test_a_pickle_of_millions_of_empty_lists_is_not_loaded(refusal):
+    data = changed(OWN, lambda name, data: b"]" * (2**22 + 1) if name.endswith("data.pkl") else data)
+    assert "pickle too large: expected at most 4194304 bytes, found 4194305" in refusal(data)
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"), [(zipfile.ZIP_DEFLATED, "deflate"), (zipfile.ZIP_BZIP2, "bzip2"), (zipfile.ZIP_LZMA, "lzma")]
+)
+def test_an_archive_that_unpacks_to_gigabytes_is_not_unpacked(refusal, monkeypatch, method, kind):
     bomb = io.BytesIO()
-    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("archive/data.pkl", "w") as entry:
-        for _ in range(257):
-            entry.write(bytes(2**20))
-    assert len(bomb.getvalue()) < 2**20
-    assert f"archive too large: expected at most 268435456 bytes, found {257 * 2**20}" in refusal(bomb.getvalue())
-    # The same with a directory that lies about the size: it is not unpacked further than it says.
-    monkeypatch.setattr(checkpoints, "MAX_FILE_BYTES", 2**20)
-    lying = bomb.getvalue().replace(struct.pack("<L", 257 * 2**20), struct.pack("<L", 1000))
+    with zipfile.ZipFile(bomb, "w", method) as archive:
+        archive.writestr("archive/data.pkl", bytes(2**20))
+    monkeypatch.setattr(zipfile.ZipFile, "read", lambda *_args: pytest.fail("was unpacked"))
+    expected = f'"archive/data.pkl": expected entries that are stored as torch.save stores them, found {kind}'
+    assert expected in refusal(bomb.getvalue())
+    # The same with a directory that lies about the size.
+    lying = bomb.getvalue().replace(struct.pack("<L", 2**20), struct.pack("<L", 1000))
     assert lying != bomb.getvalue()
-    assert "not a checkpoint, or damaged" in refusal(lying)
+    assert expected in refusal(lying)
+
+
+def test_entries_that_are_one_and_the_same_place_count_each_time(refusal, monkeypatch):
+    many = io.BytesIO()
+    with zipfile.ZipFile(many, "w") as archive:
+        archive.writestr("archive/data.pkl", bytes(2**20))
+        archive.filelist *= 257
+    monkeypatch.setattr(zipfile.ZipFile, "read", lambda *_args: pytest.fail("was read"))
+    assert f"archive too large: expected at most 268435456 bytes, found {257 * 2**20}" in refusal(many.getvalue())
 
 
 def test_a_file_over_the_limit_is_not_even_read(tmp_path):

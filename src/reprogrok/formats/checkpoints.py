@@ -1,9 +1,10 @@
 """Weights on disk <-> a checked `Checkpoint` in memory: `.pt` and `.safetensors`, ours and other people's.
 
-    bytes --size limits--> archive --weights_only--> dict --names, shapes, finite values--> Checkpoint
+    bytes --sizes, names called--> archive --weights_only--> dict --names, shapes, finite values--> Checkpoint
 
-Loading never executes anything: `weights_only` without a fallback, archive sizes read before anything is unpacked,
-checksums compared, and every tensor held against what `model_config` says it must be before a number of it is used.
+Loading never executes anything: archives are stored without compression, so that a small file cannot become a large
+one, their checksums are compared, the pickle inside may call only what rebuilds tensors, it is loaded by `weights_only`
+without a fallback, and every tensor is held against what `model_config` says before a number of it is used.
 What is refused is refused by name. Our own files carry their task, experiment and seed, and a digest of their weights.
 
 Both formats hold: model_config, model_state, and optionally train_config, step, val_exact, params (a safetensors file
@@ -15,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import pickletools
 import re
 import warnings
 import zipfile
@@ -34,11 +36,27 @@ from reprogrok.schema import read_bytes, show
 from reprogrok.spec import MAX_SEED, ModelSpec
 
 MAX_FILE_BYTES = 256 * 2**20  # fifty times the largest model of the field's tiny end
+MAX_STATE_BYTES = 64 * 2**30  # of a training state, which is ours: thousands of replicas side by side
+PICKLE_SHARE = 64  # of a file, its pickle may be this part: names and shapes, every byte of which can cost a hundred
 MAX_PARAMETERS = MAX_FILE_BYTES // 4
 MAX_SHAPE = {"n_layer": 64, "n_head": 256, "d_ff": 16_384, "vocab_size": 65_536}  # and the rest:
 MAX_WIDTH = 4_096
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 FORMAT = "reprogrok.checkpoint/1"
+
+_COMPRESSIONS = {zipfile.ZIP_DEFLATED: "deflate", zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "lzma"}
+
+# All that a pickle may call. torch's own list is longer: with `bytearray` or an untyped storage on it, a file of a
+# kilobyte asks for gigabytes.
+_STORAGES = (
+    *("Double", "Float", "Half", "BFloat16", "ComplexDouble", "ComplexFloat"),
+    *("Long", "Int", "Short", "Char", "Byte", "Bool"),
+)
+_CALLABLE = {
+    "collections OrderedDict", "torch Size", "torch device", "torch._utils _rebuild_parameter",
+    "torch._utils _rebuild_tensor_v2", *(f"torch {name}Storage" for name in _STORAGES),
+    *(str(dtype).replace(".", " ") for dtype in DTYPES),
+}  # fmt: skip
 
 # Fields that older files lack, with what their absence meant.
 _LEGACY = {
@@ -169,11 +187,11 @@ def load_state(path: Path) -> dict[str, Any] | None:
     Raises:
         CheckpointError: the file is not one of ours, or is damaged.
     """
-    return _read_pt(path, read_bytes(path)) if path.exists() else None
+    return _read_pt(path, read_bytes(path, MAX_STATE_BYTES), MAX_STATE_BYTES) if path.exists() else None
 
 
-def _read_pt(path: Path, data: bytes) -> dict[str, Any]:
-    plain = _repacked(path, data)
+def _read_pt(path: Path, data: bytes, limit: int = MAX_FILE_BYTES) -> dict[str, Any]:
+    plain = _repacked(path, data, limit)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -186,8 +204,8 @@ def _read_pt(path: Path, data: bytes) -> dict[str, Any]:
     return content
 
 
-def _repacked(path: Path, data: bytes) -> bytes:
-    """The same archive, unpacked within the limits, checked entry by entry and stored plainly.
+def _repacked(path: Path, data: bytes, limit: int) -> bytes:
+    """The same archive, checked entry by entry: sizes, checksums, and what its pickle would call.
 
     torch's own reader compares no checksums, and two readers may find different archives in one file: what was
     measured and checked here is what the loader gets.
@@ -195,22 +213,44 @@ def _repacked(path: Path, data: bytes) -> bytes:
     buffer = io.BytesIO()
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive, zipfile.ZipFile(buffer, "w") as plain:
-            entries = {entry.filename: entry for entry in archive.infolist()}
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-            if unpacked <= MAX_FILE_BYTES:
-                for name, entry in entries.items():
-                    plain.writestr(name, archive.read(entry))
+            _check_sizes(path, archive.infolist(), limit)
+            for name, entry in {entry.filename: entry for entry in archive.infolist()}.items():
+                content = archive.read(entry)
+                if name.lower().endswith("data.pkl"):  # torch's reader takes any case for it
+                    _check_calls(path, content, limit // PICKLE_SHARE)
+                plain.writestr(name, content)
+    except CheckpointError:
+        raise
     except Exception as error:
-        # zipfile, too, raises many types for a damaged archive.
+        # zipfile and pickletools, too, raise many types for damaged data.
         raise CheckpointError(
             f"not a checkpoint, or damaged: {_reason(error)}", path=path,
             expected="a zip archive as torch.save writes it", found=_begins(data),
         ) from error  # fmt: skip
-    if unpacked > MAX_FILE_BYTES:
-        raise CheckpointError(
-            "archive too large", path=path, expected=f"at most {MAX_FILE_BYTES} bytes", found=f"{unpacked}"
-        )
     return buffer.getvalue()
+
+
+def _check_sizes(path: Path, entries: list[zipfile.ZipInfo], limit: int) -> None:
+    """What torch.save writes is stored as it is; only of compressed entries can a directory lie about the size."""
+    for entry in entries:
+        if entry.compress_type != zipfile.ZIP_STORED:
+            method = _COMPRESSIONS.get(entry.compress_type, f"method {entry.compress_type}")
+            raise CheckpointError(
+                f"compressed archive: {_named(entry.filename)}", path=path,
+                expected="entries that are stored as torch.save stores them", found=method,
+            )  # fmt: skip
+    if (unpacked := sum(entry.file_size for entry in entries)) > limit:
+        raise CheckpointError("archive too large", path=path, expected=f"at most {limit} bytes", found=f"{unpacked}")
+
+
+def _check_calls(path: Path, pickled: bytes, limit: int) -> None:
+    """Refuse a pickle that would call, or only name, what no checkpoint needs; reading its opcodes runs none."""
+    if len(pickled) > limit:
+        raise CheckpointError("pickle too large", path=path, expected=f"at most {limit} bytes", found=f"{len(pickled)}")
+    for opcode, argument, _ in pickletools.genops(pickled):
+        if opcode.name in {"GLOBAL", "INST", "STACK_GLOBAL"} and argument not in _CALLABLE:
+            name = _named((argument or opcode.name).replace(" ", "."))
+            raise CheckpointError(f"calls what no checkpoint needs: {name}", path=path)
 
 
 def _read_safetensors(path: Path, data: bytes) -> dict[str, Any]:
@@ -306,7 +346,14 @@ def _origin(path: Path, content: dict[str, Any], spec: ModelSpec, weights: Mappi
     if block is None:
         return None
     types = {"experiment": str, "digits": int, "seed": int, "spec_digest": str, "format": str, "content_digest": str}
-    if not isinstance(block, dict) or {k: type(v) for k, v in block.items()} != types or block["format"] != FORMAT:
+    # Texts of the file reach screens and reports: each has the form that we write.
+    forms = {"experiment": r"[\w.-]{1,80}", "spec_digest": "[0-9a-f]{64}", "content_digest": "[0-9a-f]{64}"}
+    if (
+        not isinstance(block, dict)
+        or {k: type(v) for k, v in block.items()} != types
+        or block["format"] != FORMAT
+        or not all(re.fullmatch(form, block[key]) for key, form in forms.items())
+    ):
         raise CheckpointError(
             path=path, field="$.reprogrok", expected=f"the block that {FORMAT} defines", found=_shown(block)
         )
