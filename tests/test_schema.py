@@ -1,6 +1,7 @@
 """Documents: YAML 1.2 and JSON, checked, with every error at its line; nothing odd gets past as another exception."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -283,9 +284,28 @@ def test_an_attack_is_an_input_error(load, name, text, message):
 def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
     path = tmp_path / "large.json"
     path.write_bytes(b"[" + b" " * 100)
-    monkeypatch.setattr(Path, "read_bytes", lambda _path: pytest.fail("was read"))
+    assert schema.read_bytes(path, 101) == path.read_bytes()
+    monkeypatch.setattr(Path, "open", lambda *_args: pytest.fail("was read"))
     with pytest.raises(InputError, match=r"large\.json: file too large: expected at most 100 bytes, found 101"):
         schema.read_bytes(path, 100)
+
+
+def test_what_has_no_size_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "zero.json").symlink_to("/dev/zero")
+    for name in ("pipe.json", "zero.json"):
+        with pytest.raises(InputError, match=rf"{name}: not a regular file"):
+            schema.load(tmp_path / name)
+
+
+def test_a_file_that_is_larger_than_it_said_is_not_taken(tmp_path, monkeypatch):
+    path = tmp_path / "log.json"
+    path.write_bytes(b"[1, 2]")
+    before = path.stat()
+    path.write_bytes(b"[1, 2, 3]")
+    monkeypatch.setattr(Path, "stat", lambda _path: before)
+    with pytest.raises(InputError, match=r"log\.json: grew while it was read"):
+        schema.read_bytes(path)
 
 
 def test_bytes_that_are_no_document(load, tmp_path):

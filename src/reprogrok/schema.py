@@ -14,6 +14,7 @@ import difflib
 import json
 import math
 import re
+import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -96,15 +97,22 @@ def read_bytes(path: Path, limit: int = MAX_DOCUMENT_BYTES) -> bytes:
     """A file's bytes.
 
     Raises:
-        InputError: there is no such file, it is a folder, or it is larger than `limit` bytes.
+        InputError: there is no such file, it is a folder, a device or a pipe, which have no size and may never end, or
+            it is larger than `limit` bytes.
     """
     try:
-        size = path.stat().st_size
-        if size > limit:
-            raise InputError("file too large", path=path, expected=f"at most {limit} bytes", found=f"{size}")
-        return path.read_bytes()
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode) and not stat.S_ISDIR(about.st_mode):  # a folder has an error of its own
+            raise InputError("not a regular file", path=path)
+        if about.st_size > limit:
+            raise InputError("file too large", path=path, expected=f"at most {limit} bytes", found=f"{about.st_size}")
+        with path.open("rb") as file:
+            data = file.read(about.st_size + 1)
     except OSError as error:
         raise InputError(error.strerror or str(error), path=path) from error
+    if len(data) > about.st_size:
+        raise InputError("grew while it was read", path=path)
+    return data
 
 
 def check(document: Document, schema: str) -> None:
