@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -138,12 +139,49 @@ def test_permissions_follow_the_umask(tmp_path, umask, mask, mode):
     assert umask(mask) == mask
 
 
-def test_a_link_is_replaced_and_its_target_is_left(tmp_path):
-    (tmp_path / "cache").write_bytes(b"kept")
-    (tmp_path / "result.json").symlink_to(tmp_path / "cache")
-    files.write_bytes(tmp_path / "result.json", b"new")
-    assert (tmp_path / "cache").read_bytes() == b"kept"
-    assert not (tmp_path / "result.json").is_symlink()
+@pytest.mark.parametrize("before", [b"old", None])
+def test_a_link_stays_and_its_target_is_replaced(tmp_path, before):
+    (tmp_path / "far").mkdir()
+    target, link = tmp_path / "far" / "real.json", tmp_path / "result.json"
+    if before is not None:
+        target.write_bytes(before)
+    link.symlink_to("far/real.json")
+    files.check_writable(link)
+    files.write_bytes(link, b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+    assert (names(tmp_path), names(tmp_path / "far")) == (["far", "result.json"], ["real.json"])
+
+
+def test_a_pipe_and_a_device_take_the_bytes_and_stay_what_they_are(tmp_path):
+    pipe, null = tmp_path / "pipe", tmp_path / "null"
+    os.mkfifo(pipe)
+    null.symlink_to("/dev/null")
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    for path in (pipe, null, Path("/dev/null")):
+        files.check_writable(path)
+        files.write_bytes(path, b"new")
+    assert os.read(reader, 100) == b"new"
+    os.close(reader)
+    assert pipe.is_fifo()
+    assert null.is_symlink()
+    assert Path("/dev/null").is_char_device()
+    assert names(tmp_path) == ["null", "pipe"]
+
+
+def test_what_is_no_file_and_what_leads_nowhere_is_refused_and_left_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the name of a socket must be short
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket")
+        Path("loop").symlink_to("loop")
+        Path("folder").mkdir()
+        Path("link").symlink_to("folder")
+        for name, why in {"socket": "no regular file", "loop": "lead nowhere", "link": "a folder"}.items():
+            for refused in (files.check_writable, lambda path: files.write_bytes(path, b"new")):
+                with pytest.raises(InputError, match=f"{name}: cannot be written: it.*{why}"):
+                    refused(Path(name))
+    assert Path("socket").is_socket()
+    assert names(tmp_path) == ["folder", "link", "loop", "socket"]
 
 
 def test_a_folder_in_the_way_is_an_input_error(tmp_path):

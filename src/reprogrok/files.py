@@ -2,7 +2,7 @@
 
 Every file this project writes passes through `write_bytes` (or through `publish`, for a folder). The order is
 write aside, flush to the disk, rename, flush the folder: a rename is atomic on POSIX file systems, and without the
-last flush a power cut could forget it.
+last flush a power cut could forget it. What cannot be replaced, a terminal or a pipe, is written straight into.
 """
 
 from __future__ import annotations
@@ -67,14 +67,21 @@ def sync_folder(path: Path) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path` whole or not at all.
+    """Write `data` to `path`, or to the file that it links to, whole or not at all.
+
+    A device or a pipe, as /dev/stdout is one, stays what it is: the data is written straight into it.
 
     Raises:
         InputError: the folder cannot be written to (the old file, if any, is untouched).
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        if _takes_bytes(path):
+            with path.open("wb") as file:
+                file.write(data)
+            return
+        target = _target(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", path=path) from error
     try:
@@ -86,8 +93,8 @@ def write_bytes(path: Path, data: bytes) -> None:
         umask = os.umask(0)
         os.umask(umask)
         Path(name).chmod(0o666 & ~umask)
-        Path(name).replace(path)
-        sync_folder(path.parent)
+        Path(name).replace(target)
+        sync_folder(target.parent)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", path=path) from error
     finally:
@@ -100,11 +107,33 @@ def check_writable(path: Path) -> None:
     Raises:
         InputError: it is a folder, or the nearest folder above it that exists cannot be written to.
     """
-    if path.is_dir():
-        raise InputError("cannot be written: it is a folder", path=path)
-    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if _takes_bytes(path):
+        if not os.access(path, os.W_OK):
+            raise InputError("cannot be written: Permission denied", path=path)
+        return
+    above = next(parent for parent in _target(path).absolute().parents if parent.exists())
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         raise InputError(f"cannot be written: {above} is no folder that one can write to", path=path)
+
+
+def _takes_bytes(path: Path) -> bool:
+    """Is this a terminal, /dev/null or a pipe? A rename would put a file in its place."""
+    return path.is_char_device() or path.is_fifo()
+
+
+def _target(path: Path) -> Path:
+    """The file to replace: `path`, or what it links to.
+
+    Raises:
+        InputError: it is there and no regular file, or a link that leads nowhere.
+    """
+    try:
+        target = path.resolve() if path.is_symlink() else path
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
+        raise InputError("cannot be written: its links lead nowhere", path=path) from error
+    if target.exists() and not target.is_file():
+        raise InputError(f"cannot be written: it is {'a folder' if target.is_dir() else 'no regular file'}", path=path)
+    return target
 
 
 def publish(work: Path, target: Path) -> None:
