@@ -19,6 +19,7 @@ from reprogrok.files import digest
 from reprogrok.schema import Document, Steps, load
 
 TIE_QKV = ("none", "shareA_tieKV")
+_WORDS = ("title", "source")
 MAX_SEED = 2**63 - 1
 
 
@@ -142,12 +143,12 @@ class Experiment:
     gates: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data, as it is stored in a record and in a checkpoint."""
-        return asdict(self)
+        """Plain data, as a record stores it: all but the words for people, so a better sentence changes none."""
+        return {name: value for name, value in asdict(self).items() if name not in _WORDS}
 
     def digest(self) -> str:
         """SHA-256 of everything that decides what one replica computes (so not the seeds, nor the words)."""
-        return digest({k: v for k, v in asdict(self).items() if k not in ("name", "title", "source", "seeds", "gates")})
+        return digest({k: v for k, v in asdict(self).items() if k not in (*_WORDS, "name", "seeds", "gates")})
 
     def evaluation_steps(self) -> tuple[int, ...]:
         """The steps after whose update metrics are taken: 0, k, 2k, ... and N - 1."""
