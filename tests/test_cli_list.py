@@ -43,6 +43,21 @@ def test_a_folder_without_gates_says_so(project, reprogrok):
     assert "no gates in audit/criteria" in result.stdout
 
 
+def test_one_criteria_file_is_listed_whatever_it_is_called(project, reprogrok):
+    gates = project / "audit" / "criteria"
+    (gates / "smoke.yaml").rename(project / "mine.yaml")
+    result = reprogrok("list", "--criteria", "mine.yaml", cwd=project)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert [line.split()[0] for line in result.stdout.splitlines() if "smoke" in line.split()[:1]] == ["smoke", "smoke"]
+    assert "v2b" not in result.stdout
+    assert "no gates" not in result.stdout
+
+
+def test_criteria_that_are_not_there_are_an_error(project, reprogrok, one_error):
+    line = one_error(reprogrok("list", "--criteria", "none", cwd=project))
+    assert line == "none: no criteria here: expected a folder of criteria files, or one such file"
+
+
 def on_a_terminal(*words, columns):
     """What a terminal of that many columns shows."""
     ours, theirs = pty.openpty()

@@ -23,6 +23,7 @@ def list_everything(
     from reprogrok.model.shapes import count_parameters
     from reprogrok.report.console import console
     from reprogrok.report.words import seeds_text
+    from reprogrok.schema import load
     from reprogrok.spec import read_params
 
     read = read_params(params)
@@ -37,9 +38,13 @@ def list_everything(
     gates = Table(box=SIMPLE, title="gates (reprogrok sanity NAME)", title_justify="left")
     for name in ("name", "criteria", "what a GO allows"):
         gates.add_column(name)
-    for name in gate_names(criteria):
-        gate = load_gate(find_gate(name, criteria))
-        gates.add_row(name, str(len(gate.criteria)), gate.title)
+    if criteria.is_dir():
+        listed = [load_gate(find_gate(name, criteria)) for name in gate_names(criteria)]
+    else:
+        file = find_gate(criteria.stem, criteria)
+        listed = [load_gate(file, load(file, "criteria").data["gate"])]  # whatever the file is called
+    for gate in listed:
+        gates.add_row(gate.name, str(len(gate.criteria)), gate.title)
     exams = Table(box=SIMPLE, title="exams (reprogrok eval CKPT)", title_justify="left")
     for name in ("exam", "suite", "problems"):
         exams.add_column(name)
