@@ -68,6 +68,9 @@ def our_run(tmp_path):
         (folder / "spec.json").write_bytes(pretty_json(spec))
         (folder / "fingerprint.json").write_bytes(pretty_json({}))
         (folder / "metrics.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+        for name in (weights := [f"seed-{seed}/{part}.pt" for seed in seeds for part in ("best", "last")]):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(b"")
         replica = {
             "steps": 20_000, "best_step": 100, "best_test_exact_match": 0.01,
             "last_test_exact_match": 0.01, "first_perfect_step": None,
@@ -77,7 +80,10 @@ def our_run(tmp_path):
             "experiment": "v2b",
             "spec_digest": "0" * 64,
             "replicas": [{"seed": seed} | replica for seed in seeds],
-            "files": {name: sha256_file(folder / name) for name in ("spec.json", "fingerprint.json", "metrics.jsonl")},
+            "files": {
+                name: sha256_file(folder / name)
+                for name in ("spec.json", "fingerprint.json", "metrics.jsonl", *weights)
+            },
         }
         (folder / "summary.json").write_bytes(pretty_json(summary))
         return folder

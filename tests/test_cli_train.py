@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from reprogrok import record
+from reprogrok.errors import RecordError
 from reprogrok.files import exclusive, sha256_file
 from reprogrok.formats.checkpoints import load_checkpoint, load_state, state_bytes
 from reprogrok.schema import load
@@ -121,6 +122,17 @@ def test_a_changed_file_is_no_record_any_more(trained, tmp_path, reprogrok, one_
     line = one_error(reprogrok("plot", run, "--csv", "curves.csv", cwd=tmp_path))
     assert "metrics.jsonl: changed since the run wrote it: expected sha256 " in line
     assert not (tmp_path / "curves.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["seed-1/last.pt", "seed-0/best.pt", "fingerprint.json", "metrics.jsonl"])
+def test_a_run_whose_summary_forgets_a_file_is_no_record(trained, tmp_path, name):
+    run = shutil.copytree(trained / RUN, tmp_path / "run")
+    summary = json.loads((run / record.SUMMARY).read_bytes())
+    del summary["files"][name]
+    (run / record.SUMMARY).write_text(json.dumps(summary), "utf-8")
+    (run / name).unlink()
+    with pytest.raises(RecordError, match=f"{name}: of a finished run, but not listed in its summary"):
+        record.read(run)
 
 
 def test_each_checkpoint_is_one_ordinary_model_with_its_own_seed(trained):

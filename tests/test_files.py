@@ -211,8 +211,8 @@ def test_publish_puts_the_finished_folder_in_place(tmp_path, older, leftover):
     if older:
         folder(target, a="old", b="old")
     if leftover:
-        folder(target.with_name(".e15.old"), a="older")
-    files.publish(work, target)
+        folder(target.with_name("aside"), a="older")
+    files.publish(work, target, target.with_name("aside"))
     assert names(target) == ["a"]
     assert (target / "a").read_text("utf-8") == "new"
     assert not work.exists()
@@ -234,7 +234,7 @@ def test_a_refused_publish_moves_nothing(tmp_path, monkeypatch, older):
 
     monkeypatch.setattr(Path, "replace", other_file_system)
     with pytest.raises(InputError, match="e15: cannot be published: Invalid cross-device link"):
-        files.publish(work, target)
+        files.publish(work, target, target.with_name("aside"))
     assert (work / "a").read_text("utf-8") == "new"
     assert names(target.parent) == (["e15"] if older else [])
     if older:
@@ -253,10 +253,10 @@ def test_a_crash_between_the_renames_leaves_both_whole(tmp_path, monkeypatch):
     with monkeypatch.context() as context:
         context.setattr(Path, "replace", crash)
         with pytest.raises(Interrupted):
-            files.publish(work, target)
-    assert (tmp_path / ".e15.old" / "a").read_text("utf-8") == "old"
+            files.publish(work, target, tmp_path / "aside")
+    assert (tmp_path / "aside" / "a").read_text("utf-8") == "old"
     assert (work / "a").read_text("utf-8") == "new"
-    files.publish(work, target)
+    files.publish(work, target, tmp_path / "aside")
     assert (target / "a").read_text("utf-8") == "new"
     assert names(tmp_path) == ["e15"]
 

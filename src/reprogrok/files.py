@@ -136,16 +136,16 @@ def _target(path: Path) -> Path:
     return target
 
 
-def publish(work: Path, target: Path) -> None:
+def publish(work: Path, target: Path, aside: Path) -> None:
     """Put the finished folder `work` in the place of `target` by one rename.
 
-    An older folder at `target` is first moved aside, under a name that says what it is, and removed last; a crash
-    between the two renames leaves both whole, and a rename that is refused puts the older one back.
+    An older folder at `target` is first moved to `aside` and removed last; a crash between the two renames leaves both
+    whole, and a rename that is refused puts the older one back. What is at `aside` before is removed: the name has to
+    be one that nobody else would give.
 
     Raises:
         InputError: a rename was refused (no permission, another file system); both folders are where they were.
     """
-    aside = target.with_name(f".{target.name}.old")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if aside.exists():
@@ -162,7 +162,7 @@ def publish(work: Path, target: Path) -> None:
         if aside.exists():
             shutil.rmtree(aside)
     except OSError as error:
-        raise InputError(f"cannot be published: {error.strerror}", path=target) from error
+        raise InputError(f"cannot be published: {error.strerror or error}", path=target) from error
 
 
 @contextmanager

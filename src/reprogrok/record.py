@@ -32,6 +32,7 @@ SPEC, FINGERPRINT, METRICS, SUMMARY, TIMING = (
     "summary.json",
     "timing.jsonl",
 )
+WEIGHTS = ("best.pt", "last.pt")
 
 
 @dataclass(frozen=True)
@@ -124,13 +125,15 @@ def read(path: Path) -> Record:
     """Read one of our runs and check every file against the hashes in its summary.
 
     Raises:
-        RecordError: no run is there, a file is missing, or a file is not the one that the run wrote.
+        RecordError: no run is there, a file is missing or not listed, or a file is not the one that the run wrote.
     """
     if not (path / SUMMARY).is_file():
         raise RecordError("no finished run here", path=path, expected=f"a folder with {SPEC}, {METRICS} and {SUMMARY}")
     summary = load(path / SUMMARY, "summary")
     spec = load(path / SPEC, "run")
     verify_files(path, summary)
+    if missing := sorted(files_of(spec.data["seeds"]) - set(summary.data["files"])):
+        raise RecordError("of a finished run, but not listed in its summary", path=path / missing[0])
     metrics_path = path / METRICS
     measured = parse_metrics(metrics_path, read_bytes(metrics_path).splitlines())
     return Record(
@@ -143,6 +146,11 @@ def read(path: Path) -> Record:
         facts=spec.data["facts"],
         gates={name: Registration(gate["sha256"], gate["criteria"]) for name, gate in spec.data["gates"].items()},
     )
+
+
+def files_of(seeds: Iterable[int]) -> set[str]:
+    """The files that the summary of a run of these seeds lists: all but itself and the clock readings."""
+    return {SPEC, FINGERPRINT, METRICS, *(f"seed-{seed}/{name}" for seed in seeds for name in WEIGHTS)}
 
 
 def verify_files(path: Path, summary: Document) -> None:

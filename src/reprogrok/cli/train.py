@@ -13,7 +13,7 @@ import typer
 
 from reprogrok.cli.options import DATA, DEVICE_OF_PARAMS, PARAMS
 from reprogrok.errors import InputError
-from reprogrok.spec import MAX_SEED, Experiment, read_params, seed_range
+from reprogrok.spec import Experiment, read_params, seed_range
 
 MAX_STEPS = 1_000_000_000  # as in the schema of params.yaml
 
@@ -46,6 +46,7 @@ def train(
     chosen = _with_options(read.experiment(experiment, params), seeds, steps)
     from reprogrok.model.device import choose_device
     from reprogrok.report.run_tables import print_plan, print_run, progress_display
+    from reprogrok.train.publication import check_target
     from reprogrok.train.run import StoppedError, run
     from reprogrok.train.work import Plan
 
@@ -58,7 +59,7 @@ def train(
         workers=workers or _cores(),
         gates=_registrations(chosen),
     )
-    _check_target(plan.out)
+    check_target(plan.out)
     if data is not None:
         _check_data(chosen, data)
     if dry_run:
@@ -76,7 +77,7 @@ def train(
 def _with_options(experiment: Experiment, seeds: str | None, steps: int | None) -> Experiment:
     if seeds is not None:
         parsed = seed_range(seeds)
-        if not parsed or len(set(parsed)) != len(parsed) or max(parsed) > MAX_SEED:
+        if not parsed or len(set(parsed)) != len(parsed):
             raise InputError(
                 field="--seeds", expected="distinct seeds as 42,43 or a range as 0:8", found=seeds or "nothing"
             )
@@ -94,26 +95,6 @@ def _cores() -> int:
     import os
 
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _check_target(out: Path) -> None:
-    """Publishing replaces a folder: only ever one that is a run and nothing else, so that --out destroys nothing.
-
-    Raises:
-        InputError: there is something else.
-    """
-    from reprogrok.record import SPEC, SUMMARY, TIMING
-    from reprogrok.schema import load
-
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    if not ((out / SUMMARY).is_file() and (out / SPEC).is_file()):
-        expected = "a new folder or an earlier run"
-        raise InputError("exists and is not a run; it would be replaced", path=out, expected=expected)
-    ours = {*load(out / SUMMARY, "summary").data["files"], SUMMARY, TIMING}
-    for path in sorted(out.rglob("*")):
-        if path.is_file() and path.relative_to(out).as_posix() not in ours:
-            raise InputError("is not of the run that would be replaced here; move it elsewhere", path=path)
 
 
 def _check_data(experiment: Experiment, folder: Path) -> None:

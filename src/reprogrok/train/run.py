@@ -75,7 +75,7 @@ def run(plan: Plan, stop: Event, report: Callable[[Progress], None]) -> Path:
     """
     choose_device(plan.device)
     with exclusive(plan.work() / "lock", f"training {plan.experiment.name}"):
-        check_place(plan.out)
+        check_place(plan)
         for job in plan.jobs():
             check_resumable(plan, job)
         gates = register(plan)
