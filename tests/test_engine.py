@@ -157,7 +157,7 @@ def test_the_flat_row_holds_every_tensor_and_padding_stays_zero():
     assert list(views) == list(parameter_shapes(P456))
     assert all(torch.equal(views[name][0], weights[name]) for name in weights)
     engine = Engine(replace(SMALL, steps=11), (43,), CPU)
-    assert engine.weights_of(finished(engine)[0].weights_RP, 0).keys() == weights.keys()
+    assert engine.layout.views(finished(engine)[0].weights_RP).keys() == weights.keys()
     assert finished(engine)[0].weights_RP[:, 456:].eq(0).all()
 
 

@@ -147,10 +147,6 @@ class Engine:
                 self._keep_best(state, step, metrics["test_exact_match"])
                 yield Evaluation(step, metrics | {"learning_rate": [rate] * len(self.seeds)})
 
-    def weights_of(self, flat_RP: Tensor, replica: int) -> dict[str, Tensor]:
-        """One replica's named tensors, on the CPU, without the replica axis."""
-        return {name: value[0].cpu() for name, value in self.layout.views(flat_RP[replica : replica + 1]).items()}
-
     def _loss(self, weights: dict[str, Tensor], rows_RBT: Tensor) -> tuple[Tensor, Tensor]:
         """Mean loss over the answer and EOS, (R,) in nats, and the logits it came from."""
         first = self.task.first_answer
