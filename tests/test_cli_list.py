@@ -27,7 +27,7 @@ def test_everything_is_listed(reprogrok):
     assert " 456 " in rows["e1"]
     assert [name for name, line in rows.items() if "default pipeline" in line] == list(params.pipeline)
     assert "100,000" in rows["addition-100k/1"]
-    assert "230,010" in rows["addition-stress/1"]
+    assert "10,000 a stratum" in rows["addition-stress/1"]
 
 
 def test_sources_say_what_came_out_where_it_was_published(reprogrok):

@@ -12,10 +12,10 @@ from scipy.stats import chi2
 
 from reprogrok.data.addition import Addition
 from reprogrok.data.problems import Pairs
+from reprogrok.data.protocols import STRESS_SUITE
 from reprogrok.data.stress import (
     _PAIRS_BY_KIND,
     _WAYS,
-    SUITE,
     carry_chains,
     completions,
     strata,
@@ -173,8 +173,8 @@ def test_strata_do_not_depend_on_each_other_nor_on_their_number():
 
 def test_the_suite_has_its_golden_digest():
     exam = build_exam("stress", Addition())
-    assert (exam.name, exam.digest) == (SUITE, GOLDEN)
-    hasher = hashlib.sha256(SUITE.encode())
+    assert (exam.name, exam.digest) == (STRESS_SUITE, GOLDEN)
+    hasher = hashlib.sha256(STRESS_SUITE.encode())
     for stratum in exam.strata:
         hasher.update(b"\0" + stratum.name.encode() + b"\0")
         for column in (stratum.pairs.a, stratum.pairs.b):

@@ -19,6 +19,7 @@ def list_everything(
     from rich.box import SIMPLE
     from rich.table import Table
 
+    from reprogrok.data.protocols import EXAM_SEEDS, PER_STRATUM, PROTOCOL, STRESS_SUITE, TEST
     from reprogrok.judge.criteria import find_gate, gate_names, load_gate
     from reprogrok.model.shapes import count_parameters
     from reprogrok.report.console import console
@@ -48,8 +49,11 @@ def list_everything(
     exams = Table(box=SIMPLE, title="exams (reprogrok eval CKPT)", title_justify="left")
     for name in ("exam", "suite", "problems"):
         exams.add_column(name)
-    exams.add_row("addition-100k/1", "uniform", "100,000: ten published test sets of 10,000")
-    exams.add_row("addition-stress/1", "stress", "230,010: carry chains, lengths, sums of 10^10, edge pairs")
+    uniform = f"{len(EXAM_SEEDS) * TEST:,}: {len(EXAM_SEEDS)} published test sets of {TEST:,}"
+    exams.add_row(PROTOCOL, "uniform", uniform)
+    exams.add_row(
+        STRESS_SUITE, "stress", f"{PER_STRATUM:,} a stratum: carry chains, lengths, sums of 10^10, edge pairs"
+    )
     screen = console()
     screen.print(experiments)
     if gates.rows:

@@ -13,6 +13,7 @@ import typer
 
 from reprogrok.cli.options import DATA, DEVICE_OF_PARAMS, PARAMS
 from reprogrok.errors import InputError
+from reprogrok.record import Registration
 from reprogrok.spec import Experiment, read_params, seed_range
 
 MAX_STEPS = 1_000_000_000  # as in the schema of params.yaml
@@ -105,10 +106,9 @@ def _check_data(experiment: Experiment, folder: Path) -> None:
         check_problems(folder / f"seed-{seed}.safetensors", hold_out(seed, experiment.digits).sets())
 
 
-def _registrations(experiment: Experiment) -> Any:
+def _registrations(experiment: Experiment) -> dict[str, Registration]:
     """The criteria of the experiment's gates as they stand now, to be stored in the record before training."""
     from reprogrok.judge.criteria import find_gate, load_gate
-    from reprogrok.record import Registration
 
     gates = {name: load_gate(find_gate(name, Path("audit/criteria"))) for name in experiment.gates}
     return {name: Registration(gate.sha256, gate.content) for name, gate in gates.items()}

@@ -15,10 +15,8 @@ from functools import cache
 import torch
 
 from reprogrok.data.problems import Pairs, Stratum
+from reprogrok.data.protocols import PER_STRATUM
 from reprogrok.data.streams import Purpose, below, draw
-
-SUITE = "addition-stress/1"
-PER_STRATUM = 10_000
 
 # How many of the 100 digit pairs of a place have a sum below 9, of exactly 9, and of 10 or more.
 LOW, NINE, HIGH = range(3)

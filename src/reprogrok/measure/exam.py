@@ -21,8 +21,8 @@ from torch import Tensor
 from reprogrok.data.addition import Addition
 from reprogrok.data.holdout import hold_out
 from reprogrok.data.problems import Pairs, Stratum
-from reprogrok.data.protocols import EXAM_SEEDS, PROTOCOL
-from reprogrok.data.stress import SUITE, strata
+from reprogrok.data.protocols import EXAM_SEEDS, PROTOCOL, STRESS_SUITE
+from reprogrok.data.stress import strata
 from reprogrok.measure.statistics import Proportion, proportion
 from reprogrok.model.decoder import Weights, logits
 from reprogrok.spec import ModelSpec
@@ -75,7 +75,7 @@ def build_exam(suite: str, task: Addition, limit: int | None = None) -> Exam:
         parts = [Stratum(str(seed), law, hold_out(seed, task.digits).test) for seed in EXAM_SEEDS]
     else:
         parts = list(strata(task.digits))
-    name = PROTOCOL if suite == "uniform" else SUITE
+    name = PROTOCOL if suite == "uniform" else STRESS_SUITE
     if task.digits != 10:
         name += f" with {task.digits} digits"
     if limit is not None:
