@@ -64,15 +64,15 @@ def test_fewer_and_more_digits(digits, data):
 
 @given(st.integers(0, 2 * 10**14 - 1))
 def test_digits_are_exact_up_to_the_largest_sum(value):
-    digits = _digits(torch.tensor(value), range(16))
+    digits = _digits(torch.tensor([value]), range(16))[:, 0]
     assert [int(digit) for digit in digits] == [value // 10**place % 10 for place in range(15)]
-    backwards = _digits(torch.tensor(value), range(15, -1, -1))
+    backwards = _digits(torch.tensor([value]), range(15, -1, -1))[:, 0]
     assert torch.equal(backwards, digits.flip(-1))
 
 
 def test_digits_next_to_every_power_of_ten():
     values = [m * 10**k + d for k in range(15) for m in range(1, 10) for d in (-1, 0, 1)]
-    digits = _digits(torch.tensor(values), range(16)).long()
+    digits = _digits(torch.tensor(values), range(16)).T.long()
     assert digits.tolist() == [[value // 10**place % 10 for place in range(15)] for value in values]
 
 

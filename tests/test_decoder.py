@@ -13,7 +13,8 @@ from reprogrok.data.addition import Addition
 from reprogrok.data.holdout import hold_out
 from reprogrok.data.streams import Purpose, standard_normal
 from reprogrok.formats.checkpoints import load_checkpoint
-from reprogrok.model.decoder import logits, one_hot
+from reprogrok.model import attention, decoder
+from reprogrok.model.decoder import logits
 from reprogrok.model.initialise import initial_weights
 from reprogrok.model.shapes import count_parameters, parameter_shapes
 from reprogrok.spec import ModelSpec
@@ -42,6 +43,10 @@ FAMILIES = [
         (1, 2, 3), (1, 2, 3), (0, 3), (False, True), ("none", "shareA_tieKV")
     )
     if rank or tie == "none"
+] + [
+    # Wide enough for gathers and matrix products.
+    ModelSpec(n_layer=2, d_model=40, n_head=2, d_ff=24, max_seq_len=9, vocab_size=40, qkv_rank=rank)
+    for rank in (0, 18, 30)
 ]  # fmt: skip
 
 
@@ -55,7 +60,9 @@ def random_weights(spec, seed, dtype=torch.float64):
     weights = {}
     for label, (name, shape) in enumerate(parameter_shapes(spec).items()):
         values = standard_normal(seed, Purpose.INITIAL_WEIGHTS, label, torch.Size(shape).numel()).reshape(shape)
-        weights[name] = (values * 0.5 + (len(shape) == 1)).to(dtype)
+        # Wide models sum more numbers: smaller ones keep their gradients near 1.
+        scale = 0.5 if spec.d_model <= 8 else 0.1
+        weights[name] = (values * scale + (len(shape) == 1)).to(dtype)
     return weights
 
 
@@ -73,8 +80,7 @@ def module_of(spec, weights):
 def ours(spec, weights, tokens_BT, first):
     """Logits (B, Q, V) of one model."""
     stacked = {name: tensor.unsqueeze(0) for name, tensor in weights.items()}
-    dtype = next(iter(weights.values())).dtype
-    return logits(spec, stacked, one_hot(tokens_BT.unsqueeze(0), spec.vocab_size, dtype), first)[0].permute(1, 2, 0)
+    return logits(spec, stacked, tokens_BT.T.unsqueeze(0), first)[0].permute(2, 1, 0)
 
 
 @pytest.mark.parametrize("spec", FAMILIES, ids=name_of)
@@ -139,19 +145,26 @@ def test_what_is_asked_sees_nothing_that_comes_later():
 def test_replicas_side_by_side_are_replicas_one_by_one(spec):
     alone = [{k: v.unsqueeze(0) for k, v in random_weights(spec, seed, torch.float32).items()} for seed in range(3)]
     together = {name: torch.cat([weights[name] for weights in alone]) for name in alone[0]}
-    tokens = torch.stack([random_tokens(spec, 64, spec.max_seq_len, seed) for seed in range(3)])
-    stacked = logits(spec, together, one_hot(tokens, 14), 3)
+    tokens = torch.stack([random_tokens(spec, 64, spec.max_seq_len, seed).T for seed in range(3)])
+    stacked = logits(spec, together, tokens, 3)
     for slot, weights in enumerate(alone):
-        assert torch.equal(logits(spec, weights, one_hot(tokens[slot : slot + 1], 14), 3)[0], stacked[slot])
+        assert torch.equal(logits(spec, weights, tokens[slot : slot + 1], 3)[0], stacked[slot])
 
 
-@pytest.mark.parametrize("spec", [*SIZES.values(), *FAMILIES[-4:]], ids=name_of)
-def test_a_gather_looks_up_what_the_product_does(spec):
-    stacked = [random_weights(spec, seed, torch.float32) for seed in range(3)]
-    weights = {name: torch.stack([one[name] for one in stacked]) for name in stacked[0]}
-    tokens = torch.stack([random_tokens(spec, 20, spec.max_seq_len - 1, seed) for seed in range(3)])
-    for first in (0, 5):
-        assert torch.equal(logits(spec, weights, tokens, first), logits(spec, weights, one_hot(tokens, 14), first))
+@pytest.mark.parametrize(("module", "limit"), [(decoder, "_ONE_HOT"), (decoder, "_SUMMED"), (attention, "_NARROW")])
+@pytest.mark.parametrize("spec", [*SIZES.values(), *FAMILIES[-6:]], ids=name_of)
+def test_the_ways_for_wide_models_compute_what_those_for_narrow_ones_do(monkeypatch, spec, module, limit):
+    weights = {name: tensor.requires_grad_() for name, tensor in random_weights(spec, 3).items()}
+    tokens = random_tokens(spec, 20, spec.max_seq_len - 1)
+
+    def outcome():
+        found = ours(spec, weights, tokens, 5)
+        return found, *torch.autograd.grad(found.square().sum(), list(weights.values()))
+
+    narrow = outcome()
+    monkeypatch.setattr(module, limit, 0)
+    for one, other in zip(narrow, outcome(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize(("size", "spec"), SIZES.items())

@@ -6,10 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reprogrok.data.holdout import HeldBack, HoldOut, hold_out
+from reprogrok.data.holdout import _MULTIPLIERS, HeldBack, hold_out
 from reprogrok.data.problems import Pairs
 from reprogrok.data.protocols import EXAM_SEEDS, PROTOCOL
-from reprogrok.data.sampling import Batches
+from reprogrok.data.sampling import Batches, _enough_redraws
 from reprogrok.data.streams import Purpose, below, draw
 from reprogrok.errors import InputError
 from reprogrok.formats.problem_files import check_problems, write_problems
@@ -75,12 +75,23 @@ def test_names_and_limits():
 
 # --- Membership ---------------------------------------------------------------------------------------------------
 
+CPU = torch.device("cpu")
+
+
+def one_replica(pairs):
+    return Pairs(pairs.a.unsqueeze(0), pairs.b.unsqueeze(0))
+
+
+def held_back(pairs):
+    return HeldBack([as_pairs(list(pairs))], CPU)
+
+
 SMALL = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=40)
 
 
 @given(SMALL, SMALL)
 def test_contains_is_that_of_a_set(held, asked):
-    found = HeldBack(as_pairs(held)).contains(as_pairs(asked))
+    found = held_back(set(held)).contains(one_replica(as_pairs(asked)))[0]
     assert found.tolist() == [pair in set(held) for pair in asked]
 
 
@@ -88,14 +99,41 @@ def test_contains_is_that_of_a_set(held, asked):
 def test_contains_knows_large_operands_and_their_order(held, data):
     near = [(a + data.draw(st.integers(-1, 1)), b + data.draw(st.integers(-1, 1))) for a, b in held]
     asked = [*held, *near, *((b, a) for a, b in held)]
-    found = HeldBack(as_pairs(held)).contains(as_pairs(asked))
+    found = held_back(set(held)).contains(one_replica(as_pairs(asked)))[0]
     assert found.tolist() == [pair in set(held) for pair in asked]
 
 
 def test_contains_keeps_the_shape():
-    back = HeldBack(as_pairs([(1, 2), (3, 4)]))
-    asked = Pairs(torch.tensor([[1, 2], [3, 3]]), torch.tensor([[2, 1], [4, 3]]))
-    assert back.contains(asked).tolist() == [[True, False], [True, False]]
+    back = held_back([(1, 2), (3, 4)])
+    asked = Pairs(torch.tensor([[[1, 2]], [[3, 3]]]), torch.tensor([[[2, 1]], [[4, 3]]]))
+    assert back.contains(asked).tolist() == [[[True, False]], [[True, False]]]
+
+
+def test_each_replica_has_its_own():
+    back = HeldBack([as_pairs([(1, 2), (3, 4)]), as_pairs([(5, 6), (1, 3)])], CPU)
+    asked = Pairs(
+        torch.tensor([[[1, 5], [1, 5]], [[3, 1], [1, 3]]]), torch.tensor([[[2, 6], [2, 6]], [[4, 3], [3, 4]]])
+    )
+    assert back.contains(asked).tolist() == [[[True, False], [False, True]], [[True, False], [True, False]]]
+
+
+def test_pairs_under_one_key_are_told_apart():
+    multiplier = _MULTIPLIERS[0]
+    # Under the first multiplier these two, which wrap to the same key, force the second one.
+    a, b = 7, 11
+    other = (a + 1, b - multiplier)
+    back = held_back([(a, b), other])
+    assert back._multiplier == _MULTIPLIERS[1]
+    assert back.contains(one_replica(as_pairs([(a, b), other, (a + 1, b), (a, b + 1)])))[0].tolist() == [1, 1, 0, 0]
+    # And what shares a held pair's key is not held.
+    alone = held_back([(a, b)])
+    assert alone._multiplier == multiplier
+    assert alone.contains(one_replica(as_pairs([other, (a, b)])))[0].tolist() == [False, True]
+
+
+def test_pairs_that_repeat_are_refused():
+    with pytest.raises(ValueError, match="distinct"):
+        held_back([(1, 2), (1, 2)])
 
 
 # --- Batches ------------------------------------------------------------------------------------------------------
@@ -108,13 +146,24 @@ def few_held():
     pairs = [
         (a, b) for a in range(100) for b in range(100) if (max(a, b) < 10 and (a + b) % 2) or (7 * a + b) % 10 == 0
     ]
-    return HoldOut(as_pairs(pairs[::2]), as_pairs(pairs[1::2])), set(pairs)
+    return as_pairs(pairs), set(pairs)
+
+
+class OneSeed(Batches):
+    """The batches of a single replica: (S, B)."""
+
+    def __init__(self, seed, size, stages, held):
+        super().__init__([seed], size, stages, [held], CPU)
+
+    def pairs(self, first, last):
+        pairs = super().pairs(first, last)
+        return Pairs(pairs.a[:, 0], pairs.b[:, 0])
 
 
 def test_no_held_pair_is_ever_drawn_and_redraws_keep_the_digits():
     held, forbidden = few_held()
     size, last = 64, 30
-    pairs = Batches(5, size, STAGES, held).pairs(0, last)
+    pairs = OneSeed(5, size, STAGES, held).pairs(0, last)
     assert pairs.a.shape == pairs.b.shape == (last, size)
     assert not forbidden & set(as_list(pairs))
     redrawn = 0
@@ -136,20 +185,37 @@ def test_no_held_pair_is_ever_drawn_and_redraws_keep_the_digits():
 @given(st.integers(0, 2**63 - 1), st.integers(0, 40), st.integers(1, 8), st.integers(0, 8))
 @settings(max_examples=25, deadline=None)
 def test_a_batch_is_a_function_of_seed_and_step(seed, first, count, cut):
-    batches = Batches(seed, 16, STAGES, few_held()[0])
+    batches = OneSeed(seed, 16, STAGES, few_held()[0])
     whole, middle = batches.pairs(first, first + count), first + min(cut, count)
     for name in ("a", "b"):
         parts = [getattr(batches.pairs(*part), name) for part in ((first, middle), (middle, first + count))]
         assert torch.equal(torch.cat(parts), getattr(whole, name))
 
 
+def test_seeds_side_by_side_draw_what_each_draws_alone():
+    held, others = few_held()[0], as_pairs([(a, 3 * a % 100) for a in range(few_held()[0].a.shape[0])])
+    together = Batches([5, 2**40], 16, STAGES, [held, others], CPU).pairs(2, 9)
+    for slot, alone in enumerate([OneSeed(5, 16, STAGES, held), OneSeed(2**40, 16, STAGES, others)]):
+        for found, expected in zip((together.a, together.b), (alone.pairs(2, 9).a, alone.pairs(2, 9).b), strict=True):
+            assert torch.equal(found[:, slot], expected)
+
+
+def test_redraws_made_without_asking_give_the_same_batches():
+    held, _ = few_held()
+    asking, blind = (OneSeed(5, 64, STAGES, held) for _ in range(2))
+    blind._redraws = _enough_redraws(STAGES, [held])
+    assert blind._redraws > 50
+    for found, expected in zip(vars(blind.pairs(0, 30)).values(), vars(asking.pairs(0, 30)).values(), strict=True):
+        assert torch.equal(found, expected)
+    assert _enough_redraws((CurriculumStage(0, (1, 10)),), [hold_out(1).pairs()]) <= 2
+
+
 def test_digit_counts_are_uniform_in_the_range_of_their_stage():
     size = 4_000
-    batches = Batches(
-        11, size, (CurriculumStage(0, (1, 3)), CurriculumStage(2, (1, 6)), CurriculumStage(4, (1, 10))), hold_out(11)
-    )
-    words = draw(11, Purpose.DIGIT_COUNT, torch.arange(6).unsqueeze(1), torch.arange(size))[0]
-    counts = batches._digit_counts(torch.arange(6).unsqueeze(1), words)
+    stages = (CurriculumStage(0, (1, 3)), CurriculumStage(2, (1, 6)), CurriculumStage(4, (1, 10)))
+    batches, steps_S11 = OneSeed(11, size, stages, hold_out(11).pairs()), torch.arange(6).reshape(-1, 1, 1)
+    words = draw(11, Purpose.DIGIT_COUNT, steps_S11, torch.arange(size))[0]
+    counts = batches._digit_counts(steps_S11, words)[:, 0]
     pairs = batches.pairs(0, 6)
     for step, most in enumerate((3, 3, 6, 6, 10, 10)):
         seen = torch.bincount(counts[step], minlength=most + 1)[1:].double()
@@ -163,16 +229,16 @@ def test_digit_counts_are_uniform_in_the_range_of_their_stage():
 def test_a_real_run_never_trains_on_its_own_hold_out():
     held = hold_out(42)
     kept = {*as_list(held.validation), *as_list(held.test)}
-    assert not kept & set(as_list(Batches(42, 512, (CurriculumStage(0, (1, 3)),), held).pairs(0, 64)))
+    assert not kept & set(as_list(OneSeed(42, 512, (CurriculumStage(0, (1, 3)),), held.pairs()).pairs(0, 64)))
     small = hold_out(42, 3)
     kept = {*as_list(small.validation), *as_list(small.test)}
-    drawn = Batches(42, 512, (CurriculumStage(0, (1, 3)),), small).pairs(0, 64)
+    drawn = OneSeed(42, 512, (CurriculumStage(0, (1, 3)),), small.pairs()).pairs(0, 64)
     assert not kept & set(as_list(drawn))
     assert len(kept) == 15_000
 
 
 def test_seeds_draw_different_batches():
-    first, second = (Batches(seed, 32, STAGES, few_held()[0]).pairs(0, 4) for seed in (1, 2))
+    first, second = (OneSeed(seed, 32, STAGES, few_held()[0]).pairs(0, 4) for seed in (1, 2))
     assert not torch.equal(first.a, second.a)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from reprogrok.data.streams import Purpose, standard_normal
 from reprogrok.spec import OptimiserSpec, ScheduleSpec
-from reprogrok.train.optimiser import AdamW, clip_, learning_rate
+from reprogrok.train.optimiser import adamw, clipped, learning_rate, step_numbers
 
 torch.set_num_threads(1)
 
@@ -51,8 +51,7 @@ def test_the_rate_rises_to_the_peak_then_falls_to_the_floor(warmup, more, floor,
 @pytest.mark.parametrize("scale", [0.0, 1e-30, 0.01, 1.0, 50.0, 1e15])
 def test_clip_is_that_of_torch_for_each_replica(scale):
     gradients = normal(0, 3, 40) * torch.tensor([[scale], [scale / 3], [0.5]])
-    clipped = gradients.clone()
-    norms = clip_(clipped, 1.0)
+    smaller, norms = clipped(gradients, 1.0)
     for replica, gradient in enumerate(gradients):
         parameters = [torch.nn.Parameter(torch.zeros(20)) for _ in range(2)]
         for parameter, part in zip(parameters, gradient.split(20), strict=True):
@@ -60,14 +59,14 @@ def test_clip_is_that_of_torch_for_each_replica(scale):
         norm = torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         assert norms[replica].item() == pytest.approx(norm.item(), rel=1e-6)
         found = torch.cat([parameter.grad for parameter in parameters])
-        torch.testing.assert_close(clipped[replica].float(), found, rtol=1e-5, atol=1e-9)
+        torch.testing.assert_close(smaller[replica].float(), found, rtol=1e-5, atol=1e-9)
 
 
 def test_clip_does_not_touch_what_is_small():
     gradient = torch.full((1, 4), 0.25)
-    before = gradient.clone()
-    assert clip_(gradient, 1.0).item() == 0.5
-    assert torch.equal(gradient, before)
+    same, norm = clipped(gradient, 1.0)
+    assert norm.item() == 0.5
+    assert torch.equal(gradient, same)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.01, 1.0])
@@ -76,10 +75,13 @@ def test_adamw_is_that_of_torch_over_fifty_steps(decay):
     ours = normal(1, 3, 30)
     theirs = [torch.nn.Parameter(row.clone()) for row in ours]
     judges = [torch.optim.AdamW([p], lr=1.0, betas=spec.betas, eps=1e-8, weight_decay=decay) for p in theirs]
-    optimiser = AdamW.fresh(spec, ours)
-    for step in range(50):
-        gradient, rate = normal(2 + step, 3, 30), learning_rate(ScheduleSpec(5, 0.1), spec.lr, step, 50)
-        optimiser.update_(ours, gradient, rate, step)
+    mean, square = torch.zeros_like(ours), torch.zeros_like(ours)
+    rates = [learning_rate(ScheduleSpec(5, 0.1), spec.lr, step, 50) for step in range(50)]
+    # Numbers of a step are the same whichever step a chunk of them begins with.
+    numbers = torch.cat([step_numbers(spec, rates[:20], 0), step_numbers(spec, rates[20:], 20)])
+    for step, rate in enumerate(rates):
+        gradient = normal(2 + step, 3, 30)
+        ours, mean, square = adamw(spec, ours, mean, square, gradient, numbers[step])
         for parameter, judge, row in zip(theirs, judges, gradient, strict=True):
             parameter.grad = row.clone()
             judge.param_groups[0]["lr"] = rate
@@ -88,16 +90,16 @@ def test_adamw_is_that_of_torch_over_fifty_steps(decay):
 
 
 def test_a_step_that_was_counted_from_one_would_be_seen():
-    weights = {start: torch.ones(1, 3) for start in (0, 1)}
-    for start, weight in weights.items():
-        AdamW.fresh(SPEC, weight).update_(weight, torch.full((1, 3), 0.5), 0.02, start)
-    assert weights[0][0, 0].item() == pytest.approx(1 - 0.02 * 0.01 - 0.02, rel=1e-6)
-    assert not torch.allclose(weights[0], weights[1], atol=1e-4)
+    none, gradient = torch.zeros(1, 3), torch.full((1, 3), 0.5)
+    first, second = (
+        adamw(SPEC, torch.ones(1, 3), none, none, gradient, step_numbers(SPEC, [0.02], start)[0])[0] for start in (0, 1)
+    )
+    assert first[0, 0].item() == pytest.approx(1 - 0.02 * 0.01 - 0.02, rel=1e-6)
+    assert not torch.allclose(first, second, atol=1e-4)
 
 
 def test_padding_stays_zero():
-    weights = torch.zeros(2, 8)
-    optimiser = AdamW.fresh(SPEC, weights)
-    for step in range(3):
-        optimiser.update_(weights, torch.zeros(2, 8), 0.02, step)
-    assert weights.eq(0).all()
+    rows = [torch.zeros(2, 8)] * 3
+    for numbers in step_numbers(SPEC, [0.02] * 3, 0).float():
+        rows = list(adamw(SPEC, *rows, torch.zeros(2, 8), numbers))
+    assert rows[0].eq(0).all()

@@ -49,17 +49,22 @@ class Addition:
         """How many problems there are: every pair of operands."""
         return int(100**self.digits)
 
-    def encode(self, a_B: torch.Tensor, b_B: torch.Tensor) -> torch.Tensor:
-        """Whole rows, prompt, answer and EOS: (..., T + 1) int64 tokens for int64 operands of any shape (...)."""
+    def columns(self, a_B: torch.Tensor, b_B: torch.Tensor) -> torch.Tensor:
+        """Whole rows, prompt, answer and EOS, as columns: (..., T + 1, B) int64 tokens for int64 operands (..., B)."""
         n = self.digits
-        rows = torch.empty((*a_B.shape, self.positions + 1), dtype=torch.int64, device=a_B.device)
-        rows[..., :n] = _digits(a_B, range(n, -1, -1))
-        rows[..., n] = PLUS
-        rows[..., n + 1 : 2 * n + 1] = _digits(b_B, range(n, -1, -1))
-        rows[..., 2 * n + 1] = EQUALS
-        rows[..., 2 * n + 2 : -1] = _digits(a_B + b_B, range(n + 2))
-        rows[..., -1] = EOS
-        return rows
+        shape = (*a_B.shape[:-1], self.positions + 1, a_B.shape[-1])
+        columns = torch.empty(shape, dtype=torch.int64, device=a_B.device)
+        columns[..., :n, :] = _digits(a_B, range(n, -1, -1))
+        columns[..., n, :] = PLUS
+        columns[..., n + 1 : 2 * n + 1, :] = _digits(b_B, range(n, -1, -1))
+        columns[..., 2 * n + 1, :] = EQUALS
+        columns[..., 2 * n + 2 : -1, :] = _digits(a_B + b_B, range(n + 2))
+        columns[..., -1, :] = EOS
+        return columns
+
+    def encode(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """The same as rows: (..., T + 1) for operands of any shape (...)."""
+        return self.columns(a.unsqueeze(-1), b.unsqueeze(-1)).squeeze(-1)
 
     def text(self, answer: list[int]) -> str:
         """Answer tokens (least significant first) as a person writes the number; what is no digit stays visible."""
@@ -67,13 +72,13 @@ class Addition:
 
 
 def _digits(value: torch.Tensor, powers: range) -> torch.Tensor:
-    """(...) int64 -> (..., count) decimal digits between neighbouring powers of ten, in their order, as float64.
+    """(..., B) int64 -> (..., count, B) decimal digits between neighbouring powers of ten, in their order, as float64.
 
     Quotients by powers of ten in float64, several times faster than whole-number division. Exact: a quotient that is
     no whole number misses the next one by at least 10**-15 of itself, and rounding moves it by 2**-53.
     """
     tens = torch.tensor([10.0**power for power in powers], dtype=torch.float64, device=value.device)
-    quotient = (value.double().unsqueeze(-1) / tens).floor_()
+    quotient = (value.double().unsqueeze(-2) / tens.unsqueeze(-1)).floor_()
     higher, lower = (1, 0) if powers.step > 0 else (0, 1)
     count = len(powers) - 1
-    return torch.sub(quotient.narrow(-1, lower, count), quotient.narrow(-1, higher, count), alpha=10)
+    return torch.sub(quotient.narrow(-2, lower, count), quotient.narrow(-2, higher, count), alpha=10)

@@ -8,12 +8,16 @@ protocol, so this uses torch's generator and not our own streams: the pairs are 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from reprogrok.data.problems import Pairs
 from reprogrok.data.protocols import TEST, VALIDATION
+
+# Odd, so that wrapping products lose no bits; held pairs that collide under one do not under the next.
+_MULTIPLIERS = (0xBF58476D1CE4E5B9 - 2**64, 0x9E3779B97F4A7C15 - 2**64, 0xD1B54A32D192ED03 - 2**64)
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,10 @@ class HoldOut:
     def sets(self) -> dict[str, Pairs]:
         """Both parts by name."""
         return {"validation": self.validation, "test": self.test}
+
+    def pairs(self) -> Pairs:
+        """All of it: none of these is trained on."""
+        return Pairs(torch.cat([self.validation.a, self.test.a]), torch.cat([self.validation.b, self.test.b]))
 
 
 def hold_out(seed: int, digits: int = 10) -> HoldOut:
@@ -63,21 +71,31 @@ def _distinct(pairs: Pairs) -> Pairs:
 
 
 class HeldBack:
-    """Answers, for many pairs at once, whether they are held out: a sorted search, without a loop over pairs."""
+    """Answers, for many pairs of R replicas at once, whether they are held out: a search without loop or wait.
 
-    def __init__(self, pairs: Pairs) -> None:
-        order = torch.argsort(pairs.b, stable=True)
-        order = order[torch.argsort(pairs.a[order], stable=True)]
-        self._a, self._b = pairs.a[order].contiguous(), pairs.b[order].contiguous()
+    A pair is looked up under a key of 64 bits, a * multiplier + b with wrapping products. The multiplier is chosen so
+    that no two held pairs of a replica share a key; then a key finds at most one held pair, which is compared.
+    """
+
+    def __init__(self, held: Sequence[Pairs], device: torch.device) -> None:
+        """For each replica equally many distinct pairs."""
+        a_RK, b_RK = (torch.stack(column) for column in zip(*((pairs.a, pairs.b) for pairs in held), strict=True))
+        for self._multiplier in _MULTIPLIERS:
+            key_RK, order_RK = (a_RK * self._multiplier + b_RK).sort(dim=1)
+            if not (key_RK[:, 1:] == key_RK[:, :-1]).any():
+                break
+        else:
+            raise ValueError("the pairs of a replica must be distinct")
+        self._key_RK, self._a_RK, self._b_RK = (
+            column.to(device) for column in (key_RK, a_RK.gather(1, order_RK), b_RK.gather(1, order_RK))
+        )
 
     def contains(self, pairs: Pairs) -> torch.Tensor:
-        """A bool tensor of the shape of `pairs`: is this very pair (a, b) held out?"""
-        a, b = pairs.a.reshape(-1).contiguous(), pairs.b.reshape(-1)
-        place, end = (torch.searchsorted(self._a, a, right=right) for right in (False, True))
-        found = torch.zeros(len(a), dtype=torch.bool, device=a.device)
-        # Several held pairs may share an operand a: each round compares the next of them. Usually there is no round.
-        while (open_ := ~found & (place < end)).any():
-            rows = open_.nonzero().squeeze(1)
-            found[rows] = self._b[place[rows]] == b[rows]
-            place = place + 1
-        return found.reshape(pairs.a.shape)
+        """For pairs (..., R, B), a bool tensor of that shape: is this very pair held out for its replica?"""
+        if not self._key_RK.shape[1]:
+            return torch.zeros(pairs.a.shape, dtype=torch.bool, device=pairs.a.device)
+        a_RN, b_RN = (x.transpose(0, -2).flatten(1) for x in (pairs.a, pairs.b))
+        key_RN = a_RN * self._multiplier + b_RN
+        place_RN = torch.searchsorted(self._key_RK, key_RN).clamp(max=self._key_RK.shape[1] - 1)
+        found_RN = (self._a_RK.gather(1, place_RN) == a_RN) & (self._b_RK.gather(1, place_RN) == b_RN)
+        return found_RN.reshape(pairs.a.transpose(0, -2).shape).transpose(0, -2)

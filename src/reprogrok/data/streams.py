@@ -30,12 +30,12 @@ class Purpose(IntEnum):
     STRESS = 4
 
 
-def philox(counter: tuple[torch.Tensor | int, ...], key: tuple[int, int]) -> Words:
-    """Philox4x32-10 of broadcastable counters.
+def philox(counter: tuple[torch.Tensor | int, ...], key: tuple[torch.Tensor | int, torch.Tensor | int]) -> Words:
+    """Philox4x32-10 of broadcastable counters and keys.
 
     Args:
         counter: four int64 tensors (or ints) of values in [0, 2**32), broadcast against each other.
-        key: two 32-bit words.
+        key: two 32-bit words, or int64 tensors of them.
 
     Returns:
         Four int64 tensors of values in [0, 2**32).
@@ -54,12 +54,16 @@ def philox(counter: tuple[torch.Tensor | int, ...], key: tuple[int, int]) -> Wor
 
 
 def draw(
-    seed: int, purpose: Purpose, step: torch.Tensor | int, index: torch.Tensor | int, attempt: torch.Tensor | int = 0
+    seed: torch.Tensor | int,
+    purpose: Purpose,
+    step: torch.Tensor | int,
+    index: torch.Tensor | int,
+    attempt: torch.Tensor | int = 0,
 ) -> Words:
-    """128 random bits for each (step, index, attempt), as four 32-bit words; arguments broadcast.
+    """128 random bits for each (seed, step, index, attempt), as four 32-bit words; arguments broadcast.
 
     Args:
-        seed: in [0, 2**64).
+        seed: in [0, 2**64), or a tensor of seeds in [0, 2**63).
         purpose: what the bits are for; draws of different purposes are independent.
         step: the optimiser step, or another 32-bit label of the caller's.
         index: the place inside the batch or tensor.

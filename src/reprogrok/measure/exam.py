@@ -173,14 +173,14 @@ class Examinee:
         """Greedy decoding by full recompute: answer tokens (N, A), and the logits they were chosen from (N, V, A)."""
         answers, chosen_from = [], []
         for part in _batches(len(pairs), batch):
-            rows_BT = self.task.encode(pairs.a[part], pairs.b[part])[:, : self.task.prompt_length].to(self.device)
-            steps_BV = []
+            rows_TB = self.task.columns(pairs.a[part], pairs.b[part])[: self.task.prompt_length].to(self.device)
+            steps_VB = []
             for _ in range(self.task.answer_length):
-                last_BV = logits(self.spec, self.weights, rows_BT.unsqueeze(0), rows_BT.shape[1] - 1)[0, :, :, 0].T
-                steps_BV.append(last_BV)
-                rows_BT = torch.cat([rows_BT, last_BV.argmax(1, keepdim=True)], dim=1)
-            answers.append(rows_BT[:, self.task.prompt_length :].cpu())
-            chosen_from.append(torch.stack(steps_BV, dim=2).cpu())
+                last_VB = logits(self.spec, self.weights, rows_TB.unsqueeze(0), len(rows_TB) - 1)[0, :, 0]
+                steps_VB.append(last_VB)
+                rows_TB = torch.cat([rows_TB, last_VB.argmax(0, keepdim=True)])
+            answers.append(rows_TB[self.task.prompt_length :].T.cpu())
+            chosen_from.append(torch.stack(steps_VB, dim=2).transpose(0, 1).cpu())
         return torch.cat(answers), torch.cat(chosen_from)
 
     def _decide(self, pairs: Pairs, method: str, batch: int) -> tuple[_Rows, int]:
@@ -199,15 +199,15 @@ class Examinee:
 
     def _by_forward(self, pairs: Pairs) -> Tensor:
         """The margin of every answer digit, given the right digits before it: (B, A)."""
-        rows_BT = self.task.encode(pairs.a, pairs.b).to(self.device)
+        rows_TB = self.task.columns(pairs.a, pairs.b).to(self.device)
         # The last position read would predict EOS, which is not asked.
-        logits_VBA = logits(self.spec, self.weights, rows_BT[:, :-2].unsqueeze(0), self.task.first_answer)[0]
-        return _margins(logits_VBA, rows_BT[:, self.task.prompt_length : -1]).cpu()
+        logits_VAB = logits(self.spec, self.weights, rows_TB[:-2].unsqueeze(0), self.task.first_answer)[0]
+        return _margins(logits_VAB, rows_TB[self.task.prompt_length : -1]).T.cpu()
 
     def _by_generation(self, pairs: Pairs, batch: int) -> _Rows:
-        target_BA = self.task.encode(pairs.a, pairs.b)[:, self.task.prompt_length : -1]
+        target_BA = self.task.columns(pairs.a, pairs.b)[self.task.prompt_length : -1].T
         answers_BA, chosen_from_BVA = self.generate(pairs, batch)
-        margin_BA = _margins(chosen_from_BVA.movedim(1, 0), target_BA)
+        margin_BA = _margins(chosen_from_BVA.permute(1, 2, 0), target_BA.T).T
         # What was chosen among infinities and NaN happens to be a token; it is never a right digit.
         return _rows((answers_BA == target_BA) & margin_BA.isfinite(), margin_BA)
 
@@ -220,10 +220,10 @@ class Examinee:
         return Failures(wrong.tolist(), failed.a.tolist(), failed.b.tolist(), answers)
 
 
-def _margins(logits_VBA: Tensor, target_BA: Tensor) -> Tensor:
-    """How far the right digit leads the best other token: (B, A), not finite where the logits are not."""
-    target_1BA = target_BA.unsqueeze(0)
-    return (logits_VBA.gather(0, target_1BA) - logits_VBA.scatter(0, target_1BA, -math.inf).amax(0)).squeeze(0)
+def _margins(logits_VAB: Tensor, target_AB: Tensor) -> Tensor:
+    """How far the right digit leads the best other token: (A, B), not finite where the logits are not."""
+    target_1AB = target_AB.unsqueeze(0)
+    return (logits_VAB.gather(0, target_1AB) - logits_VAB.scatter(0, target_1AB, -math.inf).amax(0)).squeeze(0)
 
 
 def _rows(right_BA: Tensor, margin_BA: Tensor) -> _Rows:

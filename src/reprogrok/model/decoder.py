@@ -1,145 +1,205 @@
-"""Token rows -> logits: the pre-norm decoder, for R models of one spec at once.
+"""Tokens -> logits: the pre-norm decoder, for R models of one spec at once.
 
 Axes, as they end the names of tensors:
-    R replicas   B rows   T positions read   Q positions asked   H heads   D width   E width of a head   V vocabulary
+    R replicas   B problems   T positions read   Q positions asked   N = T x B or Q x B   V vocabulary
+    D width   F features of any kind   X features of all heads together
+
+Problems come last. A model of width 7 has nothing to vectorise over but its batch: with B innermost every operation
+runs along it, and norms, softmax and logits reduce over an outer axis.
 
 What a model need not compute, it does not compute, exactly and for training, exam and analysis alike:
   - before the first attention nothing depends on more than (position, token), so the first layer's queries, keys,
-    values and residual are T x V tables that rows look up;
-  - after the last attention only the positions asked for matter: there are no other queries, MLP, norm or logits.
-
-Where gradients flow, a lookup is a product with one-hot rows: its backward is a plain product too, which is faster than
-a gather's scatter and the same on every run on a GPU. Elsewhere it is a gather of the same numbers. Products on the
-head come out as (R, V, N): normalising over a middle axis is several times faster than over a short last one.
+    values and residual are T x V tables in which tokens are looked up;
+  - after the last attention only the positions asked for matter: there are no other queries, MLP, norm or logits;
+  - scores and values of low rank stay so: `_maps` below;
+  - two factors of one matrix are multiplied with each other before they meet a batch.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from reprogrok.model.attention import attend
 from reprogrok.spec import ModelSpec
 
 Weights = Mapping[str, Tensor]  # by published name, each with a leading replica axis
 
 LAYER_NORM_EPS = 1e-5
 RMS_NORM_EPS = 1e-8
+_ONE_HOT = 32  # up to so many tokens a look-up is a product with one-hot columns
+_SUMMED = 16  # products over so short an axis are sums: one fused pass when compiled, and no call of a matrix library
 
 
-def one_hot(tokens_RBT: Tensor, vocabulary: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """(..., T) tokens -> (..., T, V) rows with a single 1, in the dtype of the weights."""
-    # Five times faster on a CPU than indexing or comparing, for the same ones and zeros.
-    return F.embedding(tokens_RBT, torch.eye(vocabulary, dtype=dtype, device=tokens_RBT.device))
-
-
-def logits(spec: ModelSpec, weights: Weights, rows: Tensor, first: int) -> Tensor:
+def logits(spec: ModelSpec, weights: Weights, tokens_RTB: Tensor, first: int) -> Tensor:
     """What each model answers at the positions `first`, `first` + 1, ..., T - 1.
 
     Args:
         spec: the shape of the models.
         weights: tensors of `parameter_shapes(spec)`, each with a leading axis of R.
-        rows: what is read: tokens (R, B, T), or to train what `one_hot` makes of them, (R, B, T, V); T may be shorter
-            than `max_seq_len`.
+        tokens_RTB: what is read, whole numbers; T may be shorter than `max_seq_len`.
         first: the first position asked; its predecessors only serve as keys and values.
 
     Returns:
-        (R, V, B, Q) with Q = T - first.
+        (R, V, Q, B) with Q = T - first.
     """
-    R, B, T = rows.shape[:3]
-    trains = rows.is_floating_point()
-    if not trains:
-        rows = rows + spec.vocab_size * torch.arange(R * T, device=rows.device).reshape(R, 1, T)
-    table_RTVD = _embeddings(spec, weights, T)
-    x_RBTD = None
+    R, T, B = tokens_RTB.shape
+    table_RTDV = _embeddings(spec, weights, T)
+    columns = _columns(spec, tokens_RTB, table_RTDV.dtype)
+    x_RDTB = None
     for layer in range(spec.n_layer):
         asked = first if layer == spec.n_layer - 1 else 0
         at = f"blocks.{layer}"
-        if x_RBTD is None:
-            normed_RTVD = _norm(spec, weights, f"{at}.ln1", table_RTVD)
-            q, k, v = _queries_keys_values(spec, weights, f"{at}.attn", normed_RTVD)
-            q_RBQD, x_RBQD = (_look_up(rows, table, asked) for table in (q, table_RTVD))
-            k_RBTD = _look_up(rows, k, 0)
-            # To train, the two gradients of one table are summed after its product: an order that is part of the bits.
-            v_RBTD = k_RBTD if v is k and not trains else _look_up(rows, v, 0)
+        maps = _maps(spec, weights, f"{at}.attn")
+        if x_RDTB is None:
+            normed_RTDV = _norm(spec, weights, f"{at}.ln1", table_RTDV, axis=2)
+            q, k, v, x_RDQB = _look_up_first_layer(maps, table_RTDV, normed_RTDV, columns, asked)
         else:
-            normed_RBTD = _norm(spec, weights, f"{at}.ln1", x_RBTD)
-            q, k_RBTD, v_RBTD = _queries_keys_values(spec, weights, f"{at}.attn", normed_RBTD)
-            q_RBQD, x_RBQD = q[:, :, asked:], x_RBTD[:, :, asked:]
-        mixed_RBQD = _attend(spec, q_RBQD, k_RBTD, v_RBTD)
-        x_RND = x_RBQD.reshape(R, -1, spec.d_model) + _linear(
-            weights, f"{at}.attn.proj", mixed_RBQD.reshape(R, -1, spec.d_model)
-        )
-        hidden_RNF = F.gelu(_linear(weights, f"{at}.mlp.fc1", _norm(spec, weights, f"{at}.ln2", x_RND)))
-        x_RBTD = (x_RND + _linear(weights, f"{at}.mlp.fc2", hidden_RNF)).reshape(R, B, T - asked, spec.d_model)
-    if x_RBTD is None:
+            q, k, v = _queries_keys_values(maps, _norm(spec, weights, f"{at}.ln1", x_RDTB, axis=1), asked)
+            x_RDQB = x_RDTB[:, :, asked:]
+        mixed_RXN = attend(q, k, v, spec.n_head).flatten(2)
+        x_RDN = x_RDQB.flatten(2) + maps.output_RDX @ mixed_RXN
+        hidden_RFN = F.gelu(_matrix(weights, f"{at}.mlp.fc1") @ _norm(spec, weights, f"{at}.ln2", x_RDN, axis=1))
+        x_RDN = x_RDN + _matrix(weights, f"{at}.mlp.fc2") @ hidden_RFN
+        x_RDTB = x_RDN.reshape(R, spec.d_model, T - asked, B)
+    if x_RDTB is None:
         raise AssertionError("a spec has at least one layer")
-    last_RND = _norm(spec, weights, "ln_f", x_RBTD.reshape(R, -1, spec.d_model))
-    return (weights["token_emb.weight"] @ last_RND.transpose(1, 2)).reshape(R, spec.vocab_size, B, T - first)
+    last_RDN = _norm(spec, weights, "ln_f", x_RDTB.flatten(2), axis=1)
+    return (weights["token_emb.weight"] @ last_RDN).reshape(R, spec.vocab_size, T - first, B)
+
+
+class _Maps(NamedTuple):
+    """How one layer's attention is made: source = shared x normed input; query, key, value = maps x source.
+
+    None stands for the identity. Queries come divided by sqrt(head width). `output_RDX` takes what the heads mixed to
+    the residual stream.
+    """
+
+    shared_RFD: Tensor | None
+    query_RXF: Tensor
+    key_RXF: Tensor | None
+    value_RXF: Tensor | None
+    output_RDX: Tensor
+
+
+def _maps(spec: ModelSpec, weights: Weights, name: str) -> _Maps:
+    """A layer's maps, in the two tying modes, of full or low rank.
+
+    With q = Bq' h, k = Bk' h and v = Bv' h of one shared h of rank r, q' k = h' (Bq Bk') h: where r is less than the
+    width of a head, h itself serves every head as key and value, Bk joins the queries and Bv the output.
+    """
+    H, D, rank = spec.n_head, spec.d_model, spec.qkv_rank
+    E = D // H
+    output_RDD = _matrix(weights, f"{name}.proj")
+    if not rank:
+        query, key, value = weights[f"{name}.qkv.weight"].split(D, dim=1)
+        return _Maps(None, query / math.sqrt(E), key, value, output_RDD)
+    if spec.tie_qkv == "shareA_tieKV":
+        left_RDr = weights[f"{name}.qkv_A"]
+        query_RrD, key_RrD = weights[f"{name}.qkv_Bq"], weights[f"{name}.qkv_Bkv"]
+        value_RrD = key_RrD
+    else:
+        left_RDr = weights[f"{name}.qkv.A"]
+        query_RrD, key_RrD, value_RrD = weights[f"{name}.qkv.B"].split(D, dim=2)
+    shared_RrD, query_RrD = left_RDr.transpose(1, 2), query_RrD / math.sqrt(E)
+    if rank >= E:
+        return _Maps(shared_RrD, *(right.transpose(1, 2) for right in (query_RrD, key_RrD, value_RrD)), output_RDD)
+    R = output_RDD.shape[0]
+    query_RHrE, key_RHrE, value_RHrE = (
+        right.reshape(R, rank, H, E).transpose(1, 2) for right in (query_RrD, key_RrD, value_RrD)
+    )
+    query_RHrr = _product(key_RHrE, query_RHrE.transpose(2, 3))
+    output_RHDr = _product(output_RDD.reshape(R, D, H, E).transpose(1, 2), value_RHrE.transpose(2, 3))
+    return _Maps(shared_RrD, query_RHrr.flatten(1, 2), None, None, output_RHDr.transpose(1, 2).reshape(R, D, H * rank))
+
+
+def _look_up_first_layer(
+    maps: _Maps, table_RTDV: Tensor, normed_RTDV: Tensor, columns: Tensor, asked: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Queries (R, X, Q, B), keys and values (R, ., T, B) and residual (R, D, Q, B) of a layer whose input is a table."""
+    source_RTFV = _mapped(maps.shared_RFD, normed_RTDV)
+    query_RQXV = _mapped(maps.query_RXF, source_RTFV[:, asked:])
+    both_RQFB = _look_up(columns[:, asked:], torch.cat([query_RQXV, table_RTDV[:, asked:]], dim=2))
+    q, x = both_RQFB.transpose(1, 2).split([query_RQXV.shape[2], table_RTDV.shape[2]], dim=1)
+    if maps.key_RXF is None and maps.value_RXF is None:
+        k = v = _look_up(columns, source_RTFV).transpose(1, 2)
+    else:
+        tables = [_mapped(matrix, source_RTFV) for matrix in (maps.key_RXF, maps.value_RXF)]
+        k, v = _look_up(columns, torch.cat(tables, dim=2)).transpose(1, 2).chunk(2, dim=1)
+    return q, k, v, x
+
+
+def _queries_keys_values(maps: _Maps, normed_RDTB: Tensor, asked: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The same for a later layer: queries (R, X, Q, B), keys and values (R, ., T, B)."""
+    R, _, T, B = normed_RDTB.shape
+    source_RFN = normed_RDTB.flatten(2) if maps.shared_RFD is None else maps.shared_RFD @ normed_RDTB.flatten(2)
+    q_RXN = maps.query_RXF @ source_RFN.reshape(R, -1, T, B)[:, :, asked:].flatten(2)
+    k_RXN, v_RXN = (source_RFN if matrix is None else matrix @ source_RFN for matrix in (maps.key_RXF, maps.value_RXF))
+    return q_RXN.reshape(R, -1, T - asked, B), k_RXN.reshape(R, -1, T, B), v_RXN.reshape(R, -1, T, B)
 
 
 def _embeddings(spec: ModelSpec, weights: Weights, length: int) -> Tensor:
-    """Token plus position, for every one of both: (R, T, V, D)."""
-    positions_RTD = (
-        weights["pos_emb.A"][:, :length] @ weights["pos_emb.B"]
-        if spec.pos_rank
-        else weights["pos_emb.weight"][:, :length]
-    )
-    return weights["token_emb.weight"].unsqueeze(1) + positions_RTD.unsqueeze(2)
+    """Token plus position, for every one of both: (R, T, D, V)."""
+    if spec.pos_rank:
+        positions_RTD = _product(weights["pos_emb.A"][:, :length], weights["pos_emb.B"])
+    else:
+        positions_RTD = weights["pos_emb.weight"][:, :length]
+    return weights["token_emb.weight"].transpose(1, 2).unsqueeze(1) + positions_RTD.unsqueeze(3)
 
 
-def _look_up(rows: Tensor, table_RTVD: Tensor, first: int) -> Tensor:
-    """Every row's entries at its positions from `first` on, by one-hot rows or by number: (R, B, T - first, D)."""
-    if rows.is_floating_point():
-        return (rows.transpose(1, 2)[:, first:] @ table_RTVD[:, first:]).transpose(1, 2)
-    return F.embedding(rows[:, :, first:], table_RTVD.reshape(-1, table_RTVD.shape[-1]))
+def _columns(spec: ModelSpec, tokens_RTB: Tensor, dtype: torch.dtype) -> Tensor:
+    """What looks up: one-hot columns (R, T, V, B) where the vocabulary is small, else the tokens as they are.
+
+    A product with one-hot columns has a plain product as its backward, which is faster than a gather's scatter, and the
+    same on every run on a GPU.
+    """
+    if spec.vocab_size > _ONE_HOT:
+        return tokens_RTB
+    vocabulary_V1 = torch.arange(spec.vocab_size, device=tokens_RTB.device, dtype=tokens_RTB.dtype).unsqueeze(1)
+    return (tokens_RTB.unsqueeze(2) == vocabulary_V1).to(dtype)
 
 
-def _norm(spec: ModelSpec, weights: Weights, name: str, x: Tensor) -> Tensor:
-    """LayerNorm, or x / sqrt(mean(x^2) + eps) * weight, over the last axis of (R, ..., D)."""
-    width = (x.shape[-1],)
-    axes = (x.shape[0], *[1] * (x.dim() - 2), x.shape[-1])
+def _look_up(columns: Tensor, table_RTFV: Tensor) -> Tensor:
+    """Every problem's entries at every position of the table: (R, T, F, B)."""
+    if columns.is_floating_point():
+        return table_RTFV @ columns
+    R, T, F_, V = table_RTFV.shape
+    row_RTB = columns + V * torch.arange(R * T, device=columns.device).reshape(R, T, 1)
+    return F.embedding(row_RTB, table_RTFV.transpose(2, 3).reshape(R * T * V, F_)).transpose(2, 3)
+
+
+def _norm(spec: ModelSpec, weights: Weights, name: str, x: Tensor, axis: int) -> Tensor:
+    """LayerNorm, or x / sqrt(mean(x^2) + eps) * weight, over one axis of (R, ..., D, ...)."""
+    shape = [1] * x.dim()
+    shape[0], shape[axis] = x.shape[0], x.shape[axis]
+    weight = weights[f"{name}.weight"].reshape(shape)
     if spec.use_rmsnorm:
-        return F.rms_norm(x, width, eps=RMS_NORM_EPS) * weights[f"{name}.weight"].reshape(axes)
-    return F.layer_norm(x, width, eps=LAYER_NORM_EPS) * weights[f"{name}.weight"].reshape(axes) + weights[
-        f"{name}.bias"
-    ].reshape(axes)
+        return x * torch.rsqrt(x.square().mean(axis, keepdim=True) + RMS_NORM_EPS) * weight
+    centred = x - x.mean(axis, keepdim=True)
+    scale = torch.rsqrt(centred.square().mean(axis, keepdim=True) + LAYER_NORM_EPS)
+    return centred * scale * weight + weights[f"{name}.bias"].reshape(shape)
 
 
-def _linear(weights: Weights, name: str, x_RND: Tensor) -> Tensor:
-    """Map (R, N, in) to (R, N, out): x W^T for a full-rank weight (out, in), x A B for a low-rank one."""
-    if (weight_ROI := weights.get(f"{name}.weight")) is not None:
-        return x_RND @ weight_ROI.transpose(1, 2)
-    return (x_RND @ weights[f"{name}.A"]) @ weights[f"{name}.B"]
+def _matrix(weights: Weights, name: str) -> Tensor:
+    """A linear map as (R, out, in), of full rank or as the product of its factors."""
+    full_ROI = weights.get(f"{name}.weight")
+    if full_ROI is not None:
+        return full_ROI
+    return _product(weights[f"{name}.B"].transpose(1, 2), weights[f"{name}.A"].transpose(1, 2))
 
 
-def _queries_keys_values(spec: ModelSpec, weights: Weights, name: str, x: Tensor) -> tuple[Tensor, ...]:
-    """The three projections of (R, ..., D), in the two tying modes."""
-    x_RND = x.reshape(x.shape[0], -1, spec.d_model)
-    if spec.tie_qkv == "shareA_tieKV":
-        shared_RNr = x_RND @ weights[f"{name}.qkv_A"]
-        q, kv = ((shared_RNr @ weights[f"{name}.{factor}"]).reshape(x.shape) for factor in ("qkv_Bq", "qkv_Bkv"))
-        return q, kv, kv
-    return tuple(part.reshape(x.shape) for part in _linear(weights, f"{name}.qkv", x_RND).split(spec.d_model, dim=-1))
+def _mapped(matrix_RXF: Tensor | None, table_RTFV: Tensor) -> Tensor:
+    """A map, or the identity, at every position of a table: (R, T, X, V)."""
+    return table_RTFV if matrix_RXF is None else _product(matrix_RXF.unsqueeze(1), table_RTFV)
 
 
-def _attend(spec: ModelSpec, q_RBQD: Tensor, k_RBTD: Tensor, v_RBTD: Tensor) -> Tensor:
-    """Causal softmax attention; the last query sees every key: (R, B, Q, D)."""
-    E = spec.d_model // spec.n_head
-    R, B, Q, D = q_RBQD.shape
-    T = k_RBTD.shape[2]
-    q_NQE, k_NTE, v_NTE = (_heads(x, spec.n_head) for x in (q_RBQD * (1 / math.sqrt(E)), k_RBTD, v_RBTD))
-    hidden_QT = torch.ones(Q, T, dtype=torch.bool, device=q_RBQD.device).triu(T - Q + 1)
-    mask_QT = q_RBQD.new_zeros(Q, T).masked_fill(hidden_QT, -math.inf)
-    scores_NQT = torch.baddbmm(mask_QT, q_NQE, k_NTE.transpose(1, 2))
-    mixed_NQE = scores_NQT.softmax(-1) @ v_NTE
-    return mixed_NQE.reshape(R, B, spec.n_head, Q, E).transpose(2, 3).reshape(R, B, Q, D)
-
-
-def _heads(x_RBTD: Tensor, heads: int) -> Tensor:
-    """(R, B, T, D) -> (R * B * H, T, E)."""
-    R, B, T, D = x_RBTD.shape
-    return x_RBTD.reshape(R, B, T, heads, D // heads).transpose(2, 3).reshape(R * B * heads, T, D // heads)
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """A matrix product of things too small to have a batch axis."""
+    if left.shape[-1] > _SUMMED:
+        return left @ right
+    return (left.unsqueeze(-1) * right.unsqueeze(-3)).sum(-2)

@@ -4,7 +4,8 @@ Every tensor has a leading axis of R replicas, one per seed: weights, moments, b
 computes does not depend on which others run beside it. Batches, initial weights and the learning rate are functions of
 (seed, step), so the state of a run is its weights, its moments and a step.
 
-Axes: R replicas, B problems, T positions, Q scored positions, V vocabulary, P parameters (padded), S steps of a chunk.
+Axes: R replicas, T positions, B problems, Q scored positions, A answer digits, V vocabulary, P parameters (padded),
+S steps of a chunk.
 """
 
 from __future__ import annotations
@@ -15,21 +16,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from reprogrok.data.addition import Addition
 from reprogrok.data.holdout import hold_out
 from reprogrok.data.problems import Pairs
 from reprogrok.data.sampling import Batches
-from reprogrok.model.decoder import logits, one_hot
 from reprogrok.model.initialise import initial_weights
-from reprogrok.model.shapes import parameter_shapes
-from reprogrok.spec import Experiment, ModelSpec
-from reprogrok.train.optimiser import AdamW, clip_, learning_rate
+from reprogrok.spec import Experiment
+from reprogrok.train.optimiser import learning_rate, step_numbers
+from reprogrok.train.step import Layout, loss_and_logits, make_update
 
 CHUNK = 32  # steps drawn at once: one vectorised draw costs a tenth of 32 small ones
 VALIDATION_ROWS = 1_000  # rows per forward pass of an evaluation
-_PAD = 16  # rows start at multiples of a vector register, so that every replica takes the same instructions
 
 # What each metric means; numbers of different definitions are never compared.
 DEFINITIONS = {
@@ -43,63 +41,59 @@ DEFINITIONS = {
 }
 
 
-class Layout:
-    """Where each named tensor stands in a replica's flat row."""
-
-    def __init__(self, spec: ModelSpec) -> None:
-        self.shapes = parameter_shapes(spec)
-        self.sizes = [torch.Size(shape).numel() for shape in self.shapes.values()]
-        self.padding = -sum(self.sizes) % _PAD
-
-    def flatten(self, weights: dict[str, Tensor]) -> Tensor:
-        """One replica's tensors -> (P,), zeros at the end."""
-        return F.pad(torch.cat([weights[name].reshape(-1) for name in self.shapes]), (0, self.padding))
-
-    def views(self, flat_RP: Tensor) -> dict[str, Tensor]:
-        """(R, P) -> name -> (R, *shape); gradients flow back as one concatenation."""
-        parts = flat_RP.split([*self.sizes, self.padding], dim=1)
-        return {name: part.reshape(-1, *shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=False)}
-
-
 @dataclass
 class State:
-    """All that a run needs to go on: the next step, weights, moments, and the best weights so far per replica."""
+    """All that a run needs to go on: the next step, weights, moments, and the best weights so far per replica.
+
+    A replica that diverged (a loss or gradient was not finite) holds its last weights before that step.
+    """
 
     step: int
     weights_RP: Tensor
-    optimiser: AdamW
+    mean_RP: Tensor
+    square_RP: Tensor
+    diverged_R: Tensor  # int64: the step at which a replica diverged, or -1
     best_RP: Tensor
     best_step: list[int]
     best_score: list[float]
 
+    def updated(self) -> tuple[Tensor, ...]:
+        """What a step changes, in the order of `make_update`."""
+        return self.weights_RP, self.mean_RP, self.square_RP, self.diverged_R
+
     def as_dict(self) -> dict[str, Any]:
         """Plain tensors and numbers, for a file."""
-        tensors = (self.weights_RP, self.optimiser.mean_RP, self.optimiser.square_RP, self.best_RP)
-        names = ("weights", "mean", "square", "best")
-        plain: dict[str, Any] = {name: tensor.detach().cpu() for name, tensor in zip(names, tensors, strict=True)}
+        tensors = (*self.updated(), self.best_RP)
+        plain: dict[str, Any] = {name: x.detach().cpu() for name, x in zip(_TENSORS, tensors, strict=True)}
         return plain | {"step": self.step, "best_step": self.best_step, "best_score": self.best_score}
+
+
+_TENSORS = ("weights", "mean", "square", "diverged", "best")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The metrics of every replica after the update of one step: name -> one value per replica."""
+    """The metrics of every replica after the update of one step: name -> one value per replica.
+
+    A replica that has diverged has no metrics any more; its values are NaN, and `diverged` says so.
+    """
 
     step: int
+    diverged: list[bool]
     metrics: dict[str, list[float]] = field(default_factory=dict)
 
 
 class Engine:
-    """Trains the replicas `seeds` of one experiment side by side on one device."""
+    """Trains the replicas `seeds` of one experiment side by side on one device, on one path ("eager", "compiled")."""
 
-    def __init__(self, experiment: Experiment, seeds: tuple[int, ...], device: torch.device) -> None:
-        self.experiment, self.seeds, self.device = experiment, seeds, device
+    def __init__(self, experiment: Experiment, seeds: tuple[int, ...], device: torch.device, path: str) -> None:
+        self.experiment, self.seeds, self.device, self.path = experiment, seeds, device, path
         self.spec, self.task = experiment.model, Addition(experiment.digits)
         self.layout = Layout(experiment.model)
         held = [hold_out(seed, experiment.digits) for seed in seeds]
-        self._batches = [
-            Batches(s, experiment.batch, experiment.curriculum, h) for s, h in zip(seeds, held, strict=True)
-        ]
-        self._validation_RBT = self._rows([h.validation for h in held]).to(device)
+        every = [pairs.pairs() for pairs in held]
+        self._batches = Batches(seeds, experiment.batch, experiment.curriculum, every, device)
+        self._validation_RTB = torch.stack([self._tokens(h.validation) for h in held]).to(device)
 
     def fresh(self) -> State:
         """The state before the first update."""
@@ -107,90 +101,99 @@ class Engine:
         weights_RP = torch.stack(rows).to(self.device)
         count = len(self.seeds)
         return State(
-            0,
-            weights_RP,
-            AdamW.fresh(self.experiment.optimiser, weights_RP),
-            weights_RP.clone(),
-            [0] * count,
-            [-1.0] * count,
+            step=0,
+            weights_RP=weights_RP,
+            mean_RP=torch.zeros_like(weights_RP),
+            square_RP=torch.zeros_like(weights_RP),
+            diverged_R=torch.full((count,), -1, device=self.device),
+            best_RP=weights_RP.clone(),
+            best_step=[0] * count,
+            best_score=[-1.0] * count,
         )
 
     def restore(self, saved: dict[str, Any]) -> State:
         """The state that `State.as_dict` described."""
-        weights, mean, square, best = (saved[name].to(self.device) for name in ("weights", "mean", "square", "best"))
-        optimiser = AdamW(self.experiment.optimiser, mean, square)
-        return State(saved["step"], weights, optimiser, best, list(saved["best_step"]), list(saved["best_score"]))
+        tensors = (saved[name].to(self.device) for name in _TENSORS)
+        return State(saved["step"], *tensors, list(saved["best_step"]), list(saved["best_score"]))
 
     def train(self, state: State, stop: Callable[[], bool]) -> Iterator[Evaluation]:
         """Update `state` in place to the end of the run, yielding the metrics at every evaluation step.
 
-        After each yield, and when `stop()` made the loop end early, `state` can be saved and resumed.
+        After each yield, and when `stop()` made the loop end early, `state` can be saved and resumed. The loop ends
+        when every replica has diverged, too; `state` is then at the end of the run.
         """
-        recipe = self.experiment
-        evaluated = set(recipe.evaluation_steps())
-        for rows_RBT in self._training_rows(state.step):
+        recipe, update = self.experiment, None
+        for batch in self._training_batches(state.step):
             if stop():
                 return
-            step = state.step
-            leaf_RP = state.weights_RP.detach().requires_grad_()
-            loss_R, logits_RVBQ = self._loss(self.layout.views(leaf_RP), rows_RBT)
-            (gradient_RP,) = torch.autograd.grad(loss_R.sum(), leaf_RP)
-            with torch.no_grad():
-                norm_R = clip_(gradient_RP, recipe.optimiser.clip)
-                rate = learning_rate(recipe.schedule, recipe.optimiser.lr, step, recipe.steps)
-                state.optimiser.update_(state.weights_RP, gradient_RP, rate, step)
+            update = update or make_update(
+                self.spec, recipe.optimiser, self.task.first_answer, state.updated(), batch, self.path
+            )
+            step, tokens_RTB = state.step, batch[0]
+            evaluated = step % recipe.evaluate_every == 0 or step == recipe.steps - 1
+            answered_R = self._answered(state, tokens_RTB) if evaluated else None
+            loss_R, norm_R = update(*batch)
             state.step += 1
-            if step in evaluated:
-                exact_R = _share(self._right(logits_RVBQ, rows_RBT).all(2))
-                train = {"train_loss": loss_R, "train_exact_match": exact_R, "grad_norm": norm_R}
-                metrics = {name: value.tolist() for name, value in (train | self._validate(state)).items()}
-                self._keep_best(state, step, metrics["test_exact_match"])
-                yield Evaluation(step, metrics | {"learning_rate": [rate] * len(self.seeds)})
+            if answered_R is not None:
+                train = {"train_loss": loss_R, "train_exact_match": answered_R, "grad_norm": norm_R}
+                yield self._evaluation(state, step, train)
+                if bool((state.diverged_R >= 0).all()):
+                    state.step = recipe.steps
+                    return
 
-    def _loss(self, weights: dict[str, Tensor], rows_RBT: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean loss over the answer and EOS, (R,) in nats, and the logits it came from."""
-        first = self.task.first_answer
-        onehot_RBTV = one_hot(rows_RBT, self.spec.vocab_size)
-        logits_RVBQ = logits(self.spec, weights, onehot_RBTV[:, :, :-1], first)
-        target_RVBQ = onehot_RBTV[:, :, first + 1 :].permute(0, 3, 1, 2)
-        loss_R = -(logits_RVBQ.log_softmax(1) * target_RVBQ).sum((1, 2, 3)) / target_RVBQ[0, 0].numel()
-        return loss_R, logits_RVBQ
+    def _evaluation(self, state: State, step: int, train: dict[str, Tensor]) -> Evaluation:
+        recipe = self.experiment
+        rate = learning_rate(recipe.schedule, recipe.optimiser.lr, step, recipe.steps)
+        metrics = {name: value.tolist() for name, value in (train | self._validate(state)).items()}
+        metrics["learning_rate"] = [rate] * len(self.seeds)
+        diverged = (state.diverged_R >= 0).tolist()
+        for replica, score in enumerate(metrics["test_exact_match"]):
+            if score > state.best_score[replica] and not diverged[replica]:
+                state.best_score[replica], state.best_step[replica] = score, step
+                state.best_RP[replica] = state.weights_RP[replica]
+        return Evaluation(step, diverged, metrics)
 
-    def _right(self, logits_RVBQ: Tensor, rows_RBT: Tensor) -> Tensor:
-        """Which answer digits are right: (R, B, A) of bools; EOS is not asked."""
-        digits_RBA = logits_RVBQ.detach().argmax(1)[:, :, : self.task.answer_length]
-        return digits_RBA == rows_RBT[:, :, self.task.first_answer + 1 : -1]
+    @torch.inference_mode()
+    def _answered(self, state: State, tokens_RTB: Tensor) -> Tensor:
+        """The share of the batch that is answered exactly before the update: (R,)."""
+        weights = self.layout.views(state.weights_RP)
+        _, logits_RVQB = loss_and_logits(self.spec, weights, tokens_RTB, self.task.first_answer)
+        return _share(self._right(logits_RVQB, tokens_RTB).all(1))
+
+    def _right(self, logits_RVQB: Tensor, tokens_RTB: Tensor) -> Tensor:
+        """Which answer digits are right: (R, A, B) of bools; EOS is not asked."""
+        digits_RAB = logits_RVQB.argmax(1)[:, : self.task.answer_length]
+        return digits_RAB == tokens_RTB[:, self.task.first_answer + 1 : -1]
 
     @torch.inference_mode()
     def _validate(self, state: State) -> dict[str, Tensor]:
         """Loss, exact match and token accuracy on each replica's own validation pairs: (R,) each."""
         weights = self.layout.views(state.weights_RP)
         losses, rights = [], []
-        for rows_RBT in self._validation_RBT.split(VALIDATION_ROWS, dim=1):
-            loss_R, logits_RVBQ = self._loss(weights, rows_RBT)
+        for tokens_RTB in self._validation_RTB.split(VALIDATION_ROWS, dim=2):
+            loss_R, logits_RVQB = loss_and_logits(self.spec, weights, tokens_RTB, self.task.first_answer)
             losses.append(loss_R.cpu().double())
-            rights.append(self._right(logits_RVBQ, rows_RBT))
-        right_RBA = torch.cat(rights, dim=1)
+            rights.append(self._right(logits_RVQB, tokens_RTB))
+        right_RAB = torch.cat(rights, dim=2)
         return {
             "test_loss": torch.stack(losses).mean(0),
-            "test_exact_match": _share(right_RBA.all(2)),
-            "test_token_accuracy": _share(right_RBA.flatten(1)),
+            "test_exact_match": _share(right_RAB.all(1)),
+            "test_token_accuracy": _share(right_RAB.flatten(1)),
         }
 
-    def _keep_best(self, state: State, step: int, scores: list[float]) -> None:
-        for replica, score in enumerate(scores):
-            if score > state.best_score[replica]:
-                state.best_score[replica], state.best_step[replica] = score, step
-                state.best_RP[replica] = state.weights_RP[replica]
+    def _tokens(self, pairs: Pairs) -> Tensor:
+        return self.task.columns(pairs.a, pairs.b)
 
-    def _rows(self, problems: list[Pairs]) -> Tensor:
-        return torch.stack([self.task.encode(pairs.a, pairs.b) for pairs in problems])
-
-    def _training_rows(self, first: int) -> Iterator[Tensor]:
-        """(R, B, T + 1) token rows of the steps from `first` to the end."""
-        for start in range(first, self.experiment.steps, CHUNK):
-            chunk = [batches.pairs(start, min(start + CHUNK, self.experiment.steps)) for batches in self._batches]
-            yield from self._rows(chunk).to(self.device).unbind(1)
+    def _training_batches(self, first: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Tokens (R, T + 1, B), numbers (3,) and step () of the updates from `first` to the end."""
+        recipe = self.experiment
+        for start in range(first, recipe.steps, CHUNK):
+            steps = range(start, min(start + CHUNK, recipe.steps))
+            tokens_SRTB = self._tokens(self._batches.pairs(steps.start, steps.stop))
+            rates = [learning_rate(recipe.schedule, recipe.optimiser.lr, step, recipe.steps) for step in steps]
+            numbers_S3 = step_numbers(recipe.optimiser, rates, start).float().to(self.device)
+            steps_S = torch.arange(steps.start, steps.stop, device=self.device)
+            yield from zip(tokens_SRTB, numbers_S3, steps_S, strict=True)
 
 
 def _share(right_RN: Tensor) -> Tensor:

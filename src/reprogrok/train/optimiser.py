@@ -1,13 +1,12 @@
-"""Gradients of R replicas -> their next weights: a clip per replica, the schedule, AdamW, on one flat (R, P) tensor.
+"""Gradients of R replicas -> their next weights: a clip per replica, the schedule, AdamW, on flat (R, P) tensors.
 
 One flat row per replica turns the whole update into a dozen operations whatever the number of tensors, and a replica's
-row never meets another's.
+row never meets another's. What changes from step to step are three numbers, computed beforehand in double precision.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -27,34 +26,36 @@ def learning_rate(schedule: ScheduleSpec, peak: float, step: int, steps: int) ->
     return peak * (schedule.floor + (1 - schedule.floor) * (1 + math.cos(math.pi * progress)) / 2)
 
 
-def clip_(gradient_RP: Tensor, largest: float) -> Tensor:
-    """Scale each replica's gradient in place to an L2 norm of at most `largest`; returns the norms before, (R,).
+def step_numbers(spec: OptimiserSpec, rates: list[float], first: int) -> Tensor:
+    """What `adamw` needs of every step from `first` on, with these learning rates: (S, 3) float64.
+
+    1 - lr * decay, lr / (1 - beta1^n) and sqrt(1 - beta2^n), for the n-th update, n = step + 1.
+    """
+    (beta1, beta2), decay = spec.betas, spec.weight_decay
+    rows = [
+        (1 - rate * decay, rate / (1 - beta1**number), math.sqrt(1 - beta2**number))
+        for number, rate in enumerate(rates, first + 1)
+    ]
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def clipped(gradient_RP: Tensor, largest: float) -> tuple[Tensor, Tensor]:
+    """Each replica's gradient scaled down to an L2 norm of at most `largest`, and the norms before, (R,).
 
     The 1e-6 in the denominator is that of `torch.nn.utils.clip_grad_norm_`.
     """
     norm_R: Tensor = torch.linalg.vector_norm(gradient_RP, dim=1)
-    gradient_RP.mul_((largest / (norm_R + 1e-6)).clamp(max=1.0).unsqueeze(1))
-    return norm_R
+    return gradient_RP * (largest / (norm_R + 1e-6)).clamp(max=1.0).unsqueeze(1), norm_R
 
 
-@dataclass
-class AdamW:
-    """Decoupled weight decay (Loshchilov & Hutter 2019) on every parameter, corrected as in `torch.optim.AdamW`."""
+def adamw(
+    spec: OptimiserSpec, weights_RP: Tensor, mean_RP: Tensor, square_RP: Tensor, gradient_RP: Tensor, numbers_3: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The next weights and moments, all (R, P), with one row of `step_numbers`.
 
-    spec: OptimiserSpec
-    mean_RP: Tensor
-    square_RP: Tensor
-
-    @classmethod
-    def fresh(cls, spec: OptimiserSpec, weights_RP: Tensor) -> AdamW:
-        """Both moments at zero."""
-        return cls(spec, torch.zeros_like(weights_RP), torch.zeros_like(weights_RP))
-
-    def update_(self, weights_RP: Tensor, gradient_RP: Tensor, rate: float, step: int) -> None:
-        """One update in place; `step` counts from 0."""
-        (beta1, beta2), number = self.spec.betas, step + 1
-        weights_RP.mul_(1 - rate * self.spec.weight_decay)
-        self.mean_RP.lerp_(gradient_RP, 1 - beta1)
-        self.square_RP.mul_(beta2).addcmul_(gradient_RP, gradient_RP, value=1 - beta2)
-        root_RP = (self.square_RP.sqrt() / math.sqrt(1 - beta2**number)).add_(self.spec.eps)
-        weights_RP.addcdiv_(self.mean_RP, root_RP, value=-rate / (1 - beta1**number))
+    Decoupled weight decay (Loshchilov & Hutter 2019) on every parameter, corrected as in `torch.optim.AdamW`.
+    """
+    (beta1, beta2), (keep, rate, root) = spec.betas, numbers_3.unbind()
+    mean_RP = torch.lerp(mean_RP, gradient_RP, 1 - beta1)
+    square_RP = square_RP * beta2 + gradient_RP * gradient_RP * (1 - beta2)
+    return weights_RP * keep - rate * mean_RP / (square_RP.sqrt() / root + spec.eps), mean_RP, square_RP
