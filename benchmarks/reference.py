@@ -4,7 +4,7 @@
 
 An ordinary module of one model, whole sequences, every position, full recompute for every digit: 100,000 problems, 512
 at a time, float32, one thread. It is the other side of `make bench`, and an independent judge of our decoder in the
-tests: it imports torch alone. Its tensors bear the names of the published checkpoints.
+tests: it imports torch alone. Its tensors bear the names of the published checkpoints. reference_loop.py trains it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +58,9 @@ class RMSNorm(nn.Module):
         return x / torch.sqrt(x.pow(2).mean(-1, keepdim=True) + 1e-8) * self.weight
 
 
-def linear(inputs: int, outputs: int, rank: int) -> nn.Module:
-    """A matrix of full rank (0) or of two factors."""
-    return LowRank(inputs, outputs, rank) if rank else nn.Linear(inputs, outputs, bias=False)
+def linear(inputs: int, outputs: int, rank: int, *, bias: bool) -> nn.Module:
+    """A matrix of full rank (0), with or without a bias, or of two factors."""
+    return LowRank(inputs, outputs, rank) if rank else nn.Linear(inputs, outputs, bias=bias)
 
 
 class Attention(nn.Module):
@@ -68,15 +68,15 @@ class Attention(nn.Module):
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
-        d, rank = config["d_model"], config["qkv_rank"]
-        self.heads, self.shared = config["n_head"], config["tie_qkv"] == "shareA_tieKV"
+        d, rank, bias = config["d_model"], config["qkv_rank"], config["bias"]
+        self.heads, self.shared, self.dropout = config["n_head"], config["tie_qkv"] == "shareA_tieKV", config["dropout"]
         if self.shared:
             self.qkv_A = nn.Parameter(torch.zeros(d, rank))
             self.qkv_Bq = nn.Parameter(torch.zeros(rank, d))
             self.qkv_Bkv = nn.Parameter(torch.zeros(rank, d))
         else:
-            self.qkv = linear(d, 3 * d, rank)
-        self.proj = linear(d, d, config["attn_out_rank"])
+            self.qkv = linear(d, 3 * d, rank, bias=bias)
+        self.proj = linear(d, d, config["attn_out_rank"], bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, d) -> (B, T, d)."""
@@ -90,7 +90,8 @@ class Attention(nn.Module):
         q, k, v = (part.view(B, T, self.heads, d // self.heads).transpose(1, 2) for part in (q, k, v))
         scores = q @ k.transpose(-2, -1) / math.sqrt(d // self.heads)
         future = torch.ones(T, T, dtype=torch.bool).triu(1)
-        mixed = scores.masked_fill(future, -math.inf).softmax(-1) @ v
+        shares = F.dropout(scores.masked_fill(future, -math.inf).softmax(-1), self.dropout, self.training)
+        mixed = shares @ v
         return self.proj(mixed.transpose(1, 2).reshape(B, T, d))  # type: ignore[no-any-return]
 
 
@@ -99,12 +100,15 @@ class MLP(nn.Module):
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
-        self.fc1 = linear(config["d_model"], config["d_ff"], config["ffn_rank"])
-        self.fc2 = linear(config["d_ff"], config["d_model"], config["ffn_rank"])
+        rank, bias = config["ffn_rank"], config["bias"]
+        self.gelu, self.dropout = config["gelu"], config["dropout"]
+        self.fc1 = linear(config["d_model"], config["d_ff"], rank, bias=bias)
+        self.fc2 = linear(config["d_ff"], config["d_model"], rank, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., d) -> (..., d)."""
-        return self.fc2(F.gelu(self.fc1(x)))  # type: ignore[no-any-return]
+        hidden = F.gelu(self.fc1(x), approximate=self.gelu)
+        return self.fc2(F.dropout(hidden, self.dropout, self.training))  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):
@@ -123,12 +127,17 @@ class Block(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Tokens (B, T) -> logits (B, T, V); the head is the token embedding."""
+    """Tokens (B, T) -> logits (B, T, V); the head is the token embedding.
+
+    Beside the published fields, `config` may ask for `bias` in the full-rank linears, for a `gelu` by "tanh" ("none" is
+    the exact one), and for `dropout` on the summed embeddings, the attention weights and after the GELU.
+    """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
-        older = {"pos_rank": 0, "qkv_rank": 0, "attn_out_rank": 0, "ffn_rank": 0}
-        config = {**older, "use_rmsnorm": False, "tie_qkv": "none", **config}
+        older = {"pos_rank": 0, "qkv_rank": 0, "attn_out_rank": 0, "ffn_rank": 0, "use_rmsnorm": False}
+        config = {**older, "tie_qkv": "none", "bias": False, "gelu": "none", "dropout": 0.0, **config}
+        self.dropout = config["dropout"]
         d, length, rank = config["d_model"], config["max_seq_len"], config["pos_rank"]
         self.token_emb = nn.Embedding(config["vocab_size"], d)
         self.pos_emb = LowRankPositions(length, d, rank) if rank else nn.Embedding(length, d)
@@ -138,18 +147,10 @@ class Decoder(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, T) -> (B, T, V)."""
         x = self.token_emb(tokens) + self.pos_emb(torch.arange(tokens.shape[1]))
+        x = F.dropout(x, self.dropout, self.training)
         for block in self.blocks:
             x = block(x)
         return self.ln_f(x) @ self.token_emb.weight.T  # type: ignore[no-any-return]
-
-
-def initialise(model: Decoder, generator: torch.Generator) -> Decoder:
-    """The published rule: 0.02, or sqrt(2 / (rows + cols)) for low-rank factors that are not positions."""
-    for name, tensor in model.named_parameters():
-        if tensor.dim() == 2:
-            low_rank = not name.endswith(".weight") and not name.startswith("pos_emb.")
-            nn.init.normal_(tensor, std=math.sqrt(2 / sum(tensor.shape)) if low_rank else 0.02, generator=generator)
-    return model
 
 
 def load(path: Path) -> Decoder:
@@ -180,12 +181,11 @@ def hold_out(seed: int, digits: int = 10) -> list[tuple[int, int]]:
 
 def encode(a: Tensor, b: Tensor, digits: int = 10) -> Tensor:
     """Operands (N,) -> rows (N, 3 * digits + 4): a and b from the left, the sum from the right, EOS."""
-    columns = [a // 10**place % 10 for place in reversed(range(digits))]
-    columns += [torch.full_like(a, PLUS)]
-    columns += [b // 10**place % 10 for place in reversed(range(digits))]
-    columns += [torch.full_like(a, EQUALS)]
-    columns += [(a + b) // 10**place % 10 for place in range(digits + 1)]
-    return torch.stack([*columns, torch.full_like(a, EOS)], dim=1)
+    powers = 10 ** torch.arange(digits + 1)
+    left, answer = powers[:-1].flip(0), (a + b).unsqueeze(1) // powers % 10
+    plus, equals, eos = (torch.full((len(a), 1), token) for token in (PLUS, EQUALS, EOS))
+    a_digits, b_digits = (x.unsqueeze(1) // left % 10 for x in (a, b))
+    return torch.cat([a_digits, plus, b_digits, equals, answer, eos], dim=1)
 
 
 @torch.inference_mode()
@@ -205,38 +205,6 @@ def exam_rows(seed: int) -> Tensor:
     """The encoded test set of one seed."""
     a, b = torch.tensor(hold_out(seed)[5_000:]).T
     return encode(a, b)
-
-
-def train_steps(config: Mapping[str, Any], lr: float, seed: int = 0) -> Iterator[float]:
-    """A plain training loop in the phase of 1-10 digits, one loss per step: one seed, all positions, torch's AdamW."""
-    generator = torch.Generator().manual_seed(seed)
-    model = initialise(Decoder(config), generator)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)
-    held = set(hold_out(seed))
-    while True:
-        a, b = _training_pairs(generator, held)
-        rows = encode(a, b)
-        logits = model(rows[:, :-1])
-        targets = rows[:, 1:].clone()
-        targets[:, :21] = -100
-        loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100)
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        yield loss.item()
-
-
-def _training_pairs(generator: torch.Generator, held: set[tuple[int, int]]) -> tuple[Tensor, Tensor]:
-    bound = 10 ** torch.randint(1, 11, (BATCH,), generator=generator)
-    a, b = _below(bound, generator), _below(bound, generator)
-    while again := [row for row, pair in enumerate(zip(a.tolist(), b.tolist(), strict=True)) if pair in held]:
-        a[again], b[again] = _below(bound[again], generator), _below(bound[again], generator)
-    return a, b
-
-
-def _below(bound: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randint(0, 2**63 - 1, bound.shape, generator=generator) % bound
 
 
 def main() -> None:
