@@ -47,7 +47,7 @@ class Row:
 
     def who(self) -> str:
         """How many replicas, and where."""
-        return f"{self.replicas}" + (f" on each of {self.cores} core(s)" if self.cores else "")
+        return f"{self.replicas} x {self.cores} cores" if self.cores else f"{self.replicas}"
 
     def label(self) -> str:
         """As the table shows it."""
@@ -98,8 +98,8 @@ def bench_family(family: str, wanted: list[Row], repeat: int, machine: Machine, 
             steps = WARM_UP if quick else STEPS[family][row.replicas > 1]
             try:
                 trainer = _start(family, row, stack)
-            except NotOfferedError as reason:
-                missing.setdefault((row.path, str(reason)), []).append(row.who())
+            except NotOfferedError as error:
+                missing.setdefault((row.path, str(error)), []).append(row.who())
                 continue
             clock = time.perf_counter if row.cores else time.process_time
             contenders[row.label()] = Contender(partial(trainer.train, steps), clock)
