@@ -133,7 +133,10 @@ def _line(family: str, row: Row, rates: Columns, roofline: float, *, quick: bool
     column, against = rates[row.label()], row.reference().label()
     times = ratio(rates, row.label(), against)
     share = statistics.median(column) / (roofline * (row.cores or 1))
-    digits = 0 if statistics.median(column) >= 100 else 2
     judged = row.path != "reference" and not quick  # a few steps are mostly noise
     verdict = f"  {met(times, row.bar(family))}" if judged else ""
-    return f"{spread(column, digits):35} {times:7.2f} {share:12.2%}{verdict}"
+    return f"{spread(column, _digits(statistics.median(column))):35} {times:7.2f} {share:12.2%}{verdict}"
+
+
+def _digits(rate: float) -> int:
+    return 0 if rate >= 100 else 2
