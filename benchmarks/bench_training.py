@@ -89,9 +89,8 @@ def bench_training(families: Iterable[str], repeat: int, *, quick: bool) -> None
 def bench_family(family: str, wanted: list[Row], repeat: int, machine: Machine, *, quick: bool) -> None:
     """Let everything that can train the family take turns, and print its table."""
     roofline = machine.steps_per_second(least_step(FAMILIES[family]))
-    print(
-        f"\nTraining {family} (batch {FAMILIES[family].batch:,}): model-steps/s; roofline {roofline:,.{0 if roofline >= 100 else 1}f} per core"
-    )
+    print(f"\nTraining {family} (batch {FAMILIES[family].batch:,}): model-steps/s", end="")
+    print(f"; roofline {roofline:,.{_digits(roofline)}f} per core")
     with ExitStack() as stack:
         contenders: dict[str, Contender] = {}
         missing: dict[tuple[str, str], list[str]] = {}  # path and reason -> which rows
