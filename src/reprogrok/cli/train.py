@@ -35,6 +35,7 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, print the plan, train nothing.")
     ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors: no progress, no table.")] = False,
     data: DATA = None,
     params: PARAMS = Path("params.yaml"),
 ) -> None:
@@ -46,7 +47,8 @@ def train(
     read = read_params(params)
     chosen = _with_options(read.experiment(experiment, params), seeds, steps)
     from reprogrok.model.device import choose_device
-    from reprogrok.report.run_tables import print_plan, print_run, progress_display
+    from reprogrok.report.run_tables import print_plan, print_run
+    from reprogrok.report.training import training_display
     from reprogrok.train.publication import check_target
     from reprogrok.train.run import StoppedError, run
     from reprogrok.train.work import Plan
@@ -66,13 +68,14 @@ def train(
     if dry_run:
         print_plan(plan)
         return
-    with _stop_on_signals() as (stop, received), progress_display(plan) as report:
+    with _stop_on_signals() as (stop, received), training_display(plan, quiet=quiet) as report:
         try:
             run(plan, stop, report)
         except StoppedError as error:
             typer.echo(f"{error}", err=True)
             raise typer.Exit(128 + received[0]) from error
-    print_run(plan.out)
+    if not quiet:
+        print_run(plan.out)
 
 
 def _with_options(experiment: Experiment, seeds: str | None, steps: int | None) -> Experiment:

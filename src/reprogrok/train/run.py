@@ -13,6 +13,7 @@ metrics that were streamed after it are cut off before they are written again.
 from __future__ import annotations
 
 import io
+import math
 import multiprocessing
 import os
 import shutil
@@ -40,6 +41,7 @@ from reprogrok.train.publication import check_place, publish_run
 from reprogrok.train.work import STATE, Plan, check_resumable, fingerprint, folder_of, name_of, register, saved_work
 
 _POLL_SECONDS = 0.2
+_REPORT_SECONDS = 0.5
 _ASKED_TO_STOP = {signal.SIGINT, signal.SIGTERM}
 
 
@@ -49,11 +51,19 @@ class StoppedError(ReprogrokError):
 
 @dataclass(frozen=True)
 class Progress:
-    """What a job reports: its seeds, the next step, and the metrics of an evaluation if one has just been made."""
+    """What a job reports, twice a second and at every evaluation.
+
+    Attributes:
+        seeds: of the job.
+        step: the next one; the number of steps done.
+        evaluation: the metrics, if an evaluation has just been made.
+        best: each seed's highest validation exact match so far, -1 before the first evaluation.
+    """
 
     seeds: tuple[int, ...]
     step: int
     evaluation: Evaluation | None
+    best: tuple[float, ...]
 
 
 class Stop(Protocol):
@@ -174,11 +184,20 @@ def _train_alone(plan: Plan, job: tuple[int, ...], stop: Stop, report: Callable[
     folder = folder_of(plan, job)
     saved = saved_work(plan, job)
     if saved is not None and saved["step"] == plan.experiment.steps:
-        report(Progress(job, saved["step"], None))
+        report(Progress(job, saved["step"], None, tuple(saved["best_score"])))
         return
     engine = Engine(plan.experiment, job, torch.device(plan.device))
     state = engine.fresh() if saved is None else engine.restore(saved)
     ran_on = fingerprint(plan.device)
+    reported = -math.inf
+
+    def stop_or_tell() -> bool:
+        """Asked at every step: so where evaluations are rare, the steps between them are seen, too."""
+        nonlocal reported
+        if (now := time.monotonic()) - reported >= _REPORT_SECONDS:
+            reported = now
+            report(Progress(job, state.step, None, tuple(state.best_score)))
+        return stop.is_set()
 
     def save(length: int) -> None:
         write_bytes(folder / STATE, state_bytes(state.as_dict() | {"metrics_bytes": length, "fingerprint": ran_on}))
@@ -187,7 +206,7 @@ def _train_alone(plan: Plan, job: tuple[int, ...], stop: Stop, report: Callable[
         timing = (folder / record.TIMING).open("a", encoding="utf-8")
         with timing:
             began, first = time.monotonic(), state.step
-            for evaluation in engine.train(state, stop.is_set):
+            for evaluation in engine.train(state, stop_or_tell):
                 for replica, seed in enumerate(job):
                     values = {name: column[replica] for name, column in evaluation.metrics.items()}
                     metrics.write(record.metrics_line(seed, evaluation.step, values))
@@ -196,7 +215,7 @@ def _train_alone(plan: Plan, job: tuple[int, ...], stop: Stop, report: Callable[
                 save(metrics.tell())
                 rate = (state.step - first) * len(job) / (time.monotonic() - began)
                 timing.write(f'{{"seeds":{list(job)},"step":{evaluation.step},"model_steps_per_second":{rate:.2f}}}\n')
-                report(Progress(job, state.step, evaluation))
+                report(Progress(job, state.step, evaluation, tuple(state.best_score)))
             if state.step < plan.experiment.steps:
                 save(metrics.tell())
 
