@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,13 @@ from reprogrok.record import Registration
 from reprogrok.spec import Experiment, read_params, seed_range
 
 MAX_STEPS = 1_000_000_000  # as in the schema of params.yaml
+
+
+class Sink(StrEnum):
+    """Trackers that the evaluations can be streamed to."""
+
+    WANDB = "wandb"
+    DVCLIVE = "dvclive"
 
 
 def train(
@@ -35,6 +43,9 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, print the plan, train nothing.")
     ] = False,
+    sink: Annotated[
+        list[Sink] | None, typer.Option(help="Also stream every evaluation to this tracker.", show_default=False)
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors: no progress, no table.")] = False,
     data: DATA = None,
     params: PARAMS = Path("params.yaml"),
@@ -50,7 +61,8 @@ def train(
     from reprogrok.report.run_tables import print_plan, print_run
     from reprogrok.report.training import training_display
     from reprogrok.train.publication import check_target
-    from reprogrok.train.run import StoppedError, run
+    from reprogrok.train.run import Progress, StoppedError, run
+    from reprogrok.train.sinks import check_sinks, streaming
     from reprogrok.train.work import Plan
 
     plan = Plan(
@@ -63,12 +75,23 @@ def train(
         gates=_registrations(chosen),
     )
     check_target(plan.out)
+    sinks = [choice.value for choice in sink or ()]
+    check_sinks(sinks)
     if data is not None:
         _check_data(chosen, data)
     if dry_run:
         print_plan(plan)
         return
-    with _stop_on_signals() as (stop, received), training_display(plan, quiet=quiet) as report:
+    with (
+        _stop_on_signals() as (stop, received),
+        training_display(plan, quiet=quiet) as show,
+        streaming(plan, sinks, lambda text: typer.echo(f"warning: {text}", err=True)) as stream,
+    ):
+
+        def report(progress: Progress) -> None:
+            show(progress)
+            stream(progress)
+
         try:
             run(plan, stop, report)
         except StoppedError as error:

@@ -1,0 +1,233 @@
+"""Reported evaluations -> the trackers that a user wants to watch them in: W&B, DVCLive. One series per seed.
+
+    Progress of a job, and what its metrics.jsonl holds from before --> points --> Series of each seed
+
+The record stays the truth: a sink runs in the process that reports, sees numbers that are already on the disk, and
+returns nothing. One that fails is dropped with a warning and the run goes on. At a job's first report the points of
+earlier sittings are read from the work and sent again, so that a resumed run has a whole series:
+
+    W&B      a run's id follows from what is computed and for which seed, so the same run goes on; points that the
+             server has are left out. Offline, each sitting writes a folder that holds the series from its beginning.
+    DVCLive  its files are written anew from the first point.
+
+The packages are optional (`pip install 'reprogrok[wandb]'`, `'reprogrok[dvclive]'`) and imported when they are used.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from reprogrok import record
+from reprogrok.errors import InputError
+from reprogrok.files import digest
+from reprogrok.train.work import Plan, fingerprint, folder_of
+
+if TYPE_CHECKING:
+    from reprogrok.train.run import Progress
+
+Metrics = Mapping[str, float]
+
+
+class Series(Protocol):
+    """Where the points of one seed go."""
+
+    def add(self, step: int, metrics: Metrics) -> None:
+        """Take the metrics after the update of `step`; steps increase."""
+        ...
+
+    def close(self, *, complete: bool) -> None:
+        """No more points in this sitting; `complete` if the seed was trained to its end."""
+        ...
+
+
+class WandbSeries:
+    """A run of Weights & Biases; where it goes, and whether online, is for the environment to say (WANDB_*)."""
+
+    def __init__(self, plan: Plan, seed: int) -> None:
+        wandb: Any = import_module("wandb")
+        config = _config(plan, seed)
+        self._run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", "reprogrok"),
+            group=plan.experiment.name,
+            name=f"{plan.experiment.name} seed {seed}",
+            id=digest(config)[:16],
+            config=config,
+            resume="allow",
+            reinit="create_new",  # the runs of many seeds are open at once
+            settings=wandb.Settings(
+                silent=True,
+                console="off",  # the screen belongs to the progress display
+                disable_git=True,
+                save_code=False,
+                x_disable_meta=True,  # a record names no host, user or folder; nor does its copy
+                x_disable_machine_info=True,
+                x_disable_stats=True,
+            ),
+        )
+        self._next = self._run.starting_step
+
+    def add(self, step: int, metrics: Metrics) -> None:
+        """Log one point, unless the server has it."""
+        if step >= self._next:
+            self._run.log(dict(metrics), step=step)
+
+    def close(self, *, complete: bool) -> None:
+        """Finish the run; one that will go on is left as failed, which W&B resumes."""
+        self._run.finish(exit_code=0 if complete else 1)
+
+
+class DvcliveSeries:
+    """A folder of DVCLive, `dvclive/RUN/seed-N`: its files alone, no experiment of DVC, no dvc.yaml, nothing in git."""
+
+    def __init__(self, plan: Plan, seed: int) -> None:
+        dvclive: Any = import_module("dvclive")
+        folder = Path("dvclive") / plan.out.resolve().name / f"seed-{seed}"
+        # No option keeps it from making a DVC repository where there is none (and staging it), or from `git add`
+        # inside `dvc exp run`; it does both by what it learns here.
+        apart = type("Live", (dvclive.Live,), {"_init_dvc": lambda _live: None})
+        self._live = apart(str(folder), save_dvc_exp=False, dvcyaml=None)
+        self._live.log_params(_config(plan, seed))
+
+    def add(self, step: int, metrics: Metrics) -> None:
+        """Append one point to the table of every metric."""
+        self._live.step = step
+        for name, value in metrics.items():
+            self._live.log_metric(name, value)
+        self._live.next_step()
+
+    def close(self, *, complete: bool) -> None:  # noqa: ARG002 - DVCLive makes no difference
+        """Write the summary."""
+        self._live.end()
+
+
+SINKS: Mapping[str, Callable[[Plan, int], Series]] = {"wandb": WandbSeries, "dvclive": DvcliveSeries}
+
+
+def check_sinks(names: Sequence[str]) -> None:
+    """Refuse a sink that cannot work, before any work is done.
+
+    Raises:
+        InputError: its package is not installed, or W&B would have to ask for an account.
+    """
+    for name in names:
+        if find_spec(name) is None:
+            expected = f"pip install 'reprogrok[{name}]'"
+            raise InputError(f"the package {name} is not installed", field=f"--sink {name}", expected=expected)
+    if "wandb" in names:
+        wandb: Any = import_module("wandb")
+        settings = wandb.setup(wandb.Settings(silent=True)).settings
+        if settings.mode == "online" and not wandb.login(prompt=False, verify=False):
+            expected = "`wandb login` or WANDB_API_KEY, or WANDB_MODE=offline"
+            raise InputError("W&B knows no account here", field="--sink wandb", expected=expected)
+
+
+@contextmanager
+def streaming(
+    plan: Plan,
+    names: Sequence[str],
+    warn: Callable[[str], None],
+    sinks: Mapping[str, Callable[[Plan, int], Series]] = SINKS,
+) -> Iterator[Callable[[Progress], None]]:
+    """A callback that passes evaluations on to the sinks; on leaving, they are closed.
+
+    Args:
+        plan: of the run.
+        names: keys of `sinks`; each once is enough.
+        warn: told in one sentence, once, that a sink failed and is dropped.
+        sinks: name -> what opens the series of one seed.
+    """
+    outlets = [_Outlet(plan, name, sinks[name], warn) for name in dict.fromkeys(names)]
+
+    def report(progress: Progress) -> None:
+        for outlet in outlets:
+            outlet.take(progress)
+
+    try:
+        yield report
+    finally:
+        for outlet in outlets:
+            outlet.close()
+
+
+class _Outlet:
+    """One sink with its open series, until it fails."""
+
+    def __init__(
+        self, plan: Plan, name: str, opener: Callable[[Plan, int], Series], warn: Callable[[str], None]
+    ) -> None:
+        self._plan, self._name, self._opener, self._warn = plan, name, opener, warn
+        self._series: dict[int, Series] = {}
+        self._working = True
+
+    def take(self, progress: Progress) -> None:
+        """Send what an evaluation, or a job that had been trained before, brings."""
+        complete = progress.step == self._plan.experiment.steps
+        if progress.evaluation is not None or complete:
+            self._guarded(lambda: self._send(progress, complete=complete))
+
+    def close(self) -> None:
+        """Close what is still open: the run was stopped, or it failed."""
+        for series in list(self._series.values()):
+            self._guarded(lambda series=series: series.close(complete=False))  # type: ignore[misc]
+
+    def _send(self, progress: Progress, *, complete: bool) -> None:
+        earlier = self._earlier(progress) if self._series.keys().isdisjoint(progress.seeds) else {}
+        for replica, seed in enumerate(progress.seeds):
+            if seed not in self._series:
+                self._series[seed] = self._opener(self._plan, seed)
+                for step, metrics in earlier.get(seed, ()):
+                    self._series[seed].add(step, metrics)
+            if progress.evaluation is not None:
+                metrics = {name: values[replica] for name, values in progress.evaluation.metrics.items()}
+                self._series[seed].add(progress.evaluation.step, metrics)
+            if complete:
+                self._series.pop(seed).close(complete=True)
+
+    def _earlier(self, progress: Progress) -> dict[int, list[tuple[int, Metrics]]]:
+        """Seed -> the points that its job's work holds from before this report."""
+        path = folder_of(self._plan, progress.seeds) / record.METRICS
+        whole = path.read_bytes().rpartition(b"\n")[0]  # the job goes on, and may be writing a line
+        points: dict[int, list[tuple[int, Metrics]]] = {}
+        for line in whole.splitlines():
+            row = json.loads(line)
+            seed, step = row.pop("seed"), row.pop("step")
+            if progress.evaluation is None or step < progress.evaluation.step:
+                values = {name: math.nan if value is None else value for name, value in row.items()}
+                points.setdefault(seed, []).append((step, values))
+        return points
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        if not self._working:
+            return
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001 - whatever a tracker raises, the run goes on
+            self._working = False
+            first = (str(error) or type(error).__name__).splitlines()[0]
+            self._warn(f"the sink {self._name} failed and is dropped; the run and its record go on ({first})")
+            for series in self._series.values():
+                with suppress(Exception):
+                    series.close(complete=False)
+
+
+def _config(plan: Plan, seed: int) -> dict[str, Any]:
+    """What a series is of, as plain JSON: it decides the numbers, so its digest names them."""
+    experiment = plan.experiment
+    config = {
+        "experiment": experiment.name,
+        "seed": seed,
+        "spec": {key: value for key, value in experiment.as_dict().items() if key not in ("name", "seeds", "gates")},
+        "spec_digest": experiment.digest(),
+        "engine_version": plan.engine_version,
+        "fingerprint": fingerprint(plan.device),
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(config))
+    return plain
