@@ -31,7 +31,8 @@ SURFACE = {
     "plot": "RUN --csv --png",
     "provide": "RUN SEED --out --device",
     "list": "--params --criteria --sources",
-    "train": "EXPERIMENT --seeds --device --steps --out --dry-run --workers --params --data",
+    "train": "EXPERIMENT --seeds --device --steps --out --dry-run --workers --params --data --sink --quiet",
+    "doctor": "--compile --output --format",
 }
 
 

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from reprogrok import __version__
-from reprogrok.cli import compare, eval, generate, list_, plot, predict, provide, sanity, train  # noqa: A004 - the command's name
+from reprogrok.cli import compare, doctor, eval, generate, list_, plot, predict, provide, sanity, train  # noqa: A004 - the command's name
 from reprogrok.errors import ExitCode, ReprogrokError
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ app.command("plot")(plot.plot)
 app.command("provide")(provide.provide)
 app.command("list")(list_.list_everything)
 app.command("train")(train.train)
+app.command("doctor")(doctor.doctor)
 
 
 def _print_version(asked: bool) -> None:

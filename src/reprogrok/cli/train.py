@@ -57,7 +57,7 @@ def train(
     """
     read = read_params(params)
     chosen = _with_options(read.experiment(experiment, params), seeds, steps)
-    from reprogrok.model.device import choose_device
+    from reprogrok.model.device import choose_device, usable_cores
     from reprogrok.report.run_tables import print_plan, print_run
     from reprogrok.report.training import training_display
     from reprogrok.train.publication import check_target
@@ -71,7 +71,7 @@ def train(
         device=choose_device(device or read.device).type,
         engine_version=read.engine_version,
         out=out or Path("runs") / chosen.name,
-        workers=workers or _cores(),
+        workers=workers or usable_cores(),
         gates=_registrations(chosen),
     )
     check_target(plan.out)
@@ -116,12 +116,6 @@ def _with_options(experiment: Experiment, seeds: str | None, steps: int | None) 
             raise InputError(field="--steps", expected=expected, found=str(steps))
         experiment = replace(experiment, steps=steps)
     return experiment
-
-
-def _cores() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check_data(experiment: Experiment, folder: Path) -> None:

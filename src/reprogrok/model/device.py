@@ -79,6 +79,11 @@ def environment(device: torch.device) -> dict[str, Any]:
     }
 
 
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _processor() -> str:
     """The processor's model, where the system tells it; Python's own answer is empty on most Linux machines."""
     try:

@@ -27,7 +27,7 @@ from rich.text import Text
 
 from reprogrok.judge.comparison import GROKKED
 from reprogrok.report.console import console
-from reprogrok.report.words import counted, job_text
+from reprogrok.report.words import counted, duration, job_text
 
 if TYPE_CHECKING:
     from reprogrok.train.run import Progress
@@ -174,7 +174,7 @@ def picture(tally: Tally, now: float) -> Group:
     whole = tally.replicas * tally.total
     share = f"{tally.done / whole:.1%}"
     bars.add_row("all", ProgressBar(whole, tally.done), share, f"{tally.done:,} of {whole:,} model-steps")
-    passed = f"elapsed {_duration(now - tally.began)}  ETA {_duration(tally.seconds_left)}"
+    passed = f"elapsed {duration(now - tally.began)}  ETA {duration(tally.seconds_left)}"
     waiting = sum(job not in tally.latest for job in tally.jobs)
     queue = f"  {counted(waiting, 'job')} waiting" if waiting else ""
     state = f"{_best(tally)}  grokked {_grokked(tally)} (validation exact match >= {GROKKED})"
@@ -208,7 +208,7 @@ def _lines(tally: Tally, screen: Console, clock: Callable[[], float]) -> Callabl
             print_line(f"{tally.done:,} of {whole:,} model-steps ({share:.1%})")
 
     def print_line(text: str) -> None:
-        numbers = f"{_rate(tally)}  ETA {_duration(tally.seconds_left)}  {_best(tally)}  grokked {_grokked(tally)}"
+        numbers = f"{_rate(tally)}  ETA {duration(tally.seconds_left)}  {_best(tally)}  grokked {_grokked(tally)}"
         screen.print(f"{clock() - tally.began:7.0f} s  {text}  {numbers}", soft_wrap=True)
 
     return report_job if few else report_all
@@ -233,16 +233,3 @@ def _best(tally: Tally) -> str:
 
 def _grokked(tally: Tally) -> str:
     return f"{tally.grokked} of {counted(tally.replicas, 'seed')}"
-
-
-def _duration(seconds: float) -> str:
-    """`59 s`, `12:05 min`, `3:07 h`, or `-` where nothing can be said."""
-    if not math.isfinite(seconds):
-        return "-"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60}:{whole % 60:02} min"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60}:{minutes % 60:02} h"

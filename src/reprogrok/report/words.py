@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 
@@ -21,3 +22,16 @@ def seeds_text(seeds: Sequence[int]) -> str:
 def job_text(seeds: Sequence[int]) -> str:
     """`seed 42`, or `8 seeds` that are trained together."""
     return f"seed {seeds[0]}" if len(seeds) == 1 else counted(len(seeds), "seed")
+
+
+def duration(seconds: float) -> str:
+    """`59 s`, `12:05 min`, `3:07 h`, or `-` where nothing can be said."""
+    if not math.isfinite(seconds):
+        return "-"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02} min"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60}:{minutes % 60:02} h"

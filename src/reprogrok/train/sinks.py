@@ -21,7 +21,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -111,6 +111,14 @@ class DvcliveSeries:
 SINKS: Mapping[str, Callable[[Plan, int], Series]] = {"wandb": WandbSeries, "dvclive": DvcliveSeries}
 
 
+def installed(package: str) -> str | None:
+    """Its version, or None; asked of its metadata, because a folder `wandb` of logs can be imported, too."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
 def check_sinks(names: Sequence[str]) -> None:
     """Refuse a sink that cannot work, before any work is done.
 
@@ -118,7 +126,7 @@ def check_sinks(names: Sequence[str]) -> None:
         InputError: its package is not installed, or W&B would have to ask for an account.
     """
     for name in names:
-        if find_spec(name) is None:
+        if installed(name) is None:
             expected = f"pip install 'reprogrok[{name}]'"
             raise InputError(f"the package {name} is not installed", field=f"--sink {name}", expected=expected)
     if "wandb" in names:
