@@ -18,11 +18,12 @@ from pathlib import Path
 import pytest
 
 from reprogrok import record
+from reprogrok.cli.train import Sink
 from reprogrok.errors import InputError
 from reprogrok.spec import read_params
 from reprogrok.train.engine import Evaluation
 from reprogrok.train.run import Progress
-from reprogrok.train.sinks import check_sinks, streaming
+from reprogrok.train.sinks import SINKS, check_sinks, streaming
 from reprogrok.train.work import Plan, folder_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -292,6 +293,10 @@ def test_a_failing_sink_is_dropped_alone_and_told_once(plan):
     assert broken.points[3] == [(0, 1.0)]
     assert broken.closed == {3: False, 4: False}
     assert [step for step, _ in sound.points[4]] == [0, 10, 20]
+
+
+def test_the_command_offers_the_sinks_there_are():
+    assert [choice.value for choice in Sink] == list(SINKS)
 
 
 def test_no_sink_needs_no_package(monkeypatch):

@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from reprogrok.report.training import FEW_JOBS, Tally, picture, training_display
 from reprogrok.report.words import duration
 from reprogrok.spec import read_params
 from reprogrok.train.engine import Evaluation
-from reprogrok.train.run import Progress
+from reprogrok.train.run import Progress, StoppedError, run
 from reprogrok.train.work import Plan
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -171,6 +172,37 @@ def test_all_seeds_on_a_gpu_are_one_job_with_a_line_per_tenth(plan):
     assert "256 seeds  step   1,000 of 1,000  exact 0.5000" in lines[-1]
     assert "256 model-steps/s" in lines[-1]
     assert lines[-1].endswith("best 0.9961  grokked 2 of 256 seeds")
+
+
+def test_a_job_reports_between_evaluations_and_knows_its_best_after_a_resume(plan, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("reprogrok.train.run._REPORT_SECONDS", 0.0)
+    stop, reports = threading.Event(), []
+
+    def report(progress):
+        reports.append(progress)
+        if progress.step == 30:
+            stop.set()
+
+    with pytest.raises(StoppedError):
+        run(replace(plan(1, 60), workers=1), stop, report)
+    assert [progress.step for progress in reports if progress.evaluation is None] == [*range(31)]
+    assert [progress.best for progress in reports[:3]] == [(-1.0,), (0.0,), (0.0,)]
+    assert reports[1].evaluation.step == 0
+
+    stop.clear()
+    resumed = []
+    run(replace(plan(1, 60), workers=1), stop, resumed.append)
+    assert (resumed[0].step, resumed[0].evaluation, resumed[0].best) == (30, None, (0.0,))
+    assert [progress.evaluation.step for progress in resumed if progress.evaluation] == [50, 59]
+
+
+def test_a_dumb_terminal_gets_lines(plan):
+    out = io.StringIO()
+    dumb = Console(file=out, width=200, force_terminal=True, _environ={"TERM": "dumb"})
+    with training_display(plan(1), screen=dumb) as report:
+        report(told((0,), 1, exact=(0.0,)))
+    assert out.getvalue().count("seed 0  step       1 of 1,000") == 1
 
 
 def test_quiet_shows_nothing(plan):

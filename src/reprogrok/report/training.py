@@ -139,7 +139,7 @@ def training_display(
     screen = screen or console(stderr=True)
     jobs = plan.jobs()
     tally = Tally(jobs, plan.experiment.steps, min(plan.workers, len(jobs)), clock())
-    if not screen.is_terminal:
+    if not screen.is_terminal or screen.is_dumb_terminal:  # a dumb one cannot draw over what it has drawn
         yield _lines(tally, screen, clock)
         return
     with Live(picture(tally, clock()), console=screen, auto_refresh=False) as live:
