@@ -179,7 +179,8 @@ metadata.version = version
     (tmp_path / "sitecustomize.py").write_text(hiding, "utf-8")
     paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     line = one_error(reprogrok("train", "smoke", "--sink", name, cwd=project, PYTHONPATH=paths))
-    assert line == f"--sink {name}: the package {name} is not installed: expected pip install 'reprogrok[{name}]'"
+    expected = f"pip install {name} (the extra reprogrok[{name}])"
+    assert line == f"--sink {name}: the package {name} is not installed: expected {expected}"
     assert not (project / ".reprogrok").exists()
 
 

@@ -35,7 +35,7 @@ def print_diagnosis(diagnosis: Diagnosis, screen: Console) -> None:
     facts.add_row("C++ compiler", diagnosis.compiler or "none: no torch.compile, so training takes the eager path")
     facts.add_row("torch.compile", _compilation(diagnosis.compilation))
     for name, number in diagnosis.extras.items():
-        facts.add_row(f"--sink {name}", f"{name} {number}" if number else f"needs pip install 'reprogrok[{name}]'")
+        facts.add_row(f"--sink {name}", f"{name} {number}" if number else f"needs pip install {name}")
     facts.add_row("work", f"in {diagnosis.folder}, with {diagnosis.free_bytes / 1e9:,.1f} GB free on its disk")
     screen.print(facts)
     if diagnosis.paces:

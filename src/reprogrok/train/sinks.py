@@ -10,7 +10,7 @@ earlier sittings are read from the work and sent again, so that a resumed run ha
              server has are left out. Offline, each sitting writes a folder that holds the series from its beginning.
     DVCLive  its files are written anew from the first point.
 
-The packages are optional (`pip install 'reprogrok[wandb]'`, `'reprogrok[dvclive]'`) and imported when they are used.
+The packages are optional (the extras `reprogrok[wandb]` and `reprogrok[dvclive]`) and imported when they are used.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def check_sinks(names: Sequence[str]) -> None:
     """
     for name in names:
         if installed(name) is None:
-            expected = f"pip install 'reprogrok[{name}]'"
+            expected = f"pip install {name} (the extra reprogrok[{name}])"
             raise InputError(f"the package {name} is not installed", field=f"--sink {name}", expected=expected)
     if "wandb" in names:
         wandb: Any = import_module("wandb")
