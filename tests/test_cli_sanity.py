@@ -66,7 +66,7 @@ def our_run(tmp_path):
             "gates": gates,
         }
         (folder / "spec.json").write_bytes(pretty_json(spec))
-        (folder / "fingerprint.json").write_bytes(pretty_json({}))
+        (folder / "fingerprint.json").write_bytes(pretty_json({"device": "cpu", "torch": "2.13.0", "python": "3.11.7"}))
         (folder / "metrics.jsonl").write_bytes(b"\n".join(lines) + b"\n")
         for name in (weights := [f"seed-{seed}/{part}.pt" for seed in seeds for part in ("best", "last")]):
             (folder / name).parent.mkdir(exist_ok=True)

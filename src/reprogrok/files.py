@@ -101,6 +101,35 @@ def write_bytes(path: Path, data: bytes) -> None:
         Path(name).unlink(missing_ok=True)
 
 
+def write_hashed(folder: Path, stem: str, data: bytes) -> Path:
+    """Write `data` to STEM.<its sha256>.pt in `folder`; one rename makes the file and its hash appear together.
+
+    Raises:
+        InputError: as `write_bytes`.
+    """
+    path = folder / f"{stem}.{sha256_bytes(data)}.pt"
+    write_bytes(path, data)
+    return path
+
+
+def hash_in_name(path: Path) -> str:
+    """The sha256 that `write_hashed` put into a file's name; of any other name, a text that is no sha256."""
+    return path.stem.rpartition(".")[2]
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Name `path` in what the system refuses while the block runs: a failed write does not say of itself where it was.
+
+    Raises:
+        InputError: any OSError of the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror or error}", path=path) from error
+
+
 def check_writable(path: Path) -> None:
     """Refuse a file that could not be written, before the work whose result it is to hold.
 

@@ -2,11 +2,13 @@
 
     runs/EXPERIMENT/
         spec.json          what was asked for: experiment, seeds, device, definitions of the metrics, registered gates
-        fingerprint.json   what it ran on: device, instruction set, versions, threads, execution path
+        fingerprint.json   what it ran on: device, instruction set, versions, threads, execution path; and, if that
+                           changed on request, under `earlier` what it ran on before, and until which step
         metrics.jsonl      one line per replica and evaluation: {"seed": 42, "step": 500, "train_loss": ..., ...}
         summary.json       one entry per replica, and the sha256 of every other file
         timing.jsonl       clock readings and rates; the only file that differs between two equal runs (not hashed)
         seed-42/best.pt    the first replica state that reached the highest validation score; last.pt the final one
+        seed-42/step-500.pt   the state after the update of step 500, for every step that was asked for and kept
 
 A judge sees `Record` only, so it treats our runs and the runs of others (`formats.foreign_runs`) alike. Values that
 are not finite are kept as NaN (null in the file): a hole must stay visible to the judge.
@@ -16,13 +18,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from reprogrok.errors import RecordError
-from reprogrok.files import canonical_json, sha256_file
+from reprogrok.files import canonical_json, sha256_bytes, sha256_file
 from reprogrok.schema import Document, load, read_bytes
 
 SPEC, FINGERPRINT, METRICS, SUMMARY, TIMING = (
@@ -63,6 +65,7 @@ class Record:
         definitions: metric name -> definition id; metrics of different definitions are never compared.
         facts: what bounds the metrics: `positions` (T), `width`, `test_examples`, `steps` planned; only those known.
         gates: gate name -> what was registered before training; empty for a foreign run.
+        fingerprint: what the run ended on; `earlier` in it names what it ran on before. Empty for a foreign run.
     """
 
     path: Path
@@ -72,6 +75,7 @@ class Record:
     definitions: Mapping[str, str]
     facts: Mapping[str, int] = field(default_factory=dict)
     gates: Mapping[str, Registration] = field(default_factory=dict)
+    fingerprint: Mapping[str, Any] = field(default_factory=dict)
 
 
 def metrics_line(seed: int, step: int, values: Mapping[str, float]) -> bytes:
@@ -132,7 +136,7 @@ def read(path: Path) -> Record:
     summary = load(path / SUMMARY, "summary")
     spec = load(path / SPEC, "run")
     verify_files(path, summary)
-    if missing := sorted(files_of(spec.data["seeds"]) - set(summary.data["files"])):
+    if missing := sorted(files_of(spec.data) - set(summary.data["files"])):
         raise RecordError("of a finished run, but not listed in its summary", path=path / missing[0])
     metrics_path = path / METRICS
     measured = parse_metrics(metrics_path, read_bytes(metrics_path).splitlines())
@@ -145,12 +149,50 @@ def read(path: Path) -> Record:
         definitions=spec.data["definitions"],
         facts=spec.data["facts"],
         gates={name: Registration(gate["sha256"], gate["criteria"]) for name, gate in spec.data["gates"].items()},
+        fingerprint=load(path / FINGERPRINT, "fingerprint").data,
     )
 
 
-def files_of(seeds: Iterable[int]) -> set[str]:
-    """The files that the summary of a run of these seeds lists: all but itself and the clock readings."""
-    return {SPEC, FINGERPRINT, METRICS, *(f"seed-{seed}/{name}" for seed in seeds for name in WEIGHTS)}
+def files_of(spec: Mapping[str, Any]) -> set[str]:
+    """The files that the summary of a run of this spec.json lists: all but itself and the clock readings."""
+    asked = spec.get("checkpoints", {"steps": [], "keep": None})
+    kept = kept_steps(asked["steps"], asked["keep"], spec.get("stopped_at", math.inf))
+    weights = (*WEIGHTS, *map(step_name, kept))
+    return {SPEC, FINGERPRINT, METRICS, *(f"seed-{seed}/{name}" for seed in spec["seeds"] for name in weights)}
+
+
+def kept_steps(asked: Sequence[int], keep: int | None, done: float) -> list[int]:
+    """Of the steps whose checkpoints were asked for, those that are there after `done` updates: the newest `keep`."""
+    reached = sorted(step for step in asked if step < done)
+    return reached if keep is None else reached[-keep:]
+
+
+def step_name(step: int) -> str:
+    """The checkpoint after the update of a step, in its seed's folder."""
+    return f"step-{step}.pt"
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two fingerprints, as `torch: 2.12.0 -> 2.13.0`."""
+    keys = dict.fromkeys((*now, *before))
+    return [f"{key}: {before.get(key)} -> {now.get(key)}" for key in keys if before.get(key) != now.get(key)]
+
+
+def check_listed(path: Path, data: bytes) -> None:
+    """Hold the bytes of a checkpoint to the summary of the run it lies in; a file that no run lists passes.
+
+    Raises:
+        InputError: the summary is damaged.
+        RecordError: the run wrote other bytes.
+    """
+    # A cache may have put a link in the run's place, or a link elsewhere may lead into a run: both count.
+    for place in dict.fromkeys((path.absolute(), path.resolve())):
+        run = place.parent.parent
+        if not ((run / SUMMARY).is_file() and (run / SPEC).is_file()):
+            continue
+        listed = load(run / SUMMARY, "summary").data["files"].get(f"{place.parent.name}/{place.name}")
+        if listed is not None:
+            _check_hash(path, listed, sha256_bytes(data))
 
 
 def verify_files(path: Path, summary: Document) -> None:
@@ -163,7 +205,11 @@ def verify_files(path: Path, summary: Document) -> None:
         file = path / name
         if not file.is_file():
             raise RecordError("listed in the summary but missing", path=file)
-        if (found := sha256_file(file)) != expected:
-            raise RecordError(
-                "changed since the run wrote it", path=file, expected=f"sha256 {expected[:16]}…", found=f"{found[:16]}…"
-            )
+        _check_hash(file, expected, sha256_file(file))
+
+
+def _check_hash(path: Path, expected: str, found: str) -> None:
+    if found != expected:
+        raise RecordError(
+            "changed since the run wrote it", path=path, expected=f"sha256 {expected[:16]}…", found=f"{found[:16]}…"
+        )

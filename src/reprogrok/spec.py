@@ -21,6 +21,7 @@ from reprogrok.schema import Document, Steps, load
 TIE_QKV = ("none", "shareA_tieKV")
 _WORDS = ("title", "source")
 MAX_SEED = 2**63 - 1
+MAX_STEPS_LISTED = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,16 @@ class Experiment:
         """The steps after whose update metrics are taken: 0, k, 2k, ... and N - 1."""
         return tuple(dict.fromkeys((*range(0, self.steps, self.evaluate_every), self.steps - 1)))
 
+    def evaluates(self, step: int) -> bool:
+        """Are metrics taken after the update of this step?"""
+        return 0 <= step < self.steps and (step % self.evaluate_every == 0 or step == self.steps - 1)
+
+    def nearest_evaluation(self, step: int) -> int:
+        """The evaluation step closest to `step`, the earlier of two."""
+        before = min(step, self.steps - 1) // self.evaluate_every * self.evaluate_every
+        after = min(before + self.evaluate_every, self.steps - 1)
+        return min((before, after), key=lambda candidate: abs(candidate - step))
+
 
 @dataclass(frozen=True)
 class Params:
@@ -280,6 +291,14 @@ def parse_seeds(document: Document, at: Steps, value: Any) -> tuple[int, ...]:
     if len(set(seeds)) != len(seeds):
         raise document.error(at, expected="each seed once", found=list(seeds))
     return seeds
+
+
+def step_range(text: str) -> tuple[int, ...] | None:
+    """`"500,1000"` -> (500, 1000) and `"0:54000:5000"` -> 0, 5000, ..., 50000; None if the text is neither."""
+    if match := re.fullmatch(r"(\d{1,18}):(\d{1,18})(?::(\d{1,18}))?", text.strip()):
+        first, last, by = int(match[1]), int(match[2]), int(match[3] or 1)
+        return tuple(range(first, last, by)) if by > 0 and (last - first) // by <= MAX_STEPS_LISTED else None
+    return seed_range(text)
 
 
 def seed_range(text: str) -> tuple[int, ...] | None:

@@ -15,7 +15,7 @@ import typer
 from reprogrok.cli.options import DATA, DEVICE_OF_PARAMS, PARAMS
 from reprogrok.errors import InputError
 from reprogrok.record import Registration
-from reprogrok.spec import Experiment, read_params, seed_range
+from reprogrok.spec import Experiment, read_params, seed_range, step_range
 
 MAX_STEPS = 1_000_000_000  # as in the schema of params.yaml
 
@@ -40,6 +40,21 @@ def train(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to publish.", show_default="runs/EXPERIMENT")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes on a CPU.", show_default="one per core")] = None,
+    stop_at: Annotated[
+        int | None,
+        typer.Option(metavar="STEP", help="End after STEP updates of the schedule, publish, and keep the work."),
+    ] = None,
+    checkpoints: Annotated[
+        str | None,
+        typer.Option(metavar="STEPS", help="Also publish the states after these: 500,1000 or 0:54000:5000."),
+    ] = None,
+    keep: Annotated[int | None, typer.Option(min=1, help="Of --checkpoints, keep the newest this many.")] = None,
+    allow_fingerprint_change: Annotated[
+        bool,
+        typer.Option(
+            "--allow-fingerprint-change", help="Go on with work of another machine or version; the record says so."
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, print the plan, train nothing.")
     ] = False,
@@ -57,6 +72,8 @@ def train(
     """
     read = read_params(params)
     chosen = _with_options(read.experiment(experiment, params), seeds, steps)
+    if stop_at is not None and not 1 <= stop_at <= chosen.steps:
+        raise InputError(field="--stop-at", expected=f"1 to {chosen.steps:,} updates", found=str(stop_at))
     from reprogrok.model.device import choose_device, usable_cores
     from reprogrok.report.run_tables import print_plan, print_run
     from reprogrok.report.training import training_display
@@ -73,6 +90,10 @@ def train(
         out=out or Path("runs") / chosen.name,
         workers=workers or usable_cores(),
         gates=_registrations(chosen),
+        stop_at=stop_at,
+        checkpoints=_checkpoints(chosen, checkpoints, keep),
+        keep=keep,
+        allow_fingerprint_change=allow_fingerprint_change,
     )
     check_target(plan.out)
     sinks = [choice.value for choice in sink or ()]
@@ -93,7 +114,7 @@ def train(
             stream(progress)
 
         try:
-            run(plan, stop, report)
+            run(plan, stop, report, lambda line: typer.echo(f"warning: {line}", err=True))
         except StoppedError as error:
             typer.echo(f"{error}", err=True)
             raise typer.Exit(128 + received[0]) from error
@@ -116,6 +137,26 @@ def _with_options(experiment: Experiment, seeds: str | None, steps: int | None) 
             raise InputError(field="--steps", expected=expected, found=str(steps))
         experiment = replace(experiment, steps=steps)
     return experiment
+
+
+def _checkpoints(experiment: Experiment, text: str | None, keep: int | None) -> tuple[int, ...]:
+    """The steps of --checkpoints, each of them an evaluation step."""
+    if text is None:
+        if keep is not None:
+            raise InputError("nothing to keep", field="--keep", expected="--checkpoints STEPS beside it")
+        return ()
+    steps = step_range(text)
+    if not steps:
+        expected = "steps as 500,1000 or a range as 0:54000:5000 (last excluded)"
+        raise InputError(field="--checkpoints", expected=expected, found=text or "nothing")
+    for step in steps:
+        if not experiment.evaluates(step):
+            every, last = experiment.evaluate_every, experiment.steps - 1
+            raise InputError(
+                f"no evaluation step (the nearest is {experiment.nearest_evaluation(step)})", field="--checkpoints",
+                expected=f"multiples of {every} below {experiment.steps}, or {last}", found=str(step),
+            )  # fmt: skip
+    return tuple(sorted(set(steps)))
 
 
 def _check_data(experiment: Experiment, folder: Path) -> None:

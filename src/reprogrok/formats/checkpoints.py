@@ -5,7 +5,9 @@
 Loading never executes anything: archives are stored without compression, so that a small file cannot become a large
 one, their checksums are compared, the pickle inside may call only what rebuilds tensors, it is loaded by `weights_only`
 without a fallback, and every tensor is held against what `model_config` says before a number of it is used.
-What is refused is refused by name. Our own files carry their task, experiment and seed, and a digest of their weights.
+What is refused is refused by name. Our own files carry their task, experiment and seed, and a digest of their weights;
+one in a run's folder is compared with the hash in the run's summary, and a saved state with the one in its name, before
+a byte of it is parsed.
 
 Both formats hold: model_config, model_state, and optionally train_config, step, val_exact, params (a safetensors file
 keeps all but the tensors as JSON in its metadata).
@@ -29,6 +31,7 @@ import safetensors
 import safetensors.torch
 import torch
 
+from reprogrok import record
 from reprogrok.errors import CheckpointError
 from reprogrok.files import canonical_json, sha256_bytes
 from reprogrok.model.shapes import count_parameters, parameter_shapes
@@ -116,9 +119,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
     Raises:
         InputError: no such file.
+        RecordError: it lies in a run's folder and is not what the run wrote there; not a byte of it was parsed.
         CheckpointError: refused, and why.
     """
     data = read_bytes(path, MAX_FILE_BYTES)
+    record.check_listed(path, data)
     readers = {".pt": _read_pt, ".pth": _read_pt, ".safetensors": _read_safetensors}
     if path.suffix not in readers:
         raise CheckpointError(
@@ -181,13 +186,20 @@ def state_bytes(state: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def load_state(path: Path) -> dict[str, Any] | None:
-    """A training state, or None if none was saved yet.
+def load_state(path: Path, sha256: str | None = None) -> dict[str, Any]:
+    """A training state; with `sha256`, bytes of another hash are refused before any of them is parsed.
 
     Raises:
+        InputError: no such file, or it cannot be read.
         CheckpointError: the file is not one of ours, or is damaged.
     """
-    return _read_pt(path, read_bytes(path, MAX_STATE_BYTES), MAX_STATE_BYTES) if path.exists() else None
+    data = read_bytes(path, MAX_STATE_BYTES)
+    if sha256 is not None and (found := sha256_bytes(data)) != sha256:
+        raise CheckpointError(
+            "damaged: its bytes are not those that were saved", path=path,
+            expected=f"sha256 {sha256[:16]}…", found=f"{found[:16]}…",
+        )  # fmt: skip
+    return _read_pt(path, data, MAX_STATE_BYTES)
 
 
 def _read_pt(path: Path, data: bytes, limit: int = MAX_FILE_BYTES) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from reprogrok.measure.statistics import interval_text, proportion
 from reprogrok.model.shapes import count_parameters
-from reprogrok.record import SUMMARY
+from reprogrok.record import FINGERPRINT, SPEC, SUMMARY
 from reprogrok.report.console import console
-from reprogrok.report.words import counted, seeds_text
+from reprogrok.report.words import counted, fingerprint_lines, seeds_text
 
 if TYPE_CHECKING:
     from reprogrok.train.work import Plan
@@ -28,6 +28,8 @@ def print_plan(plan: Plan) -> None:
     rows = {
         "parameters": f"{count_parameters(spec.model):,}",
         "steps": f"{spec.steps:,}, evaluated after {len(spec.evaluation_steps())} of them",
+        **({"stops after": counted(plan.end, "step")} if plan.stops_early else {}),
+        **({"checkpoints": _checkpoints_text(plan)} if plan.checkpoints else {}),
         "batch": f"{spec.batch}",
         "seeds": seeds_text(plan.seeds),
         "device": f"{plan.device}, {counted(min(plan.workers, len(plan.jobs())), 'worker')}",
@@ -39,6 +41,12 @@ def print_plan(plan: Plan) -> None:
     for name, value in rows.items():
         table.add_row(name, value)
     console().print(table)
+
+
+def _checkpoints_text(plan: Plan) -> str:
+    steps = [f"{step:,}" for step in plan.checkpoints]
+    shown = ", ".join(steps) if len(steps) <= 6 else f"{', '.join(steps[:5])}, ... {steps[-1]}"
+    return f"after step {shown}" + ("" if plan.keep is None else f"; the newest {plan.keep} are kept")
 
 
 def print_run(path: Path) -> None:
@@ -65,3 +73,10 @@ def print_run(path: Path) -> None:
     screen.print(title, soft_wrap=True)
     screen.print(table)
     screen.print(f"{reached} (rate {interval_text(rate)}, 95 %, exact)", soft_wrap=True)
+    spec: dict[str, Any] = json.loads((path / SPEC).read_bytes())
+    if "stopped_at" in spec:
+        done, steps = spec["stopped_at"], spec["facts"]["steps"]
+        rest = "the work is kept, and the same command without --stop-at goes on from there"
+        screen.print(f"stopped after {done:,} of {steps:,} steps; {rest}", soft_wrap=True)
+    for line in fingerprint_lines(json.loads((path / FINGERPRINT).read_bytes())):
+        screen.print(line, soft_wrap=True)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reprogrok.record import changes
 
 
 def counted(count: int, noun: str) -> str:
@@ -35,3 +38,13 @@ def duration(seconds: float) -> str:
         return f"{whole // 60}:{whole % 60:02} min"
     minutes = round(seconds / 60)
     return f"{minutes // 60}:{minutes % 60:02} h"
+
+
+def fingerprint_lines(fingerprint: Mapping[str, Any]) -> list[str]:
+    """One line for each change of what a run ran on: until which step, for which seeds, what was different."""
+    now = {key: value for key, value in fingerprint.items() if key != "earlier"}
+    return [
+        f"seed {seeds_text(earlier['seeds'])}: another fingerprint until step {earlier['until_step']:,}"
+        f" ({'; '.join(changes(earlier['fingerprint'], now)) or 'then as now'})"
+        for earlier in fingerprint.get("earlier", ())
+    ]

@@ -141,11 +141,19 @@ class Engine:
                     state.step = recipe.steps
                     return
 
+    def evaluate(self, state: State) -> Evaluation:
+        """Take the validation metrics after the last update, wherever it stands, and keep `state`'s best up to date.
+
+        What describes the update itself (its batch's loss, its gradient) is gone by then and is not among them.
+        """
+        return self._evaluation(state, state.step - 1, {})
+
     def _evaluation(self, state: State, step: int, train: dict[str, Tensor]) -> Evaluation:
-        recipe = self.experiment
-        rate = learning_rate(recipe.schedule, recipe.optimiser.lr, step, recipe.steps)
         metrics = {name: value.tolist() for name, value in (train | self._validate(state)).items()}
-        metrics["learning_rate"] = [rate] * len(self.seeds)
+        if train:
+            recipe = self.experiment
+            rate = learning_rate(recipe.schedule, recipe.optimiser.lr, step, recipe.steps)
+            metrics["learning_rate"] = [rate] * len(self.seeds)
         diverged = (state.diverged_R >= 0).tolist()
         for replica, score in enumerate(metrics["test_exact_match"]):
             if score > state.best_score[replica] and not diverged[replica]:

@@ -10,17 +10,20 @@ and again right before it goes.
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from reprogrok import record
 from reprogrok.data.protocols import VALIDATION
 from reprogrok.errors import InputError, RecordError
 from reprogrok.files import digest, exclusive, pretty_json, publish, sha256_file, write_bytes
-from reprogrok.formats.checkpoints import Origin, checkpoint_bytes
-from reprogrok.schema import load
-from reprogrok.train.engine import DEFINITIONS, Layout
-from reprogrok.train.work import WORK, Plan, fingerprint, folder_of, saved_work
+from reprogrok.schema import check_written, load
+from reprogrok.train.engine import DEFINITIONS, Engine
+from reprogrok.train.saved import Saved, kept_checkpoint, metrics_lines, replica_bytes, saved_work
+from reprogrok.train.work import WORK, Plan, fingerprint, folder_of
 
 
 def _beside(plan: Plan, suffix: str) -> Path:
@@ -47,10 +50,15 @@ def check_target(out: Path) -> None:
 
 
 def check_place(plan: Plan) -> None:
-    """Make and remove the folder that publishing will need: better refused now than after hours of training."""
+    """Make and remove the folder that publishing will need: better refused now than after hours of training.
+
+    An earlier run that a crash in the middle of publishing left aside is put back first.
+    """
     check_target(plan.out)
     try:
-        staging = _beside(plan, "new")
+        staging, aside, target = _beside(plan, "new"), _beside(plan, "old"), plan.out.resolve()
+        if aside.exists() and not target.exists():  # a crash between the two renames of `publish`
+            aside.replace(target)
         staging.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(staging)
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
@@ -58,7 +66,7 @@ def check_place(plan: Plan) -> None:
         raise InputError(f"a run cannot be published here: {reason}", path=plan.out) from error
 
 
-def publish_run(plan: Plan, gates: dict[str, Any]) -> None:
+def publish_run(plan: Plan) -> None:
     """Write the record beside its place and rename it there; the caller holds the lock of the work.
 
     Raises:
@@ -70,46 +78,50 @@ def publish_run(plan: Plan, gates: dict[str, Any]) -> None:
         staging = _beside(plan, "new")
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
-        _write(plan, gates, staging)
+        _write(plan, staging)
         check_target(plan.out)
         publish(staging, plan.out.resolve(), _beside(plan, "old"))
 
 
-def _write(plan: Plan, gates: dict[str, Any], staging: Path) -> None:
+def _write(plan: Plan, staging: Path) -> None:
     """Every file of the record, the summary last."""
-    layout = Layout(plan.experiment.model)
-    origin_of = {
-        seed: Origin(plan.experiment.name, plan.experiment.digits, seed, plan.experiment.digest())
-        for seed in plan.seeds
-    }
     lines: dict[int, list[bytes]] = {seed: [] for seed in plan.seeds}
     replicas: list[dict[str, Any]] = []
+    earlier: list[dict[str, Any]] = []
+    ran_on = fingerprint(plan.device)
     for job in plan.jobs():
         folder = folder_of(plan, job)
-        saved = saved_work(plan, job)
-        if saved is None or saved["step"] != plan.experiment.steps:
-            raise RecordError("the work of a finished job is missing", path=folder)
-        rows = (folder / record.METRICS).read_bytes().splitlines(keepends=True)
+        saved, _ = saved_work(plan, job)
+        if saved is None or saved.step != plan.end:
+            raise RecordError("the work of a finished job is missing; the same command goes on", path=folder)
+        state, rows = _ended(plan, job, saved)
         for index, row in enumerate(rows):
             lines[job[index % len(job)]].append(row)
         for replica, seed in enumerate(job):
             last = record.parse_metrics(folder / record.METRICS, lines[seed])[seed]["test_exact_match"]
-            replicas.append(_summary_of(saved, replica, seed, last))
-            for name, flat, step, score in (
-                ("best.pt", saved["best"], saved["best_step"][replica], saved["best_score"][replica]),
-                ("last.pt", saved["weights"], last.steps[-1], last.values[-1]),
+            replicas.append(_summary_of(state, replica, seed, last))
+            for name, flat_RP, step, score in (
+                ("best.pt", state["best"], state["best_step"][replica], state["best_score"][replica]),
+                ("last.pt", state["weights"], last.steps[-1], last.values[-1]),
             ):
-                weights = {key: view[replica] for key, view in layout.views(flat).items()}
-                data = checkpoint_bytes(plan.experiment.model, weights, origin_of[seed], step, score)
-                write_bytes(staging / f"seed-{seed}" / name, data)
+                write_bytes(staging / f"seed-{seed}" / name, replica_bytes(plan, seed, flat_RP[replica], step, score))
+            for step in plan.kept(plan.end):
+                data = kept_checkpoint(folder, seed, step)
+                write_bytes(staging / f"seed-{seed}" / record.step_name(step), data)
+        for entry in saved.history(ran_on):
+            _note(earlier, entry, job)
         with (staging / record.TIMING).open("ab") as timing:
             timing.write((folder / record.TIMING).read_bytes())
+    spec = _spec_of(plan)
+    written_fingerprint = ran_on | ({"earlier": earlier} if earlier else {})
+    check_written(spec, "run")
+    check_written(written_fingerprint, "fingerprint")
     write_bytes(staging / record.METRICS, b"".join(line for seed in plan.seeds for line in lines[seed]))
-    write_bytes(staging / record.SPEC, pretty_json(_spec_of(plan, gates)))
-    write_bytes(staging / record.FINGERPRINT, pretty_json(fingerprint(plan.device)))
+    write_bytes(staging / record.SPEC, pretty_json(spec))
+    write_bytes(staging / record.FINGERPRINT, pretty_json(written_fingerprint))
     hashed = sorted(path for path in staging.rglob("*") if path.is_file() and path.name != record.TIMING)
     written = {path.relative_to(staging).as_posix() for path in hashed}
-    if different := sorted(written ^ record.files_of(plan.seeds)):
+    if different := sorted(written ^ record.files_of(spec)):
         raise RecordError("lost, or not of this run; the work is kept, try again", path=staging / different[0])
     summary = {
         "format": "reprogrok.run/1",
@@ -121,20 +133,46 @@ def _write(plan: Plan, gates: dict[str, Any], staging: Path) -> None:
     write_bytes(staging / record.SUMMARY, pretty_json(summary))
 
 
-def _summary_of(saved: dict[str, Any], replica: int, seed: int, score: record.Series) -> dict[str, Any]:
+def _ended(plan: Plan, job: tuple[int, ...], saved: Saved) -> tuple[dict[str, Any], list[bytes]]:
+    """The state and the lines of metrics that a job ends with: those saved, and an evaluation where it was stopped.
+
+    That evaluation is the record's alone. The work knows nothing of it, so it can go on as if it had not been stopped.
+    """
+    rows = saved.metrics.splitlines(keepends=True)
+    if plan.experiment.evaluates(plan.end - 1):
+        return saved.content, rows
+    engine = Engine(plan.experiment, job, torch.device(plan.device))
+    state = engine.restore(saved.content)
+    rows += metrics_lines(job, engine.evaluate(state))
+    return state.as_dict(), rows
+
+
+def _note(earlier: list[dict[str, Any]], entry: dict[str, Any], job: tuple[int, ...]) -> None:
+    """Add what a job ran on before; jobs that changed at the same step share an entry."""
+    for known in earlier:
+        if known | {"seeds": []} == entry | {"seeds": []}:
+            known["seeds"] += job
+            return
+    earlier.append({"until_step": entry["until_step"], "seeds": [*job], "fingerprint": entry["fingerprint"]})
+
+
+def _summary_of(state: dict[str, Any], replica: int, seed: int, score: record.Series) -> dict[str, Any]:
     perfect = [step for step, value in zip(score.steps, score.values, strict=True) if value == 1.0]
     return {
         "seed": seed,
-        "steps": saved["step"],
-        "best_step": saved["best_step"][replica],
-        "best_test_exact_match": saved["best_score"][replica],
+        "steps": state["step"],
+        "best_step": state["best_step"][replica],
+        "best_test_exact_match": state["best_score"][replica],
         "last_test_exact_match": score.values[-1],
         "first_perfect_step": perfect[0] if perfect else None,
     }
 
 
-def _spec_of(plan: Plan, gates: dict[str, Any]) -> dict[str, Any]:
+def _spec_of(plan: Plan) -> dict[str, Any]:
     experiment = plan.experiment
+    asked: dict[str, Any] = {"stopped_at": plan.end} if plan.stops_early else {}
+    if plan.checkpoints:
+        asked["checkpoints"] = {"steps": list(plan.checkpoints), "keep": plan.keep}
     return {
         "format": "reprogrok.spec/1",
         "experiment": experiment.name,
@@ -142,6 +180,7 @@ def _spec_of(plan: Plan, gates: dict[str, Any]) -> dict[str, Any]:
         "engine_version": plan.engine_version,
         "seeds": list(plan.seeds),
         "device": plan.device,
+        **asked,
         "spec": experiment.as_dict(),
         "definitions": DEFINITIONS,
         "facts": {
@@ -150,5 +189,5 @@ def _spec_of(plan: Plan, gates: dict[str, Any]) -> dict[str, Any]:
             "test_examples": VALIDATION,
             "steps": experiment.steps,
         },
-        "gates": gates,
+        "gates": {name: asdict(gate) for name, gate in plan.gates.items()},
     }

@@ -1,22 +1,21 @@
 """An experiment, seeds and a device -> a published run: work streams into a work folder, one rename publishes it.
 
-    seeds --> jobs --> .reprogrok/work/<digest>/<job>/{state.pt, metrics.jsonl, timing.jsonl}  --merge--> runs/NAME
+    seeds --> jobs --> .reprogrok/work/<digest>/<job>/{state-*.pt, metrics.jsonl, timing.jsonl}  --merge--> runs/NAME
 
 On a CPU every seed is a job of its own, one thread each, spread over the cores: stacking replicas gains nothing there.
 On a GPU all seeds are one job, because there the replica axis is everything. The metrics are merged in the order of
 seeds and steps, so the record is the same however the work was divided.
 
 Stopped at any moment, the same command goes on from the last evaluation: state is saved whole or not at all, and the
-metrics that were streamed after it are cut off before they are written again.
+metrics that were streamed after it are cut off before they are written again. A run that ends before its schedule
+(`Plan.stop_at`) is published as far as it came and keeps its work, to go on from.
 """
 
 from __future__ import annotations
 
-import io
 import math
 import multiprocessing
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -31,14 +30,13 @@ from typing import Any, Protocol
 
 import torch
 
-from reprogrok import record
 from reprogrok.errors import ReprogrokError
-from reprogrok.files import exclusive, write_bytes
-from reprogrok.formats.checkpoints import state_bytes
+from reprogrok.files import exclusive
 from reprogrok.model.device import choose_device
 from reprogrok.train.engine import Engine, Evaluation
 from reprogrok.train.publication import check_place, publish_run
-from reprogrok.train.work import STATE, Plan, check_resumable, fingerprint, folder_of, name_of, register, saved_work
+from reprogrok.train.saved import Journal, saved_work, take_up
+from reprogrok.train.work import Plan, discard, folder_of, name_of, sweep
 
 _POLL_SECONDS = 0.2
 _REPORT_SECONDS = 0.5
@@ -51,7 +49,7 @@ class StoppedError(ReprogrokError):
 
 @dataclass(frozen=True)
 class Progress:
-    """What a job reports, twice a second and at every evaluation.
+    """What a job reports, when it goes on with saved work, twice a second and at every evaluation.
 
     Attributes:
         seeds: of the job.
@@ -74,27 +72,34 @@ class Stop(Protocol):
         ...
 
 
-def run(plan: Plan, stop: Event, report: Callable[[Progress], None]) -> Path:
+def run(plan: Plan, stop: Event, report: Callable[[Progress], None], warn: Callable[[str], None]) -> Path:
     """Train what is missing, publish the run and return its folder.
+
+    Args:
+        plan: what to do.
+        stop: set by somebody else to save and leave.
+        report: takes what the jobs report.
+        warn: takes one line for each saved state that was passed over because it is damaged.
 
     Raises:
         StoppedError: `stop` was set; the work so far is saved.
         BusyError: another process is training the same experiment here.
-        InputError: the run could not be published at `plan.out`; seen before the first step.
+        InputError: the run could not be published at `plan.out`, or the work is further than `plan.stop_at`; both are
+            seen before the first step. Or the disk refused something; the work so far is saved.
         RecordError: work was begun that this run cannot go on with.
     """
     choose_device(plan.device)
     with exclusive(plan.work() / "lock", f"training {plan.experiment.name}"):
         check_place(plan)
-        for job in plan.jobs():
-            check_resumable(plan, job)
-        gates = register(plan)
+        sweep(plan)
+        plan = take_up(plan, warn)
         _train_jobs(plan, stop, report)
         if stop.is_set():
             raise StoppedError(f"stopped; the same command goes on where it was (the work is in {plan.work()})")
-        publish_run(plan, gates)
-        for job in plan.jobs():
-            shutil.rmtree(folder_of(plan, job))
+        publish_run(plan)
+        if not plan.stops_early:
+            for job in plan.jobs():
+                discard(folder_of(plan, job))
     return plan.out
 
 
@@ -181,15 +186,14 @@ def _train_job(plan: Plan, job: tuple[int, ...], stop: Stop, report: Callable[[P
 
 
 def _train_alone(plan: Plan, job: tuple[int, ...], stop: Stop, report: Callable[[Progress], None]) -> None:
-    folder = folder_of(plan, job)
-    saved = saved_work(plan, job)
-    if saved is not None and saved["step"] == plan.experiment.steps:
-        report(Progress(job, saved["step"], None, tuple(saved["best_score"])))
-        return
-    engine = Engine(plan.experiment, job, torch.device(plan.device))
-    state = engine.fresh() if saved is None else engine.restore(saved)
-    ran_on = fingerprint(plan.device)
-    reported = -math.inf
+    saved, _ = saved_work(plan, job)  # what was passed over has been said before the first step
+    if saved is not None:
+        report(Progress(job, saved.step, None, tuple(saved.content["best_score"])))
+        if saved.step >= plan.end:
+            return
+    engine = Engine(plan.experiment, job, torch.device(plan.device), plan.path)
+    state = engine.fresh() if saved is None else engine.restore(saved.content)
+    began, first, reported = time.monotonic(), state.step, -math.inf
 
     def stop_or_tell() -> bool:
         """Asked at every step: so where evaluations are rare, the steps between them are seen, too."""
@@ -197,33 +201,14 @@ def _train_alone(plan: Plan, job: tuple[int, ...], stop: Stop, report: Callable[
         if (now := time.monotonic()) - reported >= _REPORT_SECONDS:
             reported = now
             report(Progress(job, state.step, None, tuple(state.best_score)))
-        return stop.is_set()
+        return stop.is_set() or state.step >= plan.end
 
-    def save(length: int) -> None:
-        write_bytes(folder / STATE, state_bytes(state.as_dict() | {"metrics_bytes": length, "fingerprint": ran_on}))
-
-    with _appending(folder / record.METRICS, 0 if saved is None else saved["metrics_bytes"]) as metrics:
-        timing = (folder / record.TIMING).open("a", encoding="utf-8")
-        with timing:
-            began, first = time.monotonic(), state.step
-            for evaluation in engine.train(state, stop_or_tell):
-                for replica, seed in enumerate(job):
-                    values = {name: column[replica] for name, column in evaluation.metrics.items()}
-                    metrics.write(record.metrics_line(seed, evaluation.step, values))
-                metrics.flush()
-                os.fsync(metrics.fileno())
-                save(metrics.tell())
-                rate = (state.step - first) * len(job) / (time.monotonic() - began)
-                timing.write(f'{{"seeds":{list(job)},"step":{evaluation.step},"model_steps_per_second":{rate:.2f}}}\n')
-                report(Progress(job, state.step, evaluation, tuple(state.best_score)))
-            if state.step < plan.experiment.steps:
-                save(metrics.tell())
-
-
-@contextmanager
-def _appending(path: Path, length: int) -> Iterator[io.BufferedRandom]:
-    """Open the metrics for appending after cutting off what was streamed later than the saved state."""
-    with path.open("a+b") as file:
-        file.truncate(length)
-        file.seek(length)
-        yield file
+    with Journal(plan, job, saved) as journal:
+        for evaluation in engine.train(state, stop_or_tell):
+            journal.stream(evaluation, (state.step - first) * len(job) / (time.monotonic() - began))
+            if evaluation.step in plan.checkpoints:
+                journal.keep(state, evaluation)
+            journal.save(state)
+            report(Progress(job, state.step, evaluation, tuple(state.best_score)))
+        if state.step > 0:
+            journal.save(state)
