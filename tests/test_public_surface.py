@@ -31,7 +31,8 @@ SURFACE = {
     "plot": "RUN --csv --png",
     "provide": "RUN SEED --out --device",
     "list": "--params --criteria --sources",
-    "train": "EXPERIMENT --seeds --device --steps --out --dry-run --workers --params --data --sink --quiet",
+    "train": "EXPERIMENT --seeds --device --steps --stop-at --checkpoints --keep --allow-fingerprint-change --out"
+    " --dry-run --workers --params --data --sink --quiet",
     "doctor": "--compile --output --format",
 }
 

@@ -57,7 +57,7 @@ def plan_of(out=RUN):
 
 
 def train(plan):
-    return run.run(plan, Never(), lambda _progress: None)
+    return run.run(plan, Never(), lambda _progress: None, pytest.fail)
 
 
 def lay(folder, **files):
@@ -97,8 +97,8 @@ def test_work_of_another_project_at_the_same_place_is_staged_elsewhere(finished,
 def test_seeing_whether_there_is_a_place_does_not_disturb_who_is_publishing_there(monkeypatch):
     write = publication._write
 
-    def write_and_look(plan, gates, staging):
-        write(plan, gates, staging)
+    def write_and_look(plan, staging):
+        write(plan, staging)
         with pytest.raises(BusyError), exclusive(plan.work() / "lock", "training"):
             pytest.fail("a second trainer of the same work")
         with pytest.MonkeyPatch.context() as patch:
@@ -124,7 +124,9 @@ def test_a_run_that_lost_a_file_while_it_was_written_is_not_published(project, m
     monkeypatch.undo()
     monkeypatch.chdir(project)
     train(plan_of())
-    assert set(json.loads((RUN / record.SUMMARY).read_bytes())["files"]) == record.files_of(SEEDS)
+    assert set(json.loads((RUN / record.SUMMARY).read_bytes())["files"]) == record.files_of(
+        json.loads((RUN / record.SPEC).read_bytes())
+    )
 
 
 @pytest.mark.usefixtures("project")
@@ -139,7 +141,7 @@ def test_what_came_to_stand_there_meanwhile_is_not_replaced(monkeypatch):
     with pytest.raises(InputError, match="runs/smoke: exists and is not a run"):
         train(plan_of())
     assert tree(RUN) == ["thesis"]
-    assert list(Path(".reprogrok/work").glob("*/seed-0/state.pt")), "the work is kept"
+    assert list(Path(".reprogrok/work").glob("*/seed-0/state-*.pt")), "the work is kept"
 
 
 @pytest.mark.usefixtures("project")
