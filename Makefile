@@ -1,6 +1,6 @@
 # One door to everything that is run by hand or by CI. `make` alone lists the targets.
 #
-#   constraints.txt, pyproject.toml --venv--> $(VENV) --> test, check, bench, repro
+#   constraints.txt, pyproject.toml --venv--> $(VENV) --> test, check, campaign, bench, repro
 #
 # Variables: PYTHON (makes the venv), VENV (where it is), ARGS (passed on to pytest, dvc repro or the benchmark).
 
@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUN := PATH="$(BIN):$$PATH" DVC_NO_ANALYTICS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv repro test check bench pins clean
+.PHONY: help venv repro test check campaign bench pins clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +48,9 @@ check: venv ## Lint, formatting, types, and the form of dvc.yaml
 	@$(RUN) ruff format --quiet --check .
 	@$(RUN) mypy
 	@if [ -e dvc.yaml ]; then $(RUN) dvc stage list --all --fail >/dev/null; fi
+
+campaign: venv ## Attack a training run in every way and count what is lost (about 15 minutes)
+	@$(RUN) OMP_NUM_THREADS=1 python tests/campaign $(ARGS)
 
 bench: venv ## Measure speed against the plain reference
 	@$(RUN) python benchmarks/bench.py $(ARGS)

@@ -231,6 +231,7 @@ class Journal:
             "earlier": self._earlier,
             "gates": self._gates,
         }
+        self._metrics.sync()  # a state must not outlive the metrics that it knows of
         written = write_hashed(self._folder, f"state-{state.step}", state_bytes(content))
         self._states = [*self._states, written][-KEPT_STATES:]
         for path in self._folder.glob("state-*.pt"):
@@ -254,7 +255,7 @@ def metrics_lines(job: tuple[int, ...], evaluation: Evaluation) -> list[bytes]:
 
 
 class _Stream:
-    """A file that grows line by line, each on the disk before `write` returns; cut to `length` when it is opened."""
+    """A file that grows line by line; cut to `length` when it is opened."""
 
     def __init__(self, path: Path, length: int) -> None:
         self._path = path
@@ -273,10 +274,18 @@ class _Stream:
         with writing(self._path):
             self._file.write(data)
             self._file.flush()
-            os.fsync(self._file.fileno())
         self.length += len(data)
 
+    def sync(self) -> None:
+        """Wait until all of it is on the disk.
+
+        Raises:
+            InputError: the disk refuses.
+        """
+        with writing(self._path):
+            os.fsync(self._file.fileno())
+
     def close(self) -> None:
-        """Let go of the file; all that counts is on the disk, and what a failed write left behind does not."""
+        """Let go of the file; all that a state knows of is on the disk, and what a failed write left does not count."""
         with suppress(OSError):
             self._file.close()

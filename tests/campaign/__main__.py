@@ -1,0 +1,149 @@
+"""`python tests/campaign [--short] [--broken]`: attack a training run in every way, and count what was lost.
+
+--short takes a sample that fits into the tests. --broken runs, on builds with one guard taken out each, the attacks
+that have to find it: a campaign that cannot fail says nothing. Exit code 1 if anything was lost, or a build not found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import re
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from multiprocessing import resource_tracker
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # what the campaign shares with the tests
+
+import torch
+from attacks import (
+    KINDS,
+    Attack,
+    damage_attacks,
+    fault_attack,
+    faults,
+    flip_attacks,
+    operations,
+    stopped_work,
+)
+from builds import BROKEN, sound
+from kills import killed_repro, random_kills
+from victim import Victim, make_victim
+
+SHORT_EVERY = {"flip": 97, "fault": 37}  # of the bytes, of the faults
+KILLS = 100
+_prepared: list[Attack] = []
+
+
+def main() -> int:
+    """Carry out the campaign that was asked for; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--short", action="store_true", help="a sample")
+    parser.add_argument("--broken", action="store_true", help="see that builds without a guard are found")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    _start_tracker()
+    with tempfile.TemporaryDirectory(prefix="campaign-") as name:
+        folder = Path(name).resolve()
+        victim = make_victim(folder)
+        if asked.broken:
+            return find_broken_builds(victim, folder)
+        return attack_sound_build(victim, folder, short=asked.short)
+
+
+def _start_tracker() -> None:
+    """Let all children share one tracker of semaphores, whose word about those of the killed nobody needs."""
+    errors = os.dup(2)
+    with open(os.devnull, "wb") as null:  # noqa: PTH123 - not a path of the project
+        os.dup2(null.fileno(), 2)
+    resource_tracker.ensure_running()
+    os.dup2(errors, 2)
+    os.close(errors)
+
+
+def attacks_on(victim: Victim, folder: Path, build: Callable[[], None], every: int) -> list[Attack]:
+    """All attacks on a build, with every `every`-th byte flipped."""
+    stopped = stopped_work(victim, folder)
+    points = operations(victim, folder, build)
+    return [
+        *(fault_attack(victim, folder, build, fault) for fault in faults(points)),
+        *damage_attacks(victim, folder, build),
+        *flip_attacks(stopped, folder, build, every),
+    ]
+
+
+def attack_sound_build(victim: Victim, folder: Path, *, short: bool) -> int:
+    """The campaign itself: everything, or a sample; prints what was tried, survived and lost."""
+    began = time.monotonic()
+    attacks = attacks_on(victim, folder, sound, SHORT_EVERY["flip"] if short else 1)
+    if short:
+        by_kind: Counter[str] = Counter()
+        chosen = []
+        for attack in attacks:
+            if attack.kind in {"flip", "short"} or by_kind[attack.kind] % SHORT_EVERY["fault"] == 0:
+                chosen.append(attack)
+            by_kind[attack.kind] += 1
+        attacks = chosen
+    tried: Counter[str] = Counter()
+    lost: Counter[str] = Counter()
+    for attack, reason in carry_out(attacks):
+        tried[KINDS[attack.kind]] += attack.tries
+        if reason is not None:
+            lost[KINDS[attack.kind]] += 1
+            say(f"LOST: {attack.name}: {reason}")
+    if not short:
+        for what, campaign, times in (
+            ("killed at a random time", random_kills, KILLS),
+            ("dvc repro killed while it trained", killed_repro, 2),
+        ):
+            tried[what], reasons = campaign(folder / campaign.__name__, times)
+            lost[what] = len(reasons)
+            for reason in reasons:
+                say(f"LOST: {reason}")
+    say(f"{'attack':<44}{'tried':>8}{'survived':>10}{'lost':>6}")
+    for what in tried:
+        say(f"{what:<44}{tried[what]:>8,}{tried[what] - lost[what]:>10,}{lost[what]:>6,}")
+    say(f"{'all':<44}{tried.total():>8,}{tried.total() - lost.total():>10,}{lost.total():>6,}")
+    say(f"{time.monotonic() - began:.0f} s, torch {torch.__version__}, {os.cpu_count()} cores")
+    return int(lost.total() > 0)
+
+
+def find_broken_builds(victim: Victim, folder: Path) -> int:
+    """Each broken build against the attacks that have to find it; prints which one did."""
+    missed = 0
+    for build, pattern in BROKEN.items():
+        place = folder / build.__name__
+        place.mkdir()
+        attacks = [attack for attack in attacks_on(victim, place, build, 97) if re.search(pattern, attack.name)]
+        found = [(attack.name, reason) for attack, reason in carry_out(attacks) if reason is not None]
+        say(f"{build.__name__}: {len(found)} of {len(attacks)} attacks found it")
+        if found:
+            say(f"    {found[0][0]}: {found[0][1].splitlines()[-1]}")
+        missed += not found
+    return int(missed > 0)
+
+
+def carry_out(attacks: Iterable[Attack]) -> Iterable[tuple[Attack, str | None]]:
+    """Every attack with the reason why something was lost, on all cores; who forks has no threads but its own."""
+    _prepared[:] = attacks
+    with multiprocessing.get_context("fork").Pool() as pool:
+        for index, reason in pool.imap_unordered(_one, range(len(_prepared))):
+            yield _prepared[index], reason
+
+
+def _one(index: int) -> tuple[int, str | None]:
+    return index, _prepared[index].run()
+
+
+def say(line: str) -> None:
+    """Print at once: the campaign takes minutes."""
+    print(line, flush=True)  # noqa: T201 - its report
+
+
+if __name__ == "__main__":
+    sys.exit(main())
