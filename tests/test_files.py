@@ -193,6 +193,24 @@ def test_a_folder_in_the_way_is_an_input_error(tmp_path):
         files.write_bytes(tmp_path / "file" / "result.json", b"new")
 
 
+def test_a_hashed_file_and_its_hash_appear_together(tmp_path):
+    path = files.write_hashed(tmp_path, "state-7", b"bytes")
+    assert path == tmp_path / f"state-7.{hashlib.sha256(b'bytes').hexdigest()}.pt"
+    assert path.read_bytes() == b"bytes"
+    assert files.hash_in_name(path) == files.sha256_file(path)
+    assert [files.hash_in_name(Path(name)) for name in ("state.pt", "state-7.ab.pt", "x")] == ["state", "ab", "x"]
+
+
+def test_what_a_failed_write_does_not_say_is_said(tmp_path):
+    with (
+        pytest.raises(InputError, match=r"log: cannot be written: No space left on device"),
+        files.writing(tmp_path / "log"),
+    ):
+        refuse()
+    with pytest.raises(ValueError, match="not of the system"), files.writing(tmp_path / "log"):
+        raise ValueError("not of the system")
+
+
 # --- publish -----------------------------------------------------------------------------------------------------
 
 

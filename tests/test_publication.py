@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from test_cli_train import RUN, contents, tree
 
 from reprogrok import record
@@ -14,6 +16,7 @@ from reprogrok.errors import BusyError, InputError, RecordError
 from reprogrok.files import exclusive
 from reprogrok.spec import read_params
 from reprogrok.train import publication, run, work
+from reprogrok.train.engine import Engine
 
 SEEDS = (0, 1)
 
@@ -56,8 +59,8 @@ def plan_of(out=RUN):
     return work.Plan(params.experiment("smoke", Path("params.yaml")), SEEDS, "cpu", params.engine_version, out, 1, {})
 
 
-def train(plan):
-    return run.run(plan, Never(), lambda _progress: None, pytest.fail)
+def train(plan, report=lambda _progress: None):
+    return run.run(plan, Never(), report, pytest.fail)
 
 
 def lay(folder, **files):
@@ -172,3 +175,57 @@ def test_a_link_to_a_folder_inside_a_run_is_not_of_the_run(trained, tmp_path):
     (earlier / "notes").symlink_to(tmp_path)
     with pytest.raises(InputError, match="run/notes: is not of the run that would be replaced here"):
         publication.check_target(earlier)
+
+
+@pytest.mark.usefixtures("project")
+def test_a_run_put_aside_by_a_crash_comes_back_before_the_next_one_is_trained(trained):
+    aside = publication._beside(plan_of(), "old")
+    shutil.copytree(trained / RUN, aside)
+    publication.check_place(plan_of())
+    assert contents(RUN) == contents(trained / RUN)
+    assert not aside.exists()
+
+
+def lay_scores(monkeypatch, score_of):
+    """Let the validation exact match be a function of the step."""
+    validate = Engine._validate
+
+    def scored(self, state):
+        scores = torch.full((len(self.seeds),), score_of(state.step - 1), dtype=torch.float64)
+        return validate(self, state) | {"test_exact_match": scores}
+
+    monkeypatch.setattr(Engine, "_validate", scored)
+
+
+def test_the_last_evaluation_of_an_early_end_is_the_records_and_not_the_works(project, monkeypatch):
+    shutil.rmtree(project / ".reprogrok")
+    lay_scores(monkeypatch, lambda step: {0: 0.1, 50: 0.3, 72: 0.9, 100: 0.2}.get(step, 0.0))
+    train(replace(plan_of(), stop_at=73))
+    (first, _) = json.loads((RUN / record.SUMMARY).read_bytes())["replicas"]
+    assert (first["steps"], first["best_step"], first["best_test_exact_match"]) == (73, 72, 0.9)
+    best, last = ((RUN / "seed-0" / name).read_bytes() for name in ("best.pt", "last.pt"))
+    assert best == last
+    seen = []
+    train(plan_of(), seen.append)
+    first = next(one for one in seen if one.seeds == (0,))
+    assert (first.step, first.evaluation, first.best) == (73, None, (0.3,))
+    assert {one.best for one in seen if one.evaluation is not None} == {(0.3,)}
+    (first, _) = json.loads((RUN / record.SUMMARY).read_bytes())["replicas"]
+    assert (first["steps"], first["best_step"], first["best_test_exact_match"]) == (200, 50, 0.3)
+
+
+def test_an_early_end_on_an_evaluation_step_has_no_evaluation_more(project):
+    shutil.rmtree(project / ".reprogrok")
+    train(replace(plan_of(), stop_at=51))
+    assert record.read(RUN).replicas[0]["test_loss"].steps == (0, 50)
+    assert record.read(RUN).replicas[0]["train_loss"].steps == (0, 50)
+
+
+@pytest.mark.usefixtures("project")
+def test_to_stop_where_the_schedule_ends_is_not_to_stop_early(trained):
+    plan = replace(plan_of(), stop_at=200)
+    assert not plan.stops_early
+    train(plan)
+    assert "stopped_at" not in json.loads((RUN / record.SPEC).read_bytes())
+    assert (RUN / record.METRICS).read_bytes() == (trained / RUN / record.METRICS).read_bytes()
+    assert not list(Path(".reprogrok/work").glob("*/seed-0"))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reprogrok.errors import InputError
 from reprogrok.model.shapes import count_parameters
-from reprogrok.spec import read_params, seed_range
+from reprogrok.spec import read_params, seed_range, step_range
 
 ROOT = Path(__file__).resolve().parents[1]
 PARAMS = read_params(ROOT / "params.yaml")
@@ -292,3 +292,35 @@ def test_ranges_of_seeds(text, seeds):
 @given(st.integers(0, 1000), st.integers(0, 1000))
 def test_a_range_leaves_out_its_end(first, last):
     assert seed_range(f"{first}:{last}") == tuple(range(first, last))
+
+
+def test_whether_a_step_is_evaluated_needs_no_list_of_steps():
+    for steps, every in ((200, 50), (201, 50), (1, 7), (50, 50), (51, 50), (7, 100)):
+        one = replace(PARAMS.experiments["smoke"], steps=steps, evaluate_every=every)
+        listed = one.evaluation_steps()
+        assert tuple(step for step in range(-3, steps + 3) if one.evaluates(step)) == listed
+        for step in range(steps + 60):
+            distances = {abs(candidate - step): candidate for candidate in reversed(listed)}
+            assert one.nearest_evaluation(step) == distances[min(distances)]
+    assert replace(one, steps=10**9, evaluate_every=1).nearest_evaluation(10**8) == 10**8
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("500,1000", (500, 1000)),
+        ("0", (0,)),
+        ("0:54000:20000", (0, 20000, 40000)),
+        ("3:6", (3, 4, 5)),
+        ("5:5:1", ()),
+        ("9:3:2", ()),
+        ("0:10:0", None),
+        ("0:1000000000", None),
+        ("0:1:2:3", None),
+        ("1,,2", None),
+        ("-1", None),
+        ("", None),
+    ],
+)
+def test_steps_are_a_list_or_a_range(text, expected):
+    assert step_range(text) == expected
