@@ -1,7 +1,8 @@
-"""`python tests/campaign [--short] [--broken]`: attack a training run in every way, and count what was lost.
+"""`python tests/campaign [--only PART] [--short] [--broken]`: attack a training run, and count what was lost.
 
---short takes a sample that fits into the tests. --broken runs, on builds with one guard taken out each, the attacks
-that have to find it: a campaign that cannot fail says nothing. Exit code 1 if anything was lost, or a build not found.
+PART is `operations` (faults at every operation, every byte flipped), `kills` (random ones) or `repro` (DVC's). --short
+takes a sample of the first that fits into the tests. --broken runs, on builds with one guard taken out each, the
+attacks that have to find it: a campaign that cannot fail says nothing. Exit code 1 if anything was lost, or not found.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing import resource_tracker
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from victim import Victim, make_victim
 
 SHORT_EVERY = {"flip": 97, "fault": 37}  # of the bytes, of the faults
 KILLS = 100
+PARTS = ("operations", "kills", "repro")
 _prepared: list[Attack] = []
 
 
@@ -45,6 +47,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--short", action="store_true", help="a sample")
     parser.add_argument("--broken", action="store_true", help="see that builds without a guard are found")
+    parser.add_argument("--only", choices=PARTS, action="append", help="a part of it")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     _start_tracker()
@@ -53,7 +56,7 @@ def main() -> int:
         victim = make_victim(folder)
         if asked.broken:
             return find_broken_builds(victim, folder)
-        return attack_sound_build(victim, folder, short=asked.short)
+        return attack_sound_build(victim, folder, asked.only or PARTS[: 1 if asked.short else None], short=asked.short)
 
 
 def _start_tracker() -> None:
@@ -77,31 +80,24 @@ def attacks_on(victim: Victim, folder: Path, build: Callable[[], None], every: i
     ]
 
 
-def attack_sound_build(victim: Victim, folder: Path, *, short: bool) -> int:
+def attack_sound_build(victim: Victim, folder: Path, parts: Sequence[str], *, short: bool) -> int:
     """The campaign itself: everything, or a sample; prints what was tried, survived and lost."""
     began = time.monotonic()
-    attacks = attacks_on(victim, folder, sound, SHORT_EVERY["flip"] if short else 1)
-    if short:
-        by_kind: Counter[str] = Counter()
-        chosen = []
-        for attack in attacks:
-            if attack.kind in {"flip", "short"} or by_kind[attack.kind] % SHORT_EVERY["fault"] == 0:
-                chosen.append(attack)
-            by_kind[attack.kind] += 1
-        attacks = chosen
     tried: Counter[str] = Counter()
     lost: Counter[str] = Counter()
-    for attack, reason in carry_out(attacks):
-        tried[KINDS[attack.kind]] += attack.tries
-        if reason is not None:
-            lost[KINDS[attack.kind]] += 1
-            say(f"LOST: {attack.name}: {reason}")
-    if not short:
-        for what, campaign, times in (
-            ("killed at a random time", random_kills, KILLS),
-            ("dvc repro killed while it trained", killed_repro, 2),
-        ):
-            tried[what], reasons = campaign(folder / campaign.__name__, times)
+    if "operations" in parts:
+        attacks = attacks_on(victim, folder, sound, SHORT_EVERY["flip"] if short else 1)
+        for attack, reason in carry_out(sample(attacks) if short else attacks):
+            tried[KINDS[attack.kind]] += attack.tries
+            if reason is not None:
+                lost[KINDS[attack.kind]] += 1
+                say(f"LOST: {attack.name}: {reason}")
+    for part, what, campaign, times in (
+        ("kills", "killed at a random time", random_kills, KILLS),
+        ("repro", "dvc repro killed while it trained", killed_repro, 2),
+    ):
+        if part in parts:
+            tried[what], reasons = campaign(folder / part, times)
             lost[what] = len(reasons)
             for reason in reasons:
                 say(f"LOST: {reason}")
@@ -111,6 +107,15 @@ def attack_sound_build(victim: Victim, folder: Path, *, short: bool) -> int:
     say(f"{'all':<44}{tried.total():>8,}{tried.total() - lost.total():>10,}{lost.total():>6,}")
     say(f"{time.monotonic() - began:.0f} s, torch {torch.__version__}, {os.cpu_count()} cores")
     return int(lost.total() > 0)
+
+
+def sample(attacks: list[Attack]) -> Iterator[Attack]:
+    """The flips, which are a sample already, and some of every other kind."""
+    by_kind: Counter[str] = Counter()
+    for attack in attacks:
+        if attack.kind == "flip" or by_kind[attack.kind] % SHORT_EVERY["fault"] == 0:
+            yield attack
+        by_kind[attack.kind] += 1
 
 
 def find_broken_builds(victim: Victim, folder: Path) -> int:

@@ -21,8 +21,9 @@ from reprogrok.formats.checkpoints import Origin, checkpoint_bytes
 from reprogrok.model.initialise import initial_weights
 from reprogrok.spec import ModelSpec
 
-STEPS = 3_000
-WORDS = ("train", "smoke", "--seeds", "0,1,2", "--workers", "2", "--checkpoints", f"0:{STEPS}:500", "--keep", "3")
+STEPS = 600  # of each seed that is killed at random
+REPRO_STEPS = 2_000
+WORDS = ("train", "smoke", "--seeds", "0,1,2", "--workers", "2", "--checkpoints", f"0:{STEPS}:100", "--keep", "3")
 COMMAND = (sys.executable, "-m", "reprogrok", *WORDS)
 TARGETS = ("all", "all", "parent", "worker")  # who is killed, in turn
 
@@ -99,7 +100,7 @@ def killed_repro(folder: Path, kills: int) -> tuple[int, list[str]]:
     spec = ModelSpec(n_layer=1, d_model=8, n_head=2, d_ff=16, max_seq_len=12, vocab_size=14)
     given = checkpoint_bytes(spec, initial_weights(spec, 0), Origin("smoke", 3, 0, "0" * 64), 7, 0.5)
     for repository in (undisturbed, disturbed):
-        lay_pipeline(repository, given, steps=STEPS)
+        lay_pipeline(repository, given, steps=REPRO_STEPS)
     undisturbed.dvc("repro")
     struck = 0
     for kill in range(kills):

@@ -20,7 +20,8 @@ from reprogrok import record
 from reprogrok.data.protocols import VALIDATION
 from reprogrok.errors import InputError, RecordError
 from reprogrok.files import digest, exclusive, pretty_json, publish, sha256_file, write_bytes
-from reprogrok.schema import check_written, load
+from reprogrok.formats.checkpoints import MAX_STATE_BYTES
+from reprogrok.schema import check_written, load, read_bytes
 from reprogrok.train.engine import DEFINITIONS, Engine
 from reprogrok.train.saved import Saved, kept_checkpoint, metrics_lines, replica_bytes, saved_work
 from reprogrok.train.work import WORK, Plan, fingerprint, folder_of
@@ -88,6 +89,7 @@ def _write(plan: Plan, staging: Path) -> None:
     lines: dict[int, list[bytes]] = {seed: [] for seed in plan.seeds}
     replicas: list[dict[str, Any]] = []
     earlier: list[dict[str, Any]] = []
+    timing = b""
     ran_on = fingerprint(plan.device)
     for job in plan.jobs():
         folder = folder_of(plan, job)
@@ -110,12 +112,12 @@ def _write(plan: Plan, staging: Path) -> None:
                 write_bytes(staging / f"seed-{seed}" / record.step_name(step), data)
         for entry in saved.history(ran_on):
             _note(earlier, entry, job)
-        with (staging / record.TIMING).open("ab") as timing:
-            timing.write((folder / record.TIMING).read_bytes())
+        timing += read_bytes(folder / record.TIMING, MAX_STATE_BYTES)
     spec = _spec_of(plan)
     written_fingerprint = ran_on | ({"earlier": earlier} if earlier else {})
     check_written(spec, "run")
     check_written(written_fingerprint, "fingerprint")
+    write_bytes(staging / record.TIMING, timing)
     write_bytes(staging / record.METRICS, b"".join(line for seed in plan.seeds for line in lines[seed]))
     write_bytes(staging / record.SPEC, pretty_json(spec))
     write_bytes(staging / record.FINGERPRINT, pretty_json(written_fingerprint))
