@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 import torch
 
+from reprogrok.model.compiler import compiler
 from reprogrok.spec import CurriculumStage, read_params
 from reprogrok.train.engine import Engine
 
@@ -43,11 +44,11 @@ class OurTrainer:
 
 def _addition(family: str, replicas: int, path: str) -> Advance:
     """The engine in the phase of 1-10 digits, evaluating only after its first step."""
-    if path != "eager":
-        raise NotOfferedError(f"the engine has no {path} path")
+    if path == "compiled" and compiler() is None:
+        raise NotOfferedError("there is no C++ compiler here")
     recipe = read_params(PARAMS).experiments[EXPERIMENTS[family]]
     recipe = replace(recipe, curriculum=(CurriculumStage(0, (1, 10)),), evaluate_every=recipe.steps)
-    engine = Engine(recipe, tuple(range(replicas)), torch.device("cpu"))
+    engine = Engine(recipe, tuple(range(replicas)), torch.device("cpu"), path)
     state = engine.fresh()
 
     def advance(steps: int) -> None:

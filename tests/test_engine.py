@@ -17,6 +17,7 @@ from reprogrok.data.sampling import Batches
 from reprogrok.formats.checkpoints import load_state, state_bytes
 from reprogrok.model.compiler import compiler
 from reprogrok.model.decoder import logits
+from reprogrok.model.device import choose_device
 from reprogrok.model.initialise import initial_weights
 from reprogrok.model.shapes import parameter_shapes
 from reprogrok.spec import CurriculumStage, read_params
@@ -25,7 +26,7 @@ from reprogrok.train.engine import DEFINITIONS, Engine
 from reprogrok.train.optimiser import learning_rate, step_numbers
 from reprogrok.train.step import Layout, loss_and_logits
 
-torch.set_num_threads(1)
+choose_device("cpu", "bitwise")
 
 ROOT = Path(__file__).resolve().parents[1]
 PARAMS = read_params(ROOT / "params.yaml")

@@ -81,7 +81,7 @@ def test_adamw_is_that_of_torch_over_fifty_steps(decay):
     numbers = torch.cat([step_numbers(spec, rates[:20], 0), step_numbers(spec, rates[20:], 20)])
     for step, rate in enumerate(rates):
         gradient = normal(2 + step, 3, 30)
-        ours, mean, square = adamw(spec, ours, mean, square, gradient, numbers[step])
+        ours, mean, square = adamw(spec, ours, (mean, square), gradient, numbers[step])
         for parameter, judge, row in zip(theirs, judges, gradient, strict=True):
             parameter.grad = row.clone()
             judge.param_groups[0]["lr"] = rate
@@ -92,14 +92,15 @@ def test_adamw_is_that_of_torch_over_fifty_steps(decay):
 def test_a_step_that_was_counted_from_one_would_be_seen():
     none, gradient = torch.zeros(1, 3), torch.full((1, 3), 0.5)
     first, second = (
-        adamw(SPEC, torch.ones(1, 3), none, none, gradient, step_numbers(SPEC, [0.02], start)[0])[0] for start in (0, 1)
+        adamw(SPEC, torch.ones(1, 3), (none, none), gradient, step_numbers(SPEC, [0.02], start)[0])[0]
+        for start in (0, 1)
     )
     assert first[0, 0].item() == pytest.approx(1 - 0.02 * 0.01 - 0.02, rel=1e-6)
     assert not torch.allclose(first, second, atol=1e-4)
 
 
 def test_padding_stays_zero():
-    rows = [torch.zeros(2, 8)] * 3
+    weights = mean = square = torch.zeros(2, 8)
     for numbers in step_numbers(SPEC, [0.02] * 3, 0).float():
-        rows = list(adamw(SPEC, *rows, torch.zeros(2, 8), numbers))
-    assert rows[0].eq(0).all()
+        weights, mean, square = adamw(SPEC, weights, (mean, square), torch.zeros(2, 8), numbers)
+    assert weights.eq(0).all()

@@ -56,7 +56,17 @@ class Never:
 
 def plan_of(out=RUN):
     params = read_params(Path("params.yaml"))
-    return work.Plan(params.experiment("smoke", Path("params.yaml")), SEEDS, "cpu", params.engine_version, out, 1, {})
+    return work.Plan(
+        params.experiment("smoke", Path("params.yaml")),
+        SEEDS,
+        "cpu",
+        params.engine_version,
+        out,
+        1,
+        "eager",
+        "bitwise",
+        {},
+    )
 
 
 def train(plan, report=lambda _progress: None):

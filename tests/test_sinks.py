@@ -234,11 +234,11 @@ def plan(tmp_path, monkeypatch):
     """A run of two seeds and 30 steps on a GPU: one job."""
     monkeypatch.chdir(tmp_path)
     experiment = replace(read_params(ROOT / "params.yaml").experiments["smoke"], steps=30)
-    return Plan(experiment, (3, 4), "cuda", 1, tmp_path / "out", 1, {})
+    return Plan(experiment, (3, 4), "cuda", 1, tmp_path / "out", 1, "eager", "bitwise", {})
 
 
 def evaluated(step, values):
-    return Progress((3, 4), step + 1, Evaluation(step, {"x": values}), (0.0, 0.0))
+    return Progress((3, 4), step + 1, Evaluation(step, {"x": values}, [False, False]), (0.0, 0.0))
 
 
 def work(plan, text):

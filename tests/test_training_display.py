@@ -33,7 +33,9 @@ NAMES = ("train_loss", "train_exact_match", "test_loss", "test_exact_match", "te
 
 def told(job, step, *, exact=None, best=None):
     """A report of a job: with an evaluation if `exact` says what it found for each seed."""
-    evaluation = None if exact is None else Evaluation(step - 1, {name: list(exact) for name in NAMES})
+    evaluation = (
+        None if exact is None else Evaluation(step - 1, {name: list(exact) for name in NAMES}, [False] * len(job))
+    )
     return Progress(job, step, evaluation, tuple(best or exact or (-1.0,) * len(job)))
 
 
@@ -54,7 +56,17 @@ def plan(tmp_path):
     experiment = read_params(ROOT / "params.yaml").experiments["smoke"]
 
     def build(count, steps=1000, device="cpu"):
-        return Plan(replace(experiment, steps=steps), tuple(range(count)), device, 1, tmp_path / "out", 2, {})
+        return Plan(
+            replace(experiment, steps=steps),
+            tuple(range(count)),
+            device,
+            1,
+            tmp_path / "out",
+            2,
+            "eager",
+            "bitwise",
+            {},
+        )
 
     return build
 
@@ -185,14 +197,14 @@ def test_a_job_reports_between_evaluations_and_knows_its_best_after_a_resume(pla
             stop.set()
 
     with pytest.raises(StoppedError):
-        run(replace(plan(1, 60), workers=1), stop, report)
+        run(replace(plan(1, 60), workers=1), stop, report, pytest.fail)
     assert [progress.step for progress in reports if progress.evaluation is None] == [*range(31)]
     assert [progress.best for progress in reports[:3]] == [(-1.0,), (0.0,), (0.0,)]
     assert reports[1].evaluation.step == 0
 
     stop.clear()
     resumed = []
-    run(replace(plan(1, 60), workers=1), stop, resumed.append)
+    run(replace(plan(1, 60), workers=1), stop, resumed.append, pytest.fail)
     assert (resumed[0].step, resumed[0].evaluation, resumed[0].best) == (30, None, (0.0,))
     assert [progress.evaluation.step for progress in resumed if progress.evaluation] == [50, 59]
 

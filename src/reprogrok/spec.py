@@ -173,12 +173,14 @@ class Params:
     Attributes:
         engine_version: moves when the engine computes other bits; pipeline stages depend on it.
         device: where the pipeline trains and evaluates.
+        deterministic: what a run promises: "bitwise", or "tolerance" for devices that cannot promise that.
         pipeline: the experiments that bare `dvc repro` runs.
         experiments: name -> experiment.
     """
 
     engine_version: int
     device: str
+    deterministic: str
     pipeline: tuple[str, ...]
     experiments: Mapping[str, Experiment]
 
@@ -209,7 +211,13 @@ def read_params(path: Path) -> Params:
     for index, name in enumerate(data["pipeline"]):
         if name not in experiments:
             raise document.error(("pipeline", index), expected=f"one of {', '.join(experiments)}", found=name)
-    return Params(data["engine_version"], data["device"], tuple(data["pipeline"]), experiments)
+    return Params(
+        data["engine_version"],
+        data["device"],
+        data.get("deterministic", "bitwise"),
+        tuple(data["pipeline"]),
+        experiments,
+    )
 
 
 def _experiment(document: Document, name: str, entry: Mapping[str, Any]) -> Experiment:

@@ -184,7 +184,7 @@ def _flip(place: Path, path: Path, build: Callable[[], None], offsets: range) ->
     """Flip a bit of each byte in turn; the reader must refuse, and the parser must not see what was flipped."""
     build()
     params = place / "params.yaml"
-    plan = Plan(read_params(params).experiment("smoke", params), (0,), "cpu", 1, RUN, 1, {})
+    plan = Plan(read_params(params).experiment("smoke", params), (0,), "cpu", 1, RUN, 1, "eager", "bitwise", {})
     newest = states_of(place)[-1]
     if path.name == "best.pt":
         read = partial(checkpoints.load_checkpoint, path)

@@ -20,6 +20,20 @@ from reprogrok.spec import Experiment, read_params, seed_range, step_range
 MAX_STEPS = 1_000_000_000  # as in the schema of params.yaml
 
 
+class ExecutionPath(StrEnum):
+    """How a step is executed."""
+
+    EAGER = "eager"
+    COMPILED = "compiled"
+
+
+class Promise(StrEnum):
+    """What the bits of a run promise."""
+
+    BITWISE = "bitwise"
+    TOLERANCE = "tolerance"
+
+
 class Sink(StrEnum):
     """Trackers that the evaluations can be streamed to."""
 
@@ -40,6 +54,12 @@ def train(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to publish.", show_default="runs/EXPERIMENT")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes on a CPU.", show_default="one per core")] = None,
+    path: Annotated[
+        ExecutionPath | None, typer.Option(help="How a step is executed; other bits.", show_default="by a fixed table")
+    ] = None,
+    deterministic: Annotated[
+        Promise | None, typer.Option(help="What the run promises.", show_default="that of params.yaml")
+    ] = None,
     stop_at: Annotated[
         int | None,
         typer.Option(metavar="STEP", help="End after STEP updates of the schedule, publish, and keep the work."),
@@ -82,10 +102,14 @@ def train(
     from reprogrok.train.sinks import check_sinks, streaming
     from reprogrok.train.work import Plan
 
+    promise = deterministic.value if deterministic else read.deterministic
+    chosen_device = choose_device(device or read.device, promise).type
     plan = Plan(
         experiment=chosen,
         seeds=chosen.seeds,
-        device=choose_device(device or read.device).type,
+        device=chosen_device,
+        path=_path(chosen, chosen_device, path),
+        deterministic=promise,
         engine_version=read.engine_version,
         out=out or Path("runs") / chosen.name,
         workers=workers or usable_cores(),
@@ -137,6 +161,18 @@ def _with_options(experiment: Experiment, seeds: str | None, steps: int | None) 
             raise InputError(field="--steps", expected=expected, found=str(steps))
         experiment = replace(experiment, steps=steps)
     return experiment
+
+
+def _path(experiment: Experiment, device: str, asked: ExecutionPath | None) -> str:
+    """The path asked for, or the table's."""
+    from reprogrok.model.compiler import compiler
+    from reprogrok.train.paths import missing_compiler, path_of
+
+    if asked is ExecutionPath.COMPILED and device == "cpu" and compiler() is None:
+        raise InputError("there is no C++ compiler here (`reprogrok doctor`)", field="--path", expected="eager")
+    if asked is None and missing_compiler(experiment.model, experiment.steps, device):
+        typer.echo("no C++ compiler here: steps run eagerly, several times slower (see `reprogrok doctor`)", err=True)
+    return asked.value if asked else path_of(experiment.model, experiment.steps, device)
 
 
 def _checkpoints(experiment: Experiment, text: str | None, keep: int | None) -> tuple[int, ...]:

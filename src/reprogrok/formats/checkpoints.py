@@ -151,18 +151,19 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def checkpoint_bytes(
-    spec: ModelSpec, weights: Mapping[str, torch.Tensor], origin: Origin, step: int, score: float
+    spec: ModelSpec, weights: Mapping[str, torch.Tensor], origin: Origin, step: int, score: float | None
 ) -> bytes:
     """The bytes of a `.pt` checkpoint in the published layout: equal bytes for equal content.
 
-    Published loaders want the tied head as a tensor of its own, so it is stored as one.
+    Published loaders want the tied head as a tensor of its own, so it is stored as one. A model that was never
+    evaluated has no score.
     """
     state = {name: weights[name].detach().cpu().contiguous().clone() for name in parameter_shapes(spec)}
     content = {
         "model_config": asdict(spec) | {"dropout": 0.0},
         "model_state": state | {"lm_head.weight": state["token_emb.weight"]},
         "step": step,
-        "val_exact": score,
+        **({} if score is None else {"val_exact": score}),
         "params": count_parameters(spec),
         "reprogrok": {"format": FORMAT, **asdict(origin), "content_digest": content_digest(spec, state)},
     }

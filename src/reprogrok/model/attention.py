@@ -62,7 +62,7 @@ class _Narrow(torch.autograd.Function):
         return _summed(shares_RHQTB, [_read(v_RGETB, e) for e in range(v_RGETB.shape[2])], 3, buffer=scores_RHQTB)
 
     @staticmethod
-    def backward(ctx: Any, gradient_RHEQB: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient_RHEQB: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         q_RHEQB, k_RGETB, v_RGETB, shares_RHQTB = ctx.saved_tensors
         components = range(q_RHEQB.shape[2])
         buffer_RHQTB = torch.empty_like(shares_RHQTB)

@@ -108,7 +108,8 @@ def _maps(spec: ModelSpec, weights: Weights, name: str) -> _Maps:
         query_RrD, key_RrD, value_RrD = weights[f"{name}.qkv.B"].split(D, dim=2)
     shared_RrD, query_RrD = left_RDr.transpose(1, 2), query_RrD / math.sqrt(E)
     if rank >= E:
-        return _Maps(shared_RrD, *(right.transpose(1, 2) for right in (query_RrD, key_RrD, value_RrD)), output_RDD)
+        query_RDr, key_RDr, value_RDr = (right.transpose(1, 2) for right in (query_RrD, key_RrD, value_RrD))
+        return _Maps(shared_RrD, query_RDr, key_RDr, value_RDr, output_RDD)
     R = output_RDD.shape[0]
     query_RHrE, key_RHrE, value_RHrE = (
         right.reshape(R, rank, H, E).transpose(1, 2) for right in (query_RrD, key_RrD, value_RrD)
@@ -121,7 +122,7 @@ def _maps(spec: ModelSpec, weights: Weights, name: str) -> _Maps:
 def _look_up_first_layer(
     maps: _Maps, table_RTDV: Tensor, normed_RTDV: Tensor, columns: Tensor, asked: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Queries (R, X, Q, B), keys and values (R, ., T, B) and residual (R, D, Q, B) of a layer whose input is a table."""
+    """Queries (R, X, Q, B), keys, values (R, ., T, B) and residual (R, D, Q, B) of a layer whose input is a table."""
     source_RTFV = _mapped(maps.shared_RFD, normed_RTDV)
     query_RQXV = _mapped(maps.query_RXF, source_RTFV[:, asked:])
     both_RQFB = _look_up(columns[:, asked:], torch.cat([query_RQXV, table_RTDV[:, asked:]], dim=2))

@@ -32,7 +32,7 @@ def print_diagnosis(diagnosis: Diagnosis, screen: Console) -> None:
     kinds = {device["device"].partition(":")[0] for device in diagnosis.devices}
     if missing := [kind for kind in ("cuda", "mps") if kind not in kinds]:
         facts.add_row("no device", f"{' or '.join(missing)}: none that this torch can use")
-    facts.add_row("C++ compiler", diagnosis.compiler or "none: no torch.compile, so training takes the eager path")
+    facts.add_row("C++ compiler", diagnosis.compiler or "none: training takes the eager path, several times slower")
     facts.add_row("torch.compile", _compilation(diagnosis.compilation))
     for name, number in diagnosis.extras.items():
         facts.add_row(f"--sink {name}", f"{name} {number}" if number else f"needs pip install {name}")

@@ -32,7 +32,7 @@ def print_plan(plan: Plan) -> None:
         **({"checkpoints": _checkpoints_text(plan)} if plan.checkpoints else {}),
         "batch": f"{spec.batch}",
         "seeds": seeds_text(plan.seeds),
-        "device": f"{plan.device}, {counted(min(plan.workers, len(plan.jobs())), 'worker')}",
+        "device": f"{plan.device}, {counted(min(plan.workers, len(plan.jobs())), 'worker')}, {plan.path} steps",
         "gates registered": ", ".join(plan.gates) or "none",
         "work": str(plan.work()),
         "publishes": str(plan.out),
@@ -64,10 +64,10 @@ def print_run(path: Path) -> None:
         first = replica["first_perfect_step"]
         table.add_row(
             str(replica["seed"]),
-            f"{replica['best_test_exact_match']:.4f}",
+            _score(replica["best_test_exact_match"]),
             f"{replica['best_step']:,}",
             "not reached" if first is None else f"{first:,}",
-            f"{replica['last_test_exact_match']:.4f}",
+            _score(replica["last_test_exact_match"]),
         )
     screen = console()
     screen.print(title, soft_wrap=True)
@@ -78,5 +78,14 @@ def print_run(path: Path) -> None:
         done, steps = spec["stopped_at"], spec["facts"]["steps"]
         rest = "the work is kept, and the same command without --stop-at goes on from there"
         screen.print(f"stopped after {done:,} of {steps:,} steps; {rest}", soft_wrap=True)
+    for replica in replicas:
+        if (diverged := replica["diverged_step"]) is not None:
+            screen.print(
+                f"seed {replica['seed']} diverged: no finite loss or gradient at step {diverged:,}", soft_wrap=True
+            )
     for line in fingerprint_lines(json.loads((path / FINGERPRINT).read_bytes())):
         screen.print(line, soft_wrap=True)
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

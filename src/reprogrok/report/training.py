@@ -54,6 +54,7 @@ class Tally:
         began: the clock at the beginning of this sitting, in seconds.
         latest: the last report of every job that has reported.
         scores: per job, what the last evaluation said of it; empty before one.
+        diverged: per job, how many of its replicas have been stopped because they diverged.
     """
 
     jobs: list[Job]
@@ -62,6 +63,7 @@ class Tally:
     began: float
     latest: dict[Job, Progress] = field(default_factory=dict)
     scores: dict[Job, str] = field(default_factory=dict)
+    diverged: dict[Job, int] = field(default_factory=dict)
     _sitting: int = 0  # model-steps done in this sitting
     _samples: deque[tuple[float, int]] = field(default_factory=deque)
 
@@ -76,6 +78,7 @@ class Tally:
             self._samples.popleft()
         if progress.evaluation is not None:
             self.scores[progress.seeds] = _scores(progress)
+            self.diverged[progress.seeds] = sum(progress.evaluation.diverged)
 
     @property
     def under_way(self) -> list[Job]:
@@ -138,7 +141,7 @@ def training_display(
         return
     screen = screen or console(stderr=True)
     jobs = plan.jobs()
-    tally = Tally(jobs, plan.experiment.steps, min(plan.workers, len(jobs)), clock())
+    tally = Tally(jobs, plan.end, min(plan.workers, len(jobs)), clock())
     if not screen.is_terminal or screen.is_dumb_terminal:  # a dumb one cannot draw over what it has drawn
         yield _lines(tally, screen, clock)
         return
@@ -232,4 +235,5 @@ def _best(tally: Tally) -> str:
 
 
 def _grokked(tally: Tally) -> str:
-    return f"{tally.grokked} of {counted(tally.replicas, 'seed')}"
+    diverged = sum(tally.diverged.values())
+    return f"{tally.grokked} of {counted(tally.replicas, 'seed')}" + (f", {diverged} diverged" if diverged else "")

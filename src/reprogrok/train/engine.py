@@ -11,7 +11,7 @@ S steps of a chunk.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ from reprogrok.data.sampling import Batches
 from reprogrok.model.initialise import initial_weights
 from reprogrok.spec import Experiment
 from reprogrok.train.optimiser import learning_rate, step_numbers
-from reprogrok.train.step import Layout, loss_and_logits, make_update
+from reprogrok.train.step import Layout, Rule, loss_and_logits, make_update
 
 CHUNK = 32  # steps drawn at once: one vectorised draw costs a tenth of 32 small ones
 VALIDATION_ROWS = 1_000  # rows per forward pass of an evaluation
@@ -57,6 +57,11 @@ class State:
     best_step: list[int]
     best_score: list[float]
 
+    def last_steps(self) -> list[int]:
+        """The last update of every replica: that of the run, or the one before it diverged; 0 before any."""
+        ends = (self.step if step < 0 else step for step in self.diverged_R.tolist())
+        return [max(end - 1, 0) for end in ends]
+
     def updated(self) -> tuple[Tensor, ...]:
         """What a step changes, in the order of `make_update`."""
         return self.weights_RP, self.mean_RP, self.square_RP, self.diverged_R
@@ -75,12 +80,12 @@ _TENSORS = ("weights", "mean", "square", "diverged", "best")
 class Evaluation:
     """The metrics of every replica after the update of one step: name -> one value per replica.
 
-    A replica that has diverged has no metrics any more; its values are NaN, and `diverged` says so.
+    The values of a replica that has diverged are those of the weights that it stopped with, and no part of its record.
     """
 
     step: int
+    metrics: dict[str, list[float]]
     diverged: list[bool]
-    metrics: dict[str, list[float]] = field(default_factory=dict)
 
 
 class Engine:
@@ -90,6 +95,7 @@ class Engine:
         self.experiment, self.seeds, self.device, self.path = experiment, seeds, device, path
         self.spec, self.task = experiment.model, Addition(experiment.digits)
         self.layout = Layout(experiment.model)
+        self._rule = Rule(experiment.model, self.task.first_answer, experiment.optimiser)
         held = [hold_out(seed, experiment.digits) for seed in seeds]
         every = [pairs.pairs() for pairs in held]
         self._batches = Batches(seeds, experiment.batch, experiment.curriculum, every, device)
@@ -113,8 +119,17 @@ class Engine:
 
     def restore(self, saved: dict[str, Any]) -> State:
         """The state that `State.as_dict` described."""
-        tensors = (saved[name].to(self.device) for name in _TENSORS)
-        return State(saved["step"], *tensors, list(saved["best_step"]), list(saved["best_score"]))
+        weights_RP, mean_RP, square_RP, diverged_R, best_RP = (saved[name].to(self.device) for name in _TENSORS)
+        return State(
+            step=saved["step"],
+            weights_RP=weights_RP,
+            mean_RP=mean_RP,
+            square_RP=square_RP,
+            diverged_R=diverged_R,
+            best_RP=best_RP,
+            best_step=list(saved["best_step"]),
+            best_score=list(saved["best_score"]),
+        )
 
     def train(self, state: State, stop: Callable[[], bool]) -> Iterator[Evaluation]:
         """Update `state` in place to the end of the run, yielding the metrics at every evaluation step.
@@ -126,12 +141,9 @@ class Engine:
         for batch in self._training_batches(state.step):
             if stop():
                 return
-            update = update or make_update(
-                self.spec, recipe.optimiser, self.task.first_answer, state.updated(), batch, self.path
-            )
+            update = update or make_update(self._rule, state.updated(), batch, self.path)
             step, tokens_RTB = state.step, batch[0]
-            evaluated = step % recipe.evaluate_every == 0 or step == recipe.steps - 1
-            answered_R = self._answered(state, tokens_RTB) if evaluated else None
+            answered_R = self._answered(state, tokens_RTB) if recipe.evaluates(step) else None
             loss_R, norm_R = update(*batch)
             state.step += 1
             if answered_R is not None:
@@ -159,7 +171,7 @@ class Engine:
             if score > state.best_score[replica] and not diverged[replica]:
                 state.best_score[replica], state.best_step[replica] = score, step
                 state.best_RP[replica] = state.weights_RP[replica]
-        return Evaluation(step, diverged, metrics)
+        return Evaluation(step, metrics, diverged)
 
     @torch.inference_mode()
     def _answered(self, state: State, tokens_RTB: Tensor) -> Tensor:

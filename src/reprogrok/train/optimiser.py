@@ -49,13 +49,13 @@ def clipped(gradient_RP: Tensor, largest: float) -> tuple[Tensor, Tensor]:
 
 
 def adamw(
-    spec: OptimiserSpec, weights_RP: Tensor, mean_RP: Tensor, square_RP: Tensor, gradient_RP: Tensor, numbers_3: Tensor
+    spec: OptimiserSpec, weights_RP: Tensor, moments: tuple[Tensor, Tensor], gradient_RP: Tensor, numbers_3: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The next weights and moments, all (R, P), with one row of `step_numbers`.
+    """The next weights, mean and square, all (R, P), with one row of `step_numbers`.
 
     Decoupled weight decay (Loshchilov & Hutter 2019) on every parameter, corrected as in `torch.optim.AdamW`.
     """
     (beta1, beta2), (keep, rate, root) = spec.betas, numbers_3.unbind()
-    mean_RP = torch.lerp(mean_RP, gradient_RP, 1 - beta1)
-    square_RP = square_RP * beta2 + gradient_RP * gradient_RP * (1 - beta2)
+    mean_RP = torch.lerp(moments[0], gradient_RP, 1 - beta1)
+    square_RP = moments[1] * beta2 + gradient_RP * gradient_RP * (1 - beta2)
     return weights_RP * keep - rate * mean_RP / (square_RP.sqrt() / root + spec.eps), mean_RP, square_RP

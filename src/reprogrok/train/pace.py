@@ -15,6 +15,7 @@ import torch
 from reprogrok.data.protocols import PROTOCOL
 from reprogrok.spec import CurriculumStage, Experiment, ModelSpec, OptimiserSpec, ScheduleSpec
 from reprogrok.train.engine import Engine
+from reprogrok.train.paths import path_of
 
 _DIGITS = 10
 _BASE = Experiment(
@@ -85,7 +86,8 @@ def measure_pace(experiment: Experiment, seconds: float, clock: Callable[[], flo
 
     These load what is loaded once, and compile where a step is compiled, so the clock starts after them.
     """
-    engine = Engine(replace(experiment, evaluate_every=experiment.steps), (0,), torch.device("cpu"))
+    path = path_of(experiment.model, experiment.steps, "cpu")
+    engine = Engine(replace(experiment, evaluate_every=experiment.steps), (0,), torch.device("cpu"), path)
     state, end = engine.fresh(), math.inf
     training = engine.train(state, lambda: clock() >= end)
     next(training)

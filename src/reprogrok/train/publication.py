@@ -9,6 +9,7 @@ and again right before it goes.
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -90,21 +91,22 @@ def _write(plan: Plan, staging: Path) -> None:
     replicas: list[dict[str, Any]] = []
     earlier: list[dict[str, Any]] = []
     timing = b""
-    ran_on = fingerprint(plan.device)
+    ran_on = fingerprint(plan)
     for job in plan.jobs():
         folder = folder_of(plan, job)
         saved, _ = saved_work(plan, job)
         if saved is None or saved.step != plan.end:
             raise RecordError("the work of a finished job is missing; the same command goes on", path=folder)
         state, rows = _ended(plan, job, saved)
-        for index, row in enumerate(rows):
-            lines[job[index % len(job)]].append(row)
+        for row in rows:
+            lines[json.loads(row)["seed"]].append(row)
         for replica, seed in enumerate(job):
-            last = record.parse_metrics(folder / record.METRICS, lines[seed])[seed]["test_exact_match"]
-            replicas.append(_summary_of(state, replica, seed, last))
+            measured = record.parse_metrics(folder / record.METRICS, lines[seed]).get(seed, {})
+            summary = _summary_of(state, replica, seed, measured.get("test_exact_match", record.Series((), ())))
+            replicas.append(summary)
             for name, flat_RP, step, score in (
-                ("best.pt", state["best"], state["best_step"][replica], state["best_score"][replica]),
-                ("last.pt", state["weights"], last.steps[-1], last.values[-1]),
+                ("best.pt", state["best"], summary["best_step"], summary["best_test_exact_match"]),
+                ("last.pt", state["weights"], max(summary["steps"] - 1, 0), summary["last_test_exact_match"]),
             ):
                 write_bytes(staging / f"seed-{seed}" / name, replica_bytes(plan, seed, flat_RP[replica], step, score))
             for step in plan.kept(plan.end):
@@ -143,7 +145,7 @@ def _ended(plan: Plan, job: tuple[int, ...], saved: Saved) -> tuple[dict[str, An
     rows = saved.metrics.splitlines(keepends=True)
     if plan.experiment.evaluates(plan.end - 1):
         return saved.content, rows
-    engine = Engine(plan.experiment, job, torch.device(plan.device))
+    engine = Engine(plan.experiment, job, torch.device(plan.device), plan.path)
     state = engine.restore(saved.content)
     rows += metrics_lines(job, engine.evaluate(state))
     return state.as_dict(), rows
@@ -160,13 +162,15 @@ def _note(earlier: list[dict[str, Any]], entry: dict[str, Any], job: tuple[int, 
 
 def _summary_of(state: dict[str, Any], replica: int, seed: int, score: record.Series) -> dict[str, Any]:
     perfect = [step for step, value in zip(score.steps, score.values, strict=True) if value == 1.0]
+    diverged = int(state["diverged"][replica])
     return {
         "seed": seed,
-        "steps": state["step"],
+        "steps": state["step"] if diverged < 0 else diverged,
         "best_step": state["best_step"][replica],
-        "best_test_exact_match": state["best_score"][replica],
-        "last_test_exact_match": score.values[-1],
+        "best_test_exact_match": state["best_score"][replica] if score.values else None,
+        "last_test_exact_match": score.values[-1] if score.values and diverged < 0 else None,
         "first_perfect_step": perfect[0] if perfect else None,
+        "diverged_step": None if diverged < 0 else diverged,
     }
 
 

@@ -88,7 +88,7 @@ def run(plan: Plan, stop: Event, report: Callable[[Progress], None], warn: Calla
             seen before the first step. Or the disk refused something; the work so far is saved.
         RecordError: work was begun that this run cannot go on with.
     """
-    choose_device(plan.device)
+    choose_device(plan.device, plan.deterministic)
     with exclusive(plan.work() / "lock", f"training {plan.experiment.name}"):
         check_place(plan)
         sweep(plan)
@@ -161,7 +161,7 @@ def _adopt(queue: multiprocessing.Queue[Progress], stop: Event) -> None:
 
 
 def _train_in_worker(plan: Plan, job: tuple[int, ...]) -> None:
-    choose_device(plan.device)
+    choose_device(plan.device, plan.deterministic)
     _train_job(plan, job, _OrOrphaned(_worker["stop"], _worker["parent"]), _worker["queue"].put)
 
 

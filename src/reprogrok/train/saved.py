@@ -26,7 +26,8 @@ from reprogrok.errors import InputError, RecordError
 from reprogrok.files import hash_in_name, sha256_bytes, write_hashed, writing
 from reprogrok.formats.checkpoints import MAX_STATE_BYTES, Origin, checkpoint_bytes, load_state, state_bytes
 from reprogrok.schema import read_bytes
-from reprogrok.train.engine import Evaluation, Layout, State
+from reprogrok.train.engine import Evaluation, State
+from reprogrok.train.step import Layout
 from reprogrok.train.work import Plan, fingerprint, folder_of
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 KEPT_STATES = 2
 _IN_STATE = {
-    *("weights", "mean", "square", "best", "step", "best_step", "best_score"),
+    *("weights", "mean", "square", "diverged", "best", "step", "best_step", "best_score"),
     *("metrics_bytes", "metrics_sha256", "timing_bytes", "fingerprint", "earlier", "gates"),
 }
 
@@ -156,7 +157,7 @@ def take_up(plan: Plan, warn: Callable[[str], None]) -> Plan:
 
 def _check_fingerprint(plan: Plan, folder: Path, saved: Saved) -> None:
     """Refuse to go on with work that was begun on another machine or version: its bits would belong to neither."""
-    changed = record.changes(saved.content["fingerprint"], fingerprint(plan.device))
+    changed = record.changes(saved.content["fingerprint"], fingerprint(plan))
     if changed and not plan.allow_fingerprint_change:
         raise RecordError(
             f"the work begun here ran under another fingerprint ({'; '.join(changed)}); remove it to start again, or go"
@@ -165,7 +166,7 @@ def _check_fingerprint(plan: Plan, folder: Path, saved: Saved) -> None:
         )
 
 
-def replica_bytes(plan: Plan, seed: int, flat_P: torch.Tensor, step: int, score: float) -> bytes:
+def replica_bytes(plan: Plan, seed: int, flat_P: torch.Tensor, step: int, score: float | None) -> bytes:
     """The checkpoint of one replica, from its flat row of weights."""
     experiment = plan.experiment
     views = Layout(experiment.model).views(flat_P.unsqueeze(0))
@@ -182,7 +183,7 @@ class Journal:
 
     def __init__(self, plan: Plan, job: tuple[int, ...], saved: Saved | None) -> None:
         self._plan, self._job, self._folder = plan, job, folder_of(plan, job)
-        self._ran_on = fingerprint(plan.device)
+        self._ran_on = fingerprint(plan)
         self._earlier = [] if saved is None else saved.history(self._ran_on)
         self._gates = json.dumps({name: asdict(gate) for name, gate in plan.gates.items()}, ensure_ascii=False)
         self._states = [] if saved is None else [saved.path]
@@ -210,9 +211,9 @@ class Journal:
 
     def keep(self, state: State, evaluation: Evaluation) -> None:
         """Write the checkpoints of this evaluation, before a state says that its step has been passed."""
-        scores = evaluation.metrics["test_exact_match"]
-        for seed, flat_P, score in zip(self._job, state.weights_RP, scores, strict=True):
-            data = replica_bytes(self._plan, seed, flat_P, evaluation.step, score)
+        scores, last_steps = evaluation.metrics["test_exact_match"], state.last_steps()
+        for seed, flat_P, step, score in zip(self._job, state.weights_RP, last_steps, scores, strict=True):
+            data = replica_bytes(self._plan, seed, flat_P, step, score)
             stem = f"step-{evaluation.step}.seed-{seed}"
             written = write_hashed(self._folder, stem, data)
             for other in self._folder.glob(f"{stem}.*.pt"):  # of another fingerprint, or damaged
@@ -245,12 +246,13 @@ class Journal:
 
 
 def metrics_lines(job: tuple[int, ...], evaluation: Evaluation) -> list[bytes]:
-    """An evaluation as lines of `metrics.jsonl`, one per replica."""
+    """An evaluation as lines of `metrics.jsonl`, one per replica that has not diverged."""
     return [
         record.metrics_line(
             seed, evaluation.step, {name: column[replica] for name, column in evaluation.metrics.items()}
         )
         for replica, seed in enumerate(job)
+        if not evaluation.diverged[replica]
     ]
 
 

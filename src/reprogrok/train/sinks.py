@@ -193,7 +193,7 @@ class _Outlet:
                 self._series[seed] = self._opener(self._plan, seed)
                 for step, metrics in earlier.get(seed, ()):
                     self._series[seed].add(step, metrics)
-            if progress.evaluation is not None:
+            if progress.evaluation is not None and not progress.evaluation.diverged[replica]:
                 metrics = {name: values[replica] for name, values in progress.evaluation.metrics.items()}
                 self._series[seed].add(progress.evaluation.step, metrics)
             if complete:
@@ -235,7 +235,7 @@ def _config(plan: Plan, seed: int) -> dict[str, Any]:
         "spec": {key: value for key, value in experiment.as_dict().items() if key not in ("name", "seeds", "gates")},
         "spec_digest": experiment.digest(),
         "engine_version": plan.engine_version,
-        "fingerprint": fingerprint(plan.device),
+        "fingerprint": fingerprint(plan),
     }
     plain: dict[str, Any] = json.loads(json.dumps(config))
     return plain

@@ -3,7 +3,7 @@
     (weights, moments) + (tokens, numbers of the step) --loss, gradient, clip, AdamW--> (weights, moments), in place
 
     eager       operation by operation
-    compiled    traced once, backward and optimiser included, and compiled as one graph by TorchInductor
+    compiled    traced once, backward and optimiser included, and compiled as one graph (`train.compilation`)
 
 On CUDA either is captured as a CUDA graph, so that a step is one launch and the host waits for nothing. The path is
 part of a run's fingerprint: another order of additions gives other bits.
@@ -15,7 +15,8 @@ go on. That happens on the device, so nobody has to ask after every step.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -29,9 +30,16 @@ from reprogrok.train.optimiser import adamw, clipped
 _PAD = 16  # rows start at multiples of a vector register, so that every replica takes the same instructions
 _WARM_UP = 3  # updates before a capture: libraries allocate and choose on their first calls
 
-_Kind = tuple[tuple[int, ...], torch.dtype, torch.device]
+Update = Callable[..., tuple[Tensor, Tensor]]  # (tokens, numbers, step) -> losses and gradient norms before it
 
-Update = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]  # (tokens, numbers, step) -> losses, gradient norms
+
+@dataclass(frozen=True)
+class Rule:
+    """What an update is: the shape of the models, the first position whose prediction counts, and AdamW's numbers."""
+
+    model: ModelSpec
+    first: int
+    optimiser: OptimiserSpec
 
 
 class Layout:
@@ -64,48 +72,36 @@ def loss_and_logits(spec: ModelSpec, weights: Weights, tokens_RTB: Tensor, first
     return -(logits_RVQB.log_softmax(1) * chosen_RVQB).sum((1, 2, 3)) / target_RQB[0].numel(), logits_RVQB
 
 
-def make_update(
-    spec: ModelSpec, optimiser: OptimiserSpec, first: int, state: Sequence[Tensor], batch: Sequence[Tensor], path: str
-) -> Update:
+def make_update(rule: Rule, state: Sequence[Tensor], batch: Sequence[Tensor], path: str) -> Update:
     """The update of this very state, in place.
 
     Args:
-        spec: the shape of the models.
-        optimiser: AdamW's numbers.
-        first: the first position whose prediction counts.
+        rule: what an update is.
         state: weights, mean and square (R, P), and the step at which a replica diverged, or -1 (R,) int64.
         batch: an example of tokens (R, T + 1, B), numbers of a step (3,) and the step itself () int64.
         path: "eager" or "compiled".
     """
-    function: Callable[..., tuple[Tensor, Tensor]] = partial(_update_, spec, optimiser, first)
+    function: Update = partial(update_, rule)
     if path == "compiled":
-        kinds = tuple((tuple(x.shape), x.dtype, x.device) for x in (*state, *batch))
-        function = _compiled(spec, optimiser, first, kinds)
+        # The compiler costs a second of every start that does not need it.
+        from reprogrok.train.compilation import Kind, compiled_update  # noqa: PLC0415
+
+        function = compiled_update(rule, tuple(Kind(tuple(x.shape), x.dtype, x.device) for x in (*state, *batch)))
     if state[0].device.type == "cuda":
         return _captured(function, state, batch)
     return partial(function, *state)
 
 
-def _update_(
-    spec: ModelSpec,
-    optimiser: OptimiserSpec,
-    first: int,
-    weights_RP: Tensor,
-    mean_RP: Tensor,
-    square_RP: Tensor,
-    diverged_R: Tensor,
-    tokens_RTB: Tensor,
-    numbers_3: Tensor,
-    step: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """One update in place; the losses and gradient norms before it, (R,) each."""
+def update_(rule: Rule, *state_and_batch: Tensor) -> tuple[Tensor, Tensor]:
+    """One update, in place, of what `make_update` calls state and batch; losses and gradient norms before it, (R,)."""
+    weights_RP, mean_RP, square_RP, diverged_R, tokens_RTB, numbers_3, step = state_and_batch
     with torch.enable_grad():
         leaf_RP = weights_RP.detach().requires_grad_()
-        loss_R, _ = loss_and_logits(spec, Layout(spec).views(leaf_RP), tokens_RTB, first)
+        loss_R, _ = loss_and_logits(rule.model, Layout(rule.model).views(leaf_RP), tokens_RTB, rule.first)
         (gradient_RP,) = torch.autograd.grad(loss_R.sum(), leaf_RP)
     with torch.no_grad():
-        gradient_RP, norm_R = clipped(gradient_RP, optimiser.clip)
-        updated = adamw(optimiser, weights_RP, mean_RP, square_RP, gradient_RP, numbers_3)
+        gradient_RP, norm_R = clipped(gradient_RP, rule.optimiser.clip)
+        updated = adamw(rule.optimiser, weights_RP, (mean_RP, square_RP), gradient_RP, numbers_3)
         going_R = diverged_R < 0
         sound_R = loss_R.isfinite() & norm_R.isfinite()
         for old_RP, new_RP in zip((weights_RP, mean_RP, square_RP), updated, strict=True):
@@ -114,28 +110,7 @@ def _update_(
     return loss_R.detach(), norm_R
 
 
-@lru_cache(maxsize=8)  # a worker trains many seeds with one compilation
-def _compiled(
-    spec: ModelSpec, optimiser: OptimiserSpec, first: int, kinds: tuple[_Kind, ...]
-) -> Callable[..., tuple[Tensor, Tensor]]:
-    """The update as one graph of machine code for tensors of these shapes, types and devices."""
-    # Imported here: the compiler costs a second of every start that does not use it.
-    import torch._inductor
-    from torch._subclasses import FakeTensorMode
-    from torch.fx.experimental.proxy_tensor import make_fx
-    from torch.fx.experimental.symbolic_shapes import ShapeEnv
-
-    # Tensors without contents: nothing is computed to trace, and TorchInductor finds what it compiled in other processes.
-    with FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True):
-        examples = [torch.empty(shape, dtype=dtype, device=device) for shape, dtype, device in kinds]
-        graph = make_fx(partial(_update_, spec, optimiser, first))(*examples)
-    compiled: Callable[..., tuple[Tensor, Tensor]] = torch._inductor.compile(graph, examples)
-    return compiled
-
-
-def _captured(
-    function: Callable[..., tuple[Tensor, Tensor]], state: Sequence[Tensor], batch: Sequence[Tensor]
-) -> Update:
+def _captured(function: Update, state: Sequence[Tensor], batch: Sequence[Tensor]) -> Update:
     """The function as a CUDA graph: every call copies its batch to where the graph reads it, and replays."""
     inputs = [x.clone() for x in batch]
     before = [x.clone() for x in state]

@@ -18,6 +18,7 @@ import torch
 
 from reprogrok import record
 from reprogrok.files import digest
+from reprogrok.model.compiler import compiler
 from reprogrok.model.device import environment
 from reprogrok.spec import Experiment
 
@@ -36,6 +37,8 @@ class Plan:
         engine_version: of `params.yaml`.
         out: the folder to publish.
         workers: processes on a CPU.
+        path: how a step is executed, "eager" or "compiled" (`train.paths`).
+        deterministic: what is promised, "bitwise" or "tolerance" (`model.device`).
         gates: criteria to register, by the gate's name.
         stop_at: updates after which the run ends before its schedule does; None for the whole of it.
         checkpoints: evaluation steps whose states are published beside best and last, in increasing order.
@@ -49,6 +52,8 @@ class Plan:
     engine_version: int
     out: Path
     workers: int
+    path: str
+    deterministic: str
     gates: Mapping[str, record.Registration]
     stop_at: int | None = None
     checkpoints: tuple[int, ...] = ()
@@ -78,9 +83,14 @@ class Plan:
         return record.kept_steps(self.checkpoints, self.keep, done)
 
 
-def fingerprint(device: str) -> dict[str, Any]:
+def fingerprint(plan: Plan) -> dict[str, Any]:
     """What the bits of a run depend on beside its spec and seeds."""
-    return environment(torch.device(device)) | {"path": "eager"}
+    found = environment(torch.device(plan.device)) | {"path": plan.path, "deterministic": plan.deterministic}
+    if plan.path == "compiled" and plan.device == "cpu":
+        found["compiler"] = compiler() or "none"
+    if plan.device != "cpu":
+        found["replicas"] = len(plan.seeds)  # libraries choose their routines by the size of the stack
+    return found
 
 
 def folder_of(plan: Plan, job: tuple[int, ...]) -> Path:
