@@ -13,7 +13,6 @@ from reprogrok.errors import RecordError
 
 if TYPE_CHECKING:
     from reprogrok.judge.verdict import Verdict
-    from reprogrok.record import Record
 
 
 class Format(StrEnum):
@@ -51,13 +50,12 @@ def sanity(
     if run is None and not folder.exists():
         advice = f"`reprogrok train {name}` first (if params.yaml has it), or --run DIR for another folder"
         raise RecordError("no run here", path=folder, expected=advice)
-    record = read_run(folder)
-    verdict = judge(gate, record)
+    verdict = judge(gate, read_run(folder))
     if output is not None:
         # Before anything is printed: a verdict that could not be kept is not shown as if it had been.
         write_bytes(output, _document(verdict, Format.JSON if output_format is Format.TABLE else output_format))
     if output_format is Format.TABLE:
-        _print_table(verdict, record)
+        _print_table(verdict)
     else:
         typer.echo(_document(verdict, output_format), nl=False)
     raise typer.Exit(verdict.exit_code)
@@ -69,11 +67,8 @@ def _document(verdict: Verdict, output_format: Format) -> bytes:
     return {Format.JSON: as_json, Format.JUNIT: as_junit, Format.GITHUB: as_github}[output_format](verdict)
 
 
-def _print_table(verdict: Verdict, record: Record) -> None:
+def _print_table(verdict: Verdict) -> None:
     from reprogrok.report.console import console
     from reprogrok.report.gate_tables import print_verdict
-    from reprogrok.report.words import fingerprint_lines
 
     print_verdict(verdict, console())
-    for line in fingerprint_lines(record.fingerprint):
-        typer.echo(f"fingerprint:  {line}")

@@ -55,6 +55,7 @@ def judge(gate: Gate, record: Record) -> Verdict:
             ReplicaResult(seed, tuple(_judge_criterion(item, metrics, record.definitions) for item in assessments))
             for seed, metrics in sorted(record.replicas.items())
         ),
+        fingerprint=record.fingerprint,
     )
 
 

@@ -11,11 +11,12 @@ no two parts of a verdict can disagree.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from reprogrok.errors import ExitCode
 from reprogrok.judge.bounds import Bounds
@@ -166,6 +167,7 @@ class Verdict:
         registration: whether the run knew these criteria.
         assessments: one per criterion, in the order of the gate.
         replicas: one per seed, in order of seeds; at least one.
+        fingerprint: what the run ended on; `earlier` in it names what it ran on before. Empty if that is not known.
     """
 
     gate: Gate
@@ -175,6 +177,7 @@ class Verdict:
     registration: RegistrationCheck
     assessments: tuple[Assessment, ...]
     replicas: tuple[ReplicaResult, ...]
+    fingerprint: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def decision(self) -> Decision:

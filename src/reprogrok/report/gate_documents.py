@@ -40,6 +40,7 @@ def as_json(verdict: Verdict) -> bytes:
             "experiment": verdict.experiment.encode("utf-8", "replace").decode(),
             "layout": verdict.layout,
             "seeds": [replica.seed for replica in verdict.replicas],
+            **({"earlier_fingerprints": earlier} if (earlier := verdict.fingerprint.get("earlier")) else {}),
         },
         "registration": {
             "status": verdict.registration.status.value,

@@ -13,8 +13,11 @@ from rich.text import Text
 
 from reprogrok.judge.verdict import Decision, Outcome, RegistrationStatus, Verdict
 from reprogrok.report import gate_words as words
+from reprogrok.report.words import fingerprint_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
 
 STYLES = {
@@ -38,12 +41,11 @@ def print_verdict(verdict: Verdict, console: Console) -> None:
     registration = verdict.registration
     amended = registration.status is RegistrationStatus.AMENDED
     line(f"registration: {registration.status}: {registration.note}", "yellow" if amended else "")
+    for change in fingerprint_lines(verdict.fingerprint):
+        line(f"fingerprint:  {change}", "yellow")
     console.print(_table(verdict))
-    for replica in verdict.replicas:
-        seed = f" (seed {replica.seed})" if len(verdict.replicas) > 1 else ""
-        for result in replica.criteria:
-            for reason in result.reasons:
-                line(f"{result.criterion.id}{seed}: {reason}", "yellow")
+    for reason in _reasons(verdict):
+        line(reason, "yellow")
     for assessment in verdict.assessments:
         if assessment.bounds.missing is not None:
             line(f"{assessment.criterion.id}: its feasibility was checked in part only: {assessment.bounds.arithmetic}")
@@ -53,6 +55,14 @@ def print_verdict(verdict: Verdict, console: Console) -> None:
         line("")
         for text in registration.difference:
             line(text)
+
+
+def _reasons(verdict: Verdict) -> Iterator[str]:
+    """Why criteria do not hold for want of data."""
+    for replica in verdict.replicas:
+        seed = f" (seed {replica.seed})" if len(verdict.replicas) > 1 else ""
+        for result in replica.criteria:
+            yield from (f"{result.criterion.id}{seed}: {reason}" for reason in result.reasons)
 
 
 def _table(verdict: Verdict) -> Table:
