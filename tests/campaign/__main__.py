@@ -110,10 +110,10 @@ def attack_sound_build(victim: Victim, folder: Path, parts: Sequence[str], *, sh
 
 
 def sample(attacks: list[Attack]) -> Iterator[Attack]:
-    """The flips, which are a sample already, and some of every other kind."""
+    """The flips, which are a sample already, every damage, and some of every other kind."""
     by_kind: Counter[str] = Counter()
     for attack in attacks:
-        if attack.kind == "flip" or by_kind[attack.kind] % SHORT_EVERY["fault"] == 0:
+        if attack.kind in {"flip", "damage"} or by_kind[attack.kind] % SHORT_EVERY["fault"] == 0:
             yield attack
         by_kind[attack.kind] += 1
 

@@ -236,7 +236,7 @@ class Journal:
         written = write_hashed(self._folder, f"state-{state.step}", state_bytes(content))
         self._states = [*self._states, written][-KEPT_STATES:]
         for path in self._folder.glob("state-*.pt"):
-            if path not in self._states:
+            if path not in self._states and path.is_file():  # a folder of that name is somebody else's
                 path.unlink()
         if self._plan.keep is not None:
             needed = {step for path in self._states for step in self._plan.kept(_updates(path))}
