@@ -12,7 +12,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from cores import EveryCore, Trainer, available_cores
@@ -68,7 +68,11 @@ class Row:
 
 def build(family: str, path: str, replicas: int) -> Trainer:
     """A trainer of the plain loop or of ours."""
-    return Loop(FAMILIES[family]) if path == "reference" else OurTrainer(family, replicas, path)
+    if path != "reference":
+        return OurTrainer(family, replicas, path)
+    plain = FAMILIES[family]
+    # Both sides without dropout, which the engine does not have.
+    return Loop(replace(plain, config={**plain.config, "dropout": 0.0}))
 
 
 def rows(cores: int, replicas: Iterable[int]) -> list[Row]:

@@ -1,18 +1,29 @@
-"""Our side of the training benchmark: a family of reference_loop.py -> replicas in training by reprogrok."""
+"""Our side of the training benchmark: a family of reference_loop.py -> replicas in training by reprogrok.
+
+Addition is trained by the engine, its batches drawn as in a run. The modular families are not tasks of the engine yet:
+there it is the update that is measured, on the rows of the plain loop, each with a loss on the positions that count.
+The engine has no dropout, so for `text9-v1` the plain loop trains without it, too (`bench_training`).
+"""
 
 from __future__ import annotations
 
 import collections
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 import torch
+from reference_loop import FAMILIES
 
 from reprogrok.model.compiler import compiler
-from reprogrok.spec import CurriculumStage, read_params
+from reprogrok.model.device import choose_device
+from reprogrok.model.initialise import initial_weights
+from reprogrok.spec import CurriculumStage, ModelSpec, OptimiserSpec, read_params
 from reprogrok.train.engine import Engine
+from reprogrok.train.optimiser import step_numbers
+from reprogrok.train.step import Layout, Rule, make_update
 
 PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
 PATHS = ("eager", "compiled")
@@ -35,6 +46,9 @@ class OurTrainer:
     def __init__(self, family: str, replicas: int, path: str) -> None:
         if family not in _FACTORIES:
             raise NotOfferedError("reprogrok does not train this family")
+        if path not in PATHS:
+            raise NotOfferedError(f"the engine has no {path} path")
+        choose_device("cpu", "bitwise")
         self._advance = _FACTORIES[family](family, replicas, path)
 
     def train(self, steps: int) -> None:
@@ -44,8 +58,7 @@ class OurTrainer:
 
 def _addition(family: str, replicas: int, path: str) -> Advance:
     """The engine in the phase of 1-10 digits, evaluating only after its first step."""
-    if path == "compiled" and compiler() is None:
-        raise NotOfferedError("there is no C++ compiler here")
+    _check_compiler(path)
     recipe = read_params(PARAMS).experiments[EXPERIMENTS[family]]
     recipe = replace(recipe, curriculum=(CurriculumStage(0, (1, 10)),), evaluate_every=recipe.steps)
     engine = Engine(recipe, tuple(range(replicas)), torch.device("cpu"), path)
@@ -58,4 +71,37 @@ def _addition(family: str, replicas: int, path: str) -> Advance:
     return advance
 
 
-_FACTORIES: Mapping[str, Callable[[str, int, str], Advance]] = MappingProxyType(dict.fromkeys(EXPERIMENTS, _addition))
+def _modular(family: str, replicas: int, path: str) -> Advance:
+    """The update of a wide model, on rows that are all the same size."""
+    _check_compiler(path)
+    if replicas > 1:
+        raise NotOfferedError("a CPU trains every seed by itself; stacks of wide models only overflow its caches")
+    plain = FAMILIES[family]
+    config = {key: value for key, value in plain.config.items() if key != "dropout"}
+    optimiser = OptimiserSpec(plain.lr, plain.betas, 1e-8, plain.weight_decay, clip=math.inf)
+    rule = Rule(ModelSpec(**config), plain.scored.start, optimiser)
+    layout = Layout(rule.model)
+    weights_RP = torch.stack([layout.flatten(initial_weights(rule.model, seed)) for seed in range(replicas)])
+    state = (weights_RP, torch.zeros_like(weights_RP), torch.zeros_like(weights_RP), torch.full((replicas,), -1))
+    rows_BT = next(plain.rows(plain, torch.Generator().manual_seed(0), 0))[:, : plain.scored.stop + 1]
+    tokens_RTB = rows_BT.T.expand(replicas, -1, -1).contiguous()
+    numbers_S3, steps = step_numbers(optimiser, [plain.lr] * 1000, 0).float(), torch.arange(1000)
+    update, done = make_update(rule, state, (tokens_RTB, numbers_S3[0], steps[0]), path), 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        for step in range(done, done + count):
+            update(tokens_RTB, numbers_S3[step], steps[step])
+        done += count
+
+    return advance
+
+
+def _check_compiler(path: str) -> None:
+    if path == "compiled" and compiler() is None:
+        raise NotOfferedError("there is no C++ compiler here")
+
+
+_FACTORIES: Mapping[str, Callable[[str, int, str], Advance]] = MappingProxyType(
+    dict.fromkeys(EXPERIMENTS, _addition) | dict.fromkeys(("llmc8-1", "llmc8-2", "text9-v1"), _modular)
+)

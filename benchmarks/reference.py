@@ -101,7 +101,7 @@ class MLP(nn.Module):
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
         rank, bias = config["ffn_rank"], config["bias"]
-        self.gelu, self.dropout = config["gelu"], config["dropout"]
+        self.gelu, self.dropout = {"erf": "none", "tanh": "tanh"}[config["gelu"]], config["dropout"]
         self.fc1 = linear(config["d_model"], config["d_ff"], rank, bias=bias)
         self.fc2 = linear(config["d_ff"], config["d_model"], rank, bias=bias)
 
@@ -129,14 +129,14 @@ class Block(nn.Module):
 class Decoder(nn.Module):
     """Tokens (B, T) -> logits (B, T, V); the head is the token embedding.
 
-    Beside the published fields, `config` may ask for `bias` in the full-rank linears, for a `gelu` by "tanh" ("none" is
+    Beside the published fields, `config` may ask for `bias` in the full-rank linears, for a `gelu` by "tanh" ("erf" is
     the exact one), and for `dropout` on the summed embeddings, the attention weights and after the GELU.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
         older = {"pos_rank": 0, "qkv_rank": 0, "attn_out_rank": 0, "ffn_rank": 0, "use_rmsnorm": False}
-        config = {**older, "tie_qkv": "none", "bias": False, "gelu": "none", "dropout": 0.0, **config}
+        config = {**older, "tie_qkv": "none", "bias": False, "gelu": "erf", "dropout": 0.0, **config}
         self.dropout = config["dropout"]
         d, length, rank = config["d_model"], config["max_seq_len"], config["pos_rank"]
         self.token_emb = nn.Embedding(config["vocab_size"], d)

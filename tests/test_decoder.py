@@ -45,8 +45,11 @@ FAMILIES = [
     if rank or tie == "none"
 ] + [
     # Wide enough for gathers and matrix products.
-    ModelSpec(n_layer=2, d_model=40, n_head=2, d_ff=24, max_seq_len=9, vocab_size=40, qkv_rank=rank)
+    ModelSpec(n_layer=2, d_model=40, n_head=2, d_ff=24, max_seq_len=9, vocab_size=140, qkv_rank=rank, bias=not rank)
     for rank in (0, 18, 30)
+] + [
+    ModelSpec(n_layer=layers, d_model=6, n_head=2, d_ff=10, max_seq_len=9, vocab_size=14, bias=True, gelu="tanh")
+    for layers in (1, 2)
 ]  # fmt: skip
 
 

@@ -32,7 +32,7 @@ SURFACE = {
     "provide": "RUN SEED --out --device",
     "list": "--params --criteria --sources",
     "train": "EXPERIMENT --seeds --device --steps --stop-at --checkpoints --keep --allow-fingerprint-change --out"
-    " --dry-run --workers --params --data --sink --quiet",
+    " --dry-run --workers --path --deterministic --params --data --sink --quiet",
     "doctor": "--compile --output --format",
 }
 

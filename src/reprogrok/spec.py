@@ -19,6 +19,7 @@ from reprogrok.files import digest
 from reprogrok.schema import Document, Steps, load
 
 TIE_QKV = ("none", "shareA_tieKV")
+GELU = ("erf", "tanh")
 _WORDS = ("title", "source")
 MAX_SEED = 2**63 - 1
 MAX_STEPS_LISTED = 1_000_000
@@ -41,6 +42,8 @@ class ModelSpec:
         ffn_rank: of both matrices of the MLP.
         use_rmsnorm: RMSNorm (weight only) instead of LayerNorm (weight and bias).
         tie_qkv: "none", or "shareA_tieKV": one shared left factor, keys equal to values; needs `qkv_rank` > 0.
+        bias: biases in the linear maps; needs full ranks.
+        gelu: "erf", or its approximation "tanh".
     """
 
     n_layer: int
@@ -55,6 +58,13 @@ class ModelSpec:
     ffn_rank: int = 0
     use_rmsnorm: bool = False
     tie_qkv: str = "none"
+    bias: bool = False
+    gelu: str = "erf"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, as files and digests hold it. What the first files did not know is left out at its default."""
+        late = {"bias": False, "gelu": "erf"}
+        return {name: value for name, value in asdict(self).items() if late.get(name) != value or name not in late}
 
     def problem(self) -> tuple[str, str, Any] | None:
         """The first field that cannot be, as (name, what was expected, what was found), or None."""
@@ -64,6 +74,10 @@ class ModelSpec:
             return "tie_qkv", f"one of {', '.join(TIE_QKV)} (no other mode is supported)", self.tie_qkv
         if self.tie_qkv == "shareA_tieKV" and self.qkv_rank == 0:
             return "qkv_rank", "more than 0, which tie_qkv shareA_tieKV needs", 0
+        if self.gelu not in GELU:
+            return "gelu", f"one of {', '.join(GELU)}", self.gelu
+        if self.bias and (self.qkv_rank or self.attn_out_rank or self.ffn_rank):
+            return "bias", "false, for a low-rank matrix has none", True
         return None
 
 
@@ -145,11 +159,12 @@ class Experiment:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, as a record stores it: all but the words for people, so a better sentence changes none."""
-        return {name: value for name, value in asdict(self).items() if name not in _WORDS}
+        plain = asdict(self) | {"model": self.model.as_dict()}
+        return {name: value for name, value in plain.items() if name not in _WORDS}
 
     def digest(self) -> str:
         """SHA-256 of everything that decides what one replica computes (so not the seeds, nor the words)."""
-        return digest({k: v for k, v in asdict(self).items() if k not in (*_WORDS, "name", "seeds", "gates")})
+        return digest({k: v for k, v in self.as_dict().items() if k not in ("name", "seeds", "gates")})
 
     def evaluation_steps(self) -> tuple[int, ...]:
         """The steps after whose update metrics are taken: 0, k, 2k, ... and N - 1."""

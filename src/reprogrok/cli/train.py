@@ -166,13 +166,16 @@ def _with_options(experiment: Experiment, seeds: str | None, steps: int | None) 
 def _path(experiment: Experiment, device: str, asked: ExecutionPath | None) -> str:
     """The path asked for, or the table's."""
     from reprogrok.model.compiler import compiler
-    from reprogrok.train.paths import missing_compiler, path_of
+    from reprogrok.train.paths import path_of, wanted_path
 
     if asked is ExecutionPath.COMPILED and device == "cpu" and compiler() is None:
         raise InputError("there is no C++ compiler here (`reprogrok doctor`)", field="--path", expected="eager")
-    if asked is None and missing_compiler(experiment.model, experiment.steps, device):
+    if asked is not None:
+        return asked.value
+    path = path_of(experiment.model, experiment.steps, device)
+    if path != wanted_path(experiment.model, experiment.steps, device):
         typer.echo("no C++ compiler here: steps run eagerly, several times slower (see `reprogrok doctor`)", err=True)
-    return asked.value if asked else path_of(experiment.model, experiment.steps, device)
+    return path
 
 
 def _checkpoints(experiment: Experiment, text: str | None, keep: int | None) -> tuple[int, ...]:

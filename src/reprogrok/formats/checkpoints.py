@@ -64,6 +64,7 @@ _CALLABLE = {
 # Fields that older files lack, with what their absence meant.
 _LEGACY = {
     "pos_rank": 0, "qkv_rank": 0, "attn_out_rank": 0, "ffn_rank": 0, "use_rmsnorm": False, "tie_qkv": "none",
+    "bias": False, "gelu": "erf",
 }  # fmt: skip
 _UNSUPPORTED_TYING = (
     "all", "qk", "kv", "shareA", "shareA_tieQK", "shareB", "shareB_tieQK", "shareB_tieKV",
@@ -160,7 +161,7 @@ def checkpoint_bytes(
     """
     state = {name: weights[name].detach().cpu().contiguous().clone() for name in parameter_shapes(spec)}
     content = {
-        "model_config": asdict(spec) | {"dropout": 0.0},
+        "model_config": spec.as_dict() | {"dropout": 0.0},
         "model_state": state | {"lm_head.weight": state["token_emb.weight"]},
         "step": step,
         **({} if score is None else {"val_exact": score}),
@@ -174,7 +175,7 @@ def checkpoint_bytes(
 
 def content_digest(spec: ModelSpec, weights: Mapping[str, torch.Tensor]) -> str:
     """SHA-256 of the shape of a model and of all its float32 weights, little-endian, in the order of their names."""
-    hasher = hashlib.sha256(canonical_json(asdict(spec)))
+    hasher = hashlib.sha256(canonical_json(spec.as_dict()))
     for name in sorted(parameter_shapes(spec)):
         hasher.update(name.encode() + b"\0" + weights[name].numpy().astype("<f4").tobytes())
     return hasher.hexdigest()

@@ -86,7 +86,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         "claimed_val_exact": checkpoint.claimed_score,
         "step": checkpoint.step,
         "stored_dtype": checkpoint.stored_dtype,
-        "model_config": asdict(checkpoint.spec),
+        "model_config": checkpoint.spec.as_dict(),
         "origin": None if checkpoint.origin is None else asdict(checkpoint.origin),
     }
 

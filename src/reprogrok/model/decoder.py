@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -32,7 +33,8 @@ Weights = Mapping[str, Tensor]  # by published name, each with a leading replica
 
 LAYER_NORM_EPS = 1e-5
 RMS_NORM_EPS = 1e-8
-_ONE_HOT = 32  # up to so many tokens a look-up is a product with one-hot columns
+_GELU = {"erf": "none", "tanh": "tanh"}  # the spec's word -> torch's
+_ONE_HOT = 128  # up to so many tokens a look-up is a product with one-hot columns
 _SUMMED = 16  # products over so short an axis are sums: one fused pass when compiled, and no call of a matrix library
 
 
@@ -62,10 +64,9 @@ def logits(spec: ModelSpec, weights: Weights, tokens_RTB: Tensor, first: int) ->
         else:
             q, k, v = _queries_keys_values(maps, _norm(spec, weights, f"{at}.ln1", x_RDTB, axis=1), asked)
             x_RDQB = x_RDTB[:, :, asked:]
-        mixed_RXN = attend(q, k, v, spec.n_head).flatten(2)
-        x_RDN = x_RDQB.flatten(2) + maps.output_RDX @ mixed_RXN
-        hidden_RFN = F.gelu(_matrix(weights, f"{at}.mlp.fc1") @ _norm(spec, weights, f"{at}.ln2", x_RDN, axis=1))
-        x_RDN = x_RDN + _matrix(weights, f"{at}.mlp.fc2") @ hidden_RFN
+        x_RDN = x_RDQB.flatten(2) + maps.output.of(attend(q, k, v, spec.n_head).flatten(2))
+        hidden_RFN = _linear(weights, f"{at}.mlp.fc1").of(_norm(spec, weights, f"{at}.ln2", x_RDN, axis=1))
+        x_RDN = x_RDN + _linear(weights, f"{at}.mlp.fc2").of(F.gelu(hidden_RFN, approximate=_GELU[spec.gelu]))
         x_RDTB = x_RDN.reshape(R, spec.d_model, T - asked, B)
     if x_RDTB is None:
         raise AssertionError("a spec has at least one layer")
@@ -73,18 +74,35 @@ def logits(spec: ModelSpec, weights: Weights, tokens_RTB: Tensor, first: int) ->
     return (weights["token_emb.weight"] @ last_RDN).reshape(R, spec.vocab_size, T - first, B)
 
 
-class _Maps(NamedTuple):
-    """How one layer's attention is made: source = shared x normed input; query, key, value = maps x source.
+@dataclass(frozen=True)
+class _Map:
+    """x -> matrix x + bias; without a matrix the identity."""
 
-    None stands for the identity. Queries come divided by sqrt(head width). `output_RDX` takes what the heads mixed to
-    the residual stream.
+    matrix_RXF: Tensor | None = None
+    bias_RX: Tensor | None = None
+
+    def of(self, x_RFN: Tensor) -> Tensor:
+        """(R, X, N)."""
+        mapped = x_RFN if self.matrix_RXF is None else self.matrix_RXF @ x_RFN
+        return mapped if self.bias_RX is None else mapped + self.bias_RX.unsqueeze(2)
+
+    def of_table(self, table_RTFV: Tensor) -> Tensor:
+        """The same at every position of a table: (R, T, X, V)."""
+        mapped = table_RTFV if self.matrix_RXF is None else _product(self.matrix_RXF.unsqueeze(1), table_RTFV)
+        return mapped if self.bias_RX is None else mapped + self.bias_RX[:, None, :, None]
+
+
+class _Maps(NamedTuple):
+    """How one layer's attention is made: source = shared(normed input); query, key and value are maps of the source.
+
+    Queries come divided by sqrt(head width); `output` takes what the heads mixed to the residual stream.
     """
 
-    shared_RFD: Tensor | None
-    query_RXF: Tensor
-    key_RXF: Tensor | None
-    value_RXF: Tensor | None
-    output_RDX: Tensor
+    shared: _Map
+    query: _Map
+    key: _Map
+    value: _Map
+    output: _Map
 
 
 def _maps(spec: ModelSpec, weights: Weights, name: str) -> _Maps:
@@ -95,10 +113,14 @@ def _maps(spec: ModelSpec, weights: Weights, name: str) -> _Maps:
     """
     H, D, rank = spec.n_head, spec.d_model, spec.qkv_rank
     E = D // H
-    output_RDD = _matrix(weights, f"{name}.proj")
+    output = _linear(weights, f"{name}.proj")
     if not rank:
-        query, key, value = weights[f"{name}.qkv.weight"].split(D, dim=1)
-        return _Maps(None, query / math.sqrt(E), key, value, output_RDD)
+        query_RDD, key_RDD, value_RDD = weights[f"{name}.qkv.weight"].split(D, dim=1)
+        if not spec.bias:
+            return _Maps(_Map(), _Map(query_RDD / math.sqrt(E)), _Map(key_RDD), _Map(value_RDD), output)
+        query_RD, key_RD, value_RD = weights[f"{name}.qkv.bias"].split(D, dim=1)
+        query = _Map(query_RDD / math.sqrt(E), query_RD / math.sqrt(E))
+        return _Maps(_Map(), query, _Map(key_RDD, key_RD), _Map(value_RDD, value_RD), output)
     if spec.tie_qkv == "shareA_tieKV":
         left_RDr = weights[f"{name}.qkv_A"]
         query_RrD, key_RrD = weights[f"{name}.qkv_Bq"], weights[f"{name}.qkv_Bkv"]
@@ -108,29 +130,30 @@ def _maps(spec: ModelSpec, weights: Weights, name: str) -> _Maps:
         query_RrD, key_RrD, value_RrD = weights[f"{name}.qkv.B"].split(D, dim=2)
     shared_RrD, query_RrD = left_RDr.transpose(1, 2), query_RrD / math.sqrt(E)
     if rank >= E:
-        query_RDr, key_RDr, value_RDr = (right.transpose(1, 2) for right in (query_RrD, key_RrD, value_RrD))
-        return _Maps(shared_RrD, query_RDr, key_RDr, value_RDr, output_RDD)
-    R = output_RDD.shape[0]
+        query, key, value = (_Map(right.transpose(1, 2)) for right in (query_RrD, key_RrD, value_RrD))
+        return _Maps(_Map(shared_RrD), query, key, value, output)
+    R = shared_RrD.shape[0]
     query_RHrE, key_RHrE, value_RHrE = (
         right.reshape(R, rank, H, E).transpose(1, 2) for right in (query_RrD, key_RrD, value_RrD)
     )
     query_RHrr = _product(key_RHrE, query_RHrE.transpose(2, 3))
-    output_RHDr = _product(output_RDD.reshape(R, D, H, E).transpose(1, 2), value_RHrE.transpose(2, 3))
-    return _Maps(shared_RrD, query_RHrr.flatten(1, 2), None, None, output_RHDr.transpose(1, 2).reshape(R, D, H * rank))
+    output_RHDE = _matrix(weights, f"{name}.proj").reshape(R, D, H, E).transpose(1, 2)
+    output_RDX = _product(output_RHDE, value_RHrE.transpose(2, 3)).transpose(1, 2).reshape(R, D, H * rank)
+    return _Maps(_Map(shared_RrD), _Map(query_RHrr.flatten(1, 2)), _Map(), _Map(), _Map(output_RDX))
 
 
 def _look_up_first_layer(
     maps: _Maps, table_RTDV: Tensor, normed_RTDV: Tensor, columns: Tensor, asked: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Queries (R, X, Q, B), keys, values (R, ., T, B) and residual (R, D, Q, B) of a layer whose input is a table."""
-    source_RTFV = _mapped(maps.shared_RFD, normed_RTDV)
-    query_RQXV = _mapped(maps.query_RXF, source_RTFV[:, asked:])
+    source_RTFV = maps.shared.of_table(normed_RTDV)
+    query_RQXV = maps.query.of_table(source_RTFV[:, asked:])
     both_RQFB = _look_up(columns[:, asked:], torch.cat([query_RQXV, table_RTDV[:, asked:]], dim=2))
     q, x = both_RQFB.transpose(1, 2).split([query_RQXV.shape[2], table_RTDV.shape[2]], dim=1)
-    if maps.key_RXF is None and maps.value_RXF is None:
+    if maps.key.matrix_RXF is None:
         k = v = _look_up(columns, source_RTFV).transpose(1, 2)
     else:
-        tables = [_mapped(matrix, source_RTFV) for matrix in (maps.key_RXF, maps.value_RXF)]
+        tables = [each.of_table(source_RTFV) for each in (maps.key, maps.value)]
         k, v = _look_up(columns, torch.cat(tables, dim=2)).transpose(1, 2).chunk(2, dim=1)
     return q, k, v, x
 
@@ -138,9 +161,9 @@ def _look_up_first_layer(
 def _queries_keys_values(maps: _Maps, normed_RDTB: Tensor, asked: int) -> tuple[Tensor, Tensor, Tensor]:
     """The same for a later layer: queries (R, X, Q, B), keys and values (R, ., T, B)."""
     R, _, T, B = normed_RDTB.shape
-    source_RFN = normed_RDTB.flatten(2) if maps.shared_RFD is None else maps.shared_RFD @ normed_RDTB.flatten(2)
-    q_RXN = maps.query_RXF @ source_RFN.reshape(R, -1, T, B)[:, :, asked:].flatten(2)
-    k_RXN, v_RXN = (source_RFN if matrix is None else matrix @ source_RFN for matrix in (maps.key_RXF, maps.value_RXF))
+    source_RFN = maps.shared.of(normed_RDTB.flatten(2))
+    q_RXN = maps.query.of(source_RFN.reshape(R, -1, T, B)[:, :, asked:].flatten(2))
+    k_RXN, v_RXN = maps.key.of(source_RFN), maps.value.of(source_RFN)
     return q_RXN.reshape(R, -1, T - asked, B), k_RXN.reshape(R, -1, T, B), v_RXN.reshape(R, -1, T, B)
 
 
@@ -186,17 +209,17 @@ def _norm(spec: ModelSpec, weights: Weights, name: str, x: Tensor, axis: int) ->
     return centred * scale * weight + weights[f"{name}.bias"].reshape(shape)
 
 
+def _linear(weights: Weights, name: str) -> _Map:
+    """A linear map, with its bias if it has one."""
+    return _Map(_matrix(weights, name), weights.get(f"{name}.bias"))
+
+
 def _matrix(weights: Weights, name: str) -> Tensor:
-    """A linear map as (R, out, in), of full rank or as the product of its factors."""
+    """A matrix as (R, out, in), of full rank or as the product of its factors."""
     full_ROI = weights.get(f"{name}.weight")
     if full_ROI is not None:
         return full_ROI
     return _product(weights[f"{name}.B"].transpose(1, 2), weights[f"{name}.A"].transpose(1, 2))
-
-
-def _mapped(matrix_RXF: Tensor | None, table_RTFV: Tensor) -> Tensor:
-    """A map, or the identity, at every position of a table: (R, T, X, V)."""
-    return table_RTFV if matrix_RXF is None else _product(matrix_RXF.unsqueeze(1), table_RTFV)
 
 
 def _product(left: Tensor, right: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """A model's spec -> the names and shapes of its tensors, and how many numbers it really has; no torch.
 
 Names are those of the published checkpoints. A linear weight is (out, in); a low-rank matrix is A (in, r) times
-B (r, out). The head is the token embedding, so it has no tensor of its own.
+B (r, out) and has no bias. The head is the token embedding, so it has no tensor of its own.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def parameter_shapes(spec: ModelSpec) -> Shapes:
     for layer in range(spec.n_layer):
         at = f"blocks.{layer}"
         shapes |= _norm(f"{at}.ln1", spec) | _qkv(f"{at}.attn", spec)
-        shapes |= _linear(f"{at}.attn.proj", d, d, spec.attn_out_rank)
+        shapes |= _linear(f"{at}.attn.proj", (d, d), spec.attn_out_rank, spec.bias)
         shapes |= _norm(f"{at}.ln2", spec)
-        shapes |= _linear(f"{at}.mlp.fc1", d, spec.d_ff, spec.ffn_rank)
-        shapes |= _linear(f"{at}.mlp.fc2", spec.d_ff, d, spec.ffn_rank)
+        shapes |= _linear(f"{at}.mlp.fc1", (d, spec.d_ff), spec.ffn_rank, spec.bias)
+        shapes |= _linear(f"{at}.mlp.fc2", (spec.d_ff, d), spec.ffn_rank, spec.bias)
     return shapes | _norm("ln_f", spec)
 
 
@@ -36,10 +36,12 @@ def count_parameters(spec: ModelSpec) -> int:
     return sum(math.prod(shape) for shape in parameter_shapes(spec).values())
 
 
-def _linear(name: str, inputs: int, outputs: int, rank: int) -> Shapes:
+def _linear(name: str, sizes: tuple[int, int], rank: int, bias: bool) -> Shapes:  # noqa: FBT001 - as it is in the spec
+    inputs, outputs = sizes
     if rank:
         return {f"{name}.A": (inputs, rank), f"{name}.B": (rank, outputs)}
-    return {f"{name}.weight": (outputs, inputs)}
+    weight: Shapes = {f"{name}.weight": (outputs, inputs)}
+    return weight | {f"{name}.bias": (outputs,)} if bias else weight
 
 
 def _norm(name: str, spec: ModelSpec) -> Shapes:
@@ -51,4 +53,4 @@ def _qkv(name: str, spec: ModelSpec) -> Shapes:
     d, rank = spec.d_model, spec.qkv_rank
     if spec.tie_qkv == "shareA_tieKV":
         return {f"{name}.qkv_A": (d, rank), f"{name}.qkv_Bq": (rank, d), f"{name}.qkv_Bkv": (rank, d)}
-    return _linear(f"{name}.qkv", d, 3 * d, rank)
+    return _linear(f"{name}.qkv", (d, 3 * d), rank, spec.bias)

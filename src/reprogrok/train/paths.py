@@ -5,12 +5,11 @@
     compiled   as one graph, by TorchInductor                  follow from the compiler, too
 
 The path is never chosen by timing: two runs of one experiment on one kind of machine must take the same one, for its
-bits are not the other's. What is measured is the table (docs/engine.md has the figures). It asks for three things:
+bits are not the other's. What was measured is the table (docs/engine.md has the figures). It asks for
 
-  - the model. Narrow ones are hundreds of tiny operations, which compiling melts into a dozen loops. Wide ones are a
-    few large matrix products, which compiling cannot make faster on a CPU.
-  - the device. What TorchInductor makes of MPS was never measured here.
-  - the length. A compilation takes about as long as a few thousand steps.
+  - the device: what TorchInductor makes of MPS was never measured here;
+  - the length of the run and the width of the model: a compilation takes ten seconds to a minute, which is as long as
+    some thousand steps of a narrow model and some hundred of a wide one.
 
 Without a C++ compiler a CPU takes the eager path, and the run says so.
 """
@@ -21,29 +20,16 @@ from reprogrok.model.compiler import compiler
 from reprogrok.spec import ModelSpec
 
 PATHS = ("eager", "compiled")
-NARROW = 32  # width of the residual stream
-WORTH_COMPILING = 3_000  # steps
-
-# (device, is the model narrow) -> the path of a run that is long enough to be worth a compilation.
-_TABLE = {
-    ("cpu", True): "compiled",
-    ("cpu", False): "eager",
-    ("cuda", True): "compiled",
-    ("cuda", False): "compiled",
-    ("mps", True): "eager",
-    ("mps", False): "eager",
-}
+_TABLE = {"cpu": "compiled", "cuda": "compiled", "mps": "eager"}  # of a run that is worth a compilation
+_NARROW = 32  # width of the residual stream
+_WORTH_COMPILING = {True: 3_000, False: 300}  # is the model narrow? -> from so many steps on
 
 
 def path_of(model: ModelSpec, steps: int, device: str) -> str:
     """The path of a run of so many steps of a model on "cpu", "cuda" or "mps"."""
-    path = _TABLE[device, model.d_model <= NARROW]
-    if path == "compiled" and (steps < WORTH_COMPILING or (device == "cpu" and compiler() is None)):
-        return "eager"
-    return path
+    return "eager" if device == "cpu" and compiler() is None else wanted_path(model, steps, device)
 
 
-def missing_compiler(model: ModelSpec, steps: int, device: str) -> bool:
-    """Would this run be compiled if there were a C++ compiler?"""
-    wanted = _TABLE[device, model.d_model <= NARROW] == "compiled" and steps >= WORTH_COMPILING
-    return wanted and device == "cpu" and compiler() is None
+def wanted_path(model: ModelSpec, steps: int, device: str) -> str:
+    """The path that the run would take if the device had its compiler."""
+    return _TABLE[device] if steps >= _WORTH_COMPILING[model.d_model <= _NARROW] else "eager"
