@@ -1,6 +1,7 @@
 """`python tests/campaign [--only PART] [--short] [--broken]`: attack a training run, and count what was lost.
 
-PART is `operations` (faults at every operation, every byte flipped), `kills` (random ones) or `repro` (DVC's). --short
+PART is `operations` (faults at every operation, every byte flipped), `kills` (random ones), `repro` (DVC's), or `slots`
+(no attack: eight replicas in a stack against each of them alone). --short
 takes a sample of the first that fits into the tests. --broken runs, on builds with one guard taken out each, the
 attacks that have to find it: a campaign that cannot fail says nothing. Exit code 1 if anything was lost, or not found.
 """
@@ -34,11 +35,13 @@ from attacks import (
 )
 from builds import BROKEN, sound
 from kills import killed_repro, random_kills
+from slots import slots_against_replicas_alone
 from victim import Victim, make_victim
 
 SHORT_EVERY = {"flip": 97, "fault": 37}  # of the bytes, of the faults
 KILLS = 100
-PARTS = ("operations", "kills", "repro")
+SLOT_STEPS = 200
+PARTS = ("operations", "kills", "repro", "slots")
 _prepared: list[Attack] = []
 
 
@@ -95,6 +98,7 @@ def attack_sound_build(victim: Victim, folder: Path, parts: Sequence[str], *, sh
     for part, what, campaign, times in (
         ("kills", "killed at a random time", random_kills, KILLS),
         ("repro", "dvc repro killed while it trained", killed_repro, 2),
+        ("slots", "a replica alone against its slot of eight", slots_against_replicas_alone, SLOT_STEPS),
     ):
         if part in parts:
             tried[what], reasons = campaign(folder / part, times)

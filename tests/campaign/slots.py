@@ -1,0 +1,46 @@
+"""Eight replicas in one stack against each of them alone: the same bytes, on every path and for each family.
+
+The tests do this for eager stacks; compiling a stack of eight takes minutes, so here is where that is done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from reprogrok.model.compiler import compiler
+from reprogrok.model.device import choose_device
+from reprogrok.spec import read_params
+from reprogrok.train.engine import Engine, State
+from reprogrok.train.paths import PATHS
+
+SEEDS = (44, 7, 43, 999, 0, 2**40, 1, 46)
+FAMILIES = ("e1", "e15")  # low rank with tied keys and values; full rank
+PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
+
+
+def slots_against_replicas_alone(_folder: Path, steps: int) -> tuple[int, list[str]]:
+    """How many slots were compared after so many steps, and what was found to differ."""
+    cpu = choose_device("cpu", "bitwise")
+    tried, different = 0, []
+    for name in FAMILIES:
+        experiment = replace(read_params(PARAMS).experiments[name], evaluate_every=steps)
+        for path in PATHS if compiler() else PATHS[:1]:
+            together = trained(Engine(experiment, SEEDS, cpu, path), steps)
+            for slot, seed in enumerate(SEEDS):
+                alone = trained(Engine(experiment, (seed,), cpu, path), steps)
+                pairs = zip((*alone.updated(), alone.best_RP), (*together.updated(), together.best_RP), strict=True)
+                tried += 1
+                if not all(torch.equal(one[0], other[slot]) for one, other in pairs):
+                    different.append(f"{name}, {path}: seed {seed} alone is not slot {slot} of {len(SEEDS)}")
+    return tried, different
+
+
+def trained(engine: Engine, steps: int) -> State:
+    """The state after so many updates."""
+    state = engine.fresh()
+    for _ in engine.train(state, lambda: state.step >= steps):
+        pass
+    return state
