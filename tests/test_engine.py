@@ -188,11 +188,13 @@ def test_a_replica_that_diverges_stops_and_the_others_do_not_notice(path):
     for found, wanted in zip(evaluations, expected, strict=True):
         assert {k: v[1] for k, v in found.metrics.items()} == {k: v[1] for k, v in wanted.metrics.items()}
 
-    # Alone it stops at the same step with the same weights, and the run is over at the next evaluation.
+    # Alone it stops at the same step with the same weights; then the steps pass without it.
     alone, evaluations, _ = poisoned((43,), 0)
     assert (alone.diverged_R.tolist(), alone.step) == ([10], 50)
     assert torch.equal(alone.weights_RP[0], kept)
-    assert [evaluation.step for evaluation in evaluations] == [0, 7, 14]
+    assert [(evaluation.step, evaluation.diverged) for evaluation in evaluations] == [
+        (step, [step >= 10]) for step in (0, 7, 14, 21, 28, 35, 42, 49)
+    ]
 
 
 def test_compiled_and_eager_are_the_same_computation():

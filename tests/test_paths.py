@@ -22,6 +22,7 @@ WIDE = ModelSpec(n_layer=2, d_model=128, n_head=4, d_ff=512, max_seq_len=8, voca
 )
 def test_the_table(monkeypatch, model, steps, device, path):
     monkeypatch.setattr(paths, "compiler", lambda: "g++ 12.2.0")
+    monkeypatch.setattr(paths, "find_spec", lambda name: name)
     assert paths.path_of(model, steps, device) == paths.wanted_path(model, steps, device) == path
 
 
@@ -29,4 +30,10 @@ def test_a_cpu_without_a_compiler_takes_the_eager_path(monkeypatch):
     monkeypatch.setattr(paths, "compiler", lambda: None)
     assert paths.path_of(NARROW, 54_000, "cpu") == "eager"
     assert paths.wanted_path(NARROW, 54_000, "cpu") == "compiled"
-    assert paths.path_of(NARROW, 54_000, "cuda") == "compiled"  # there it is Triton that compiles
+
+
+def test_cuda_without_triton_takes_the_eager_path(monkeypatch):
+    monkeypatch.setattr(paths, "compiler", lambda: "g++ 12.2.0")
+    monkeypatch.setattr(paths, "find_spec", lambda _name: None)
+    assert paths.path_of(NARROW, 54_000, "cuda") == "eager"
+    assert paths.path_of(NARROW, 54_000, "cpu") == "compiled"

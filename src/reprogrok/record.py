@@ -66,6 +66,7 @@ class Record:
         facts: what bounds the metrics: `positions` (T), `width`, `test_examples`, `steps` planned; only those known.
         gates: gate name -> what was registered before training; empty for a foreign run.
         fingerprint: what the run ended on; `earlier` in it names what it ran on before. Empty for a foreign run.
+        diverged: seed -> the step at which a replica was stopped; only those that were.
     """
 
     path: Path
@@ -76,6 +77,7 @@ class Record:
     facts: Mapping[str, int] = field(default_factory=dict)
     gates: Mapping[str, Registration] = field(default_factory=dict)
     fingerprint: Mapping[str, Any] = field(default_factory=dict)
+    diverged: Mapping[int, int] = field(default_factory=dict)
 
 
 def metrics_line(seed: int, step: int, values: Mapping[str, float]) -> bytes:
@@ -150,6 +152,11 @@ def read(path: Path) -> Record:
         facts=spec.data["facts"],
         gates={name: Registration(gate["sha256"], gate["criteria"]) for name, gate in spec.data["gates"].items()},
         fingerprint=load(path / FINGERPRINT, "fingerprint").data,
+        diverged={
+            replica["seed"]: step
+            for replica in summary.data["replicas"]
+            if (step := replica.get("diverged_step")) is not None
+        },
     )
 
 

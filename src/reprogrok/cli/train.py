@@ -127,6 +127,8 @@ def train(
     if dry_run:
         print_plan(plan)
         return
+    if plan.path == "compiled" and not quiet:
+        typer.echo("a step is compiled first, which takes seconds or, the first time, up to a minute", err=True)
     with (
         _stop_on_signals() as (stop, received),
         training_display(plan, quiet=quiet) as show,
@@ -174,7 +176,7 @@ def _path(experiment: Experiment, device: str, asked: ExecutionPath | None) -> s
         return asked.value
     path = path_of(experiment.model, experiment.steps, device)
     if path != wanted_path(experiment.model, experiment.steps, device):
-        typer.echo("no C++ compiler here: steps run eagerly, several times slower (see `reprogrok doctor`)", err=True)
+        typer.echo("no compiler here: steps run eagerly, several times slower (see `reprogrok doctor`)", err=True)
     return path
 
 

@@ -10,6 +10,7 @@ model reads the first 33 and each position predicts the next token. Loss falls o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
@@ -77,8 +78,13 @@ def _digits(value: torch.Tensor, powers: range) -> torch.Tensor:
     Quotients by powers of ten in float64, several times faster than whole-number division. Exact: a quotient that is
     no whole number misses the next one by at least 10**-15 of itself, and rounding moves it by 2**-53.
     """
-    tens = torch.tensor([10.0**power for power in powers], dtype=torch.float64, device=value.device)
-    quotient = (value.double().unsqueeze(-2) / tens.unsqueeze(-1)).floor_()
+    quotient = (value.double().unsqueeze(-2) / _tens(powers, value.device)).floor_()
     higher, lower = (1, 0) if powers.step > 0 else (0, 1)
     count = len(powers) - 1
     return torch.sub(quotient.narrow(-2, lower, count), quotient.narrow(-2, higher, count), alpha=10)
+
+
+@cache
+def _tens(powers: range, device: torch.device) -> torch.Tensor:
+    """Powers of ten as a column, made once per device: to make them anew would be to wait for an accelerator."""
+    return torch.tensor([[10.0**power] for power in powers], dtype=torch.float64, device=device)

@@ -9,6 +9,7 @@ Axes: S steps, R replicas, B problems.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -54,10 +55,11 @@ class Batches:
         word_SRB = draw(self._seeds_R1, Purpose.DIGIT_COUNT, steps_S11, self._index_B)[0]
         bound_SRB = 10 ** self._digit_counts(steps_S11, word_SRB)
         pairs = self._operands(steps_S11, bound_SRB, attempt=0)
-        attempt = 0
-        while (attempt < self._redraws) if self._redraws is not None else self._held.contains(pairs).any():
-            attempt += 1
-            again_SRB, redrawn = self._held.contains(pairs), self._operands(steps_S11, bound_SRB, attempt)
+        for attempt in itertools.count(1) if self._redraws is None else range(1, self._redraws + 1):
+            again_SRB = self._held.contains(pairs)
+            if self._redraws is None and not again_SRB.any():
+                break
+            redrawn = self._operands(steps_S11, bound_SRB, attempt)
             pairs = Pairs(torch.where(again_SRB, redrawn.a, pairs.a), torch.where(again_SRB, redrawn.b, pairs.b))
         return pairs
 
@@ -80,4 +82,6 @@ def _enough_redraws(stages: Sequence[CurriculumStage], held: Sequence[Pairs]) ->
     """
     counts = {n for stage in stages for n in range(stage.digits[0], stage.digits[1] + 1)}
     share = max(int(((p.a < 10**n) & (p.b < 10**n)).sum()) / 100**n for p in held for n in counts)
-    return math.ceil(-24 * math.log(10) / math.log(share)) if 0 < share < 1 else 0
+    if share == 1:
+        raise ValueError("every problem of some number of digits is held out")
+    return math.ceil(-24 * math.log(10) / math.log(share)) if share else 0

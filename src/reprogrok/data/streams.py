@@ -40,16 +40,15 @@ def philox(counter: tuple[torch.Tensor | int, ...], key: tuple[torch.Tensor | in
     Returns:
         Four int64 tensors of values in [0, 2**32).
     """
-    device = next((word.device for word in counter if isinstance(word, torch.Tensor)), torch.device("cpu"))
-    x0, x1, x2, x3 = torch.broadcast_tensors(
-        *(torch.as_tensor(word, dtype=torch.int64, device=device) for word in counter)
-    )
+    # Numbers stay numbers: to put them on an accelerator would be to wait for it.
+    x0, x1, x2, x3 = counter
     k0, k1 = key
     for _ in range(_ROUNDS):
         p0, p1 = x0 * _MULTIPLIERS[0], x2 * _MULTIPLIERS[1]
         # The shift of a negative product is arithmetic; the mask makes the high word unsigned again.
         x0, x1, x2, x3 = ((p1 >> 32) & _MASK) ^ x1 ^ k0, p1 & _MASK, ((p0 >> 32) & _MASK) ^ x3 ^ k1, p0 & _MASK
         k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
+    x0, x1, x2, x3 = torch.broadcast_tensors(*(torch.as_tensor(word) for word in (x0, x1, x2, x3)))
     return x0, x1, x2, x3
 
 

@@ -52,8 +52,8 @@ def judge(gate: Gate, record: Record) -> Verdict:
         registration=check_registration(gate, record),
         assessments=assessments,
         replicas=tuple(
-            ReplicaResult(seed, tuple(_judge_criterion(item, metrics, record.definitions) for item in assessments))
-            for seed, metrics in sorted(record.replicas.items())
+            ReplicaResult(seed, tuple(_judge_criterion(item, record, seed) for item in assessments))
+            for seed in sorted(record.replicas)
         ),
         fingerprint=record.fingerprint,
     )
@@ -72,11 +72,9 @@ def assess(criterion: Criterion, facts: Mapping[str, int]) -> Assessment:
     return Assessment(criterion, limits, tuple(findings))
 
 
-def _judge_criterion(
-    assessment: Assessment, metrics: Mapping[str, Series], definitions: Mapping[str, str]
-) -> CriterionResult:
-    criterion = assessment.criterion
-    reason = _not_comparable(criterion, metrics, definitions)
+def _judge_criterion(assessment: Assessment, record: Record, seed: int) -> CriterionResult:
+    criterion, metrics = assessment.criterion, record.replicas[seed]
+    reason = _not_comparable(criterion, metrics, record.definitions)
     if reason is not None:
         undecided = tuple(ConditionResult(condition, Outcome.INCONCLUSIVE) for condition in criterion.conditions)
         return CriterionResult(criterion, undecided, seen=0, off_grid=0, reasons=(reason,))
@@ -84,6 +82,8 @@ def _judge_criterion(
     on_grid = [point.step for point in points if point.step in criterion.grid]
     if len(on_grid) < len(criterion.grid):
         reasons.append(_holes(criterion.grid, set(on_grid), metrics[criterion.metric]))
+        if seed in record.diverged:
+            reasons.append(f"the replica diverged at step {record.diverged[seed]:,}")
     conditions = tuple(
         _judge_condition(condition, points, criterion.grid[-1], complete=not reasons)
         for condition in criterion.conditions

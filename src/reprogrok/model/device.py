@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ DETERMINISTIC = ("bitwise", "tolerance")
 
 
 def choose_device(name: str, deterministic: str = "tolerance") -> torch.device:
-    """The device of that name, made ready; `auto` takes CUDA, then MPS, then the CPU.
+    """The device of that name, made ready; `auto` takes CUDA, then MPS if nothing bitwise is asked, then the CPU.
 
     Args:
         name: one of `DEVICES`.
@@ -38,7 +39,8 @@ def choose_device(name: str, deterministic: str = "tolerance") -> torch.device:
     torch.set_flush_denormal(True)
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
-        name = next(device for device in ("cuda", "mps", "cpu") if present[device])
+        promising = ("cuda", "cpu") if deterministic == "bitwise" else ("cuda", "mps", "cpu")
+        name = next(device for device in promising if present[device])
     if name not in present:
         raise InputError(field="--device", expected=f"one of {', '.join(DEVICES)}", found=name)
     if not present[name]:
@@ -82,7 +84,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         name = torch.cuda.get_device_name(device)
     elif device.type == "mps":
         name = _processor()
-    return {
+    about = {
         "device": device.type,
         "device_name": name,
         "dtype": "float32",
@@ -94,6 +96,13 @@ def environment(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "system": platform.system(),
     }
+    if device.type == "cuda":
+        about |= {
+            "cuda": str(torch.version.cuda),
+            "triton": version("triton") if find_spec("triton") else "none",
+            "cublas_workspace": os.environ.get("CUBLAS_WORKSPACE_CONFIG", "none"),
+        }
+    return about
 
 
 def usable_cores() -> int:

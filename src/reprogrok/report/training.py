@@ -221,7 +221,11 @@ def _scores(progress: Progress) -> str:
     """The median replica's shares of exact answers and its loss; with one replica, simply its own."""
     if progress.evaluation is None:
         return ""
-    middle = {name: sorted(values)[len(values) // 2] for name, values in progress.evaluation.metrics.items()}
+    going = [replica for replica, diverged in enumerate(progress.evaluation.diverged) if not diverged]
+    if not going:
+        return "diverged"
+    columns = {name: [values[replica] for replica in going] for name, values in progress.evaluation.metrics.items()}
+    middle = {name: sorted(values)[len(values) // 2] for name, values in columns.items()}
     exact = f"exact {middle['test_exact_match']:.4f} (batch {middle['train_exact_match']:.4f})"
     return f"{exact}  loss {middle['train_loss']:.4f}"
 

@@ -11,7 +11,7 @@ S steps of a chunk.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -98,7 +98,9 @@ class Engine:
         self._rule = Rule(experiment.model, self.task.first_answer, experiment.optimiser)
         held = [hold_out(seed, experiment.digits) for seed in seeds]
         every = [pairs.pairs() for pairs in held]
-        self._batches = Batches(seeds, experiment.batch, experiment.curriculum, every, device)
+        # MPS has no float64, which digits are made with; there batches are made on the CPU.
+        makes_batches = device if device.type == "cuda" else torch.device("cpu")
+        self._batches = Batches(seeds, experiment.batch, experiment.curriculum, every, makes_batches)
         self._validation_RTB = torch.stack([self._tokens(h.validation) for h in held]).to(device)
 
     def fresh(self) -> State:
@@ -134,9 +136,16 @@ class Engine:
     def train(self, state: State, stop: Callable[[], bool]) -> Iterator[Evaluation]:
         """Update `state` in place to the end of the run, yielding the metrics at every evaluation step.
 
-        After each yield, and when `stop()` made the loop end early, `state` can be saved and resumed. The loop ends
-        when every replica has diverged, too; `state` is then at the end of the run.
+        After each yield, and when `stop()` made the loop end early, `state` can be saved and resumed. Once every
+        replica has diverged nothing is computed any more; the steps pass as they would beside one that goes on.
         """
+        if not self._all_diverged(state):
+            yield from self._update(state, stop)
+        if self._all_diverged(state):
+            yield from self._pass(state, stop)
+
+    def _update(self, state: State, stop: Callable[[], bool]) -> Iterator[Evaluation]:
+        """Steps until the end, or the first evaluation after which no replica goes on."""
         recipe, update = self.experiment, None
         for batch in self._training_batches(state.step):
             if stop():
@@ -149,9 +158,21 @@ class Engine:
             if answered_R is not None:
                 train = {"train_loss": loss_R, "train_exact_match": answered_R, "grad_norm": norm_R}
                 yield self._evaluation(state, step, train)
-                if bool((state.diverged_R >= 0).all()):
-                    state.step = recipe.steps
+                if self._all_diverged(state):
                     return
+
+    def _pass(self, state: State, stop: Callable[[], bool]) -> Iterator[Evaluation]:
+        """Steps in which nothing changes any more."""
+        if stop():
+            return
+        last = self.evaluate(state)
+        while state.step < self.experiment.steps and not stop():
+            state.step += 1
+            if self.experiment.evaluates(state.step - 1):
+                yield replace(last, step=state.step - 1)
+
+    def _all_diverged(self, state: State) -> bool:
+        return bool((state.diverged_R >= 0).all())
 
     def evaluate(self, state: State) -> Evaluation:
         """Take the validation metrics after the last update, wherever it stands, and keep `state`'s best up to date.
@@ -182,8 +203,10 @@ class Engine:
 
     def _right(self, logits_RVQB: Tensor, tokens_RTB: Tensor) -> Tensor:
         """Which answer digits are right: (R, A, B) of bools; EOS is not asked."""
-        digits_RAB = logits_RVQB.argmax(1)[:, : self.task.answer_length]
-        return digits_RAB == tokens_RTB[:, self.task.first_answer + 1 : -1]
+        asked_RVAB = logits_RVQB[:, :, : self.task.answer_length]
+        # What is chosen among infinities and NaN happens to be a token; it is never a right digit.
+        right_RAB = asked_RVAB.argmax(1) == tokens_RTB[:, self.task.first_answer + 1 : -1]
+        return right_RAB & asked_RVAB.isfinite().all(1)
 
     @torch.inference_mode()
     def _validate(self, state: State) -> dict[str, Tensor]:
@@ -201,6 +224,14 @@ class Engine:
             "test_token_accuracy": _share(right_RAB.flatten(1)),
         }
 
+    def _sent(self, numbers: Tensor) -> Tensor:
+        """Numbers on their way to the device; from pinned memory, for otherwise the host would wait for them."""
+        return (
+            numbers.pin_memory().to(self.device, non_blocking=True)
+            if self.device.type == "cuda"
+            else numbers.to(self.device)
+        )
+
     def _tokens(self, pairs: Pairs) -> Tensor:
         return self.task.columns(pairs.a, pairs.b)
 
@@ -209,9 +240,9 @@ class Engine:
         recipe = self.experiment
         for start in range(first, recipe.steps, CHUNK):
             steps = range(start, min(start + CHUNK, recipe.steps))
-            tokens_SRTB = self._tokens(self._batches.pairs(steps.start, steps.stop))
+            tokens_SRTB = self._tokens(self._batches.pairs(steps.start, steps.stop)).to(self.device)
             rates = [learning_rate(recipe.schedule, recipe.optimiser.lr, step, recipe.steps) for step in steps]
-            numbers_S3 = step_numbers(recipe.optimiser, rates, start).float().to(self.device)
+            numbers_S3 = self._sent(step_numbers(recipe.optimiser, rates, start).float())
             steps_S = torch.arange(steps.start, steps.stop, device=self.device)
             yield from zip(tokens_SRTB, numbers_S3, steps_S, strict=True)
 

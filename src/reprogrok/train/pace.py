@@ -67,7 +67,7 @@ class Pace:
         experiment: what was trained.
         steps_per_second: updates of one model, evaluations not counted.
         measured_steps: over how many steps.
-        finite: are the weights still numbers?
+        finite: was every loss, gradient and weight a number?
     """
 
     experiment: Experiment
@@ -95,5 +95,5 @@ def measure_pace(experiment: Experiment, seconds: float, clock: Callable[[], flo
     end = began + seconds
     for _ in training:
         pass
-    steps, finite = state.step - before, bool(state.weights_RP.isfinite().all())
+    steps, finite = state.step - before, bool((state.diverged_R < 0).all())
     return Pace(experiment, steps / (clock() - began), steps, finite)

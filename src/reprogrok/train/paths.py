@@ -11,10 +11,12 @@ bits are not the other's. What was measured is the table (docs/engine.md has the
   - the length of the run and the width of the model: a compilation takes ten seconds to a minute, which is as long as
     some thousand steps of a narrow model and some hundred of a wide one.
 
-Without a C++ compiler a CPU takes the eager path, and the run says so.
+Without a C++ compiler (and Python's headers) a CPU takes the eager path, without Triton CUDA does; the run says so.
 """
 
 from __future__ import annotations
+
+from importlib.util import find_spec
 
 from reprogrok.model.compiler import compiler
 from reprogrok.spec import ModelSpec
@@ -27,7 +29,8 @@ _WORTH_COMPILING = {True: 3_000, False: 300}  # is the model narrow? -> from so 
 
 def path_of(model: ModelSpec, steps: int, device: str) -> str:
     """The path of a run of so many steps of a model on "cpu", "cuda" or "mps"."""
-    return "eager" if device == "cpu" and compiler() is None else wanted_path(model, steps, device)
+    lacks = (device == "cpu" and compiler() is None) or (device == "cuda" and find_spec("triton") is None)
+    return "eager" if lacks else wanted_path(model, steps, device)
 
 
 def wanted_path(model: ModelSpec, steps: int, device: str) -> str:

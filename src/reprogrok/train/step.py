@@ -5,11 +5,11 @@
     eager       operation by operation
     compiled    traced once, backward and optimiser included, and compiled as one graph (`train.compilation`)
 
-On CUDA either is captured as a CUDA graph, so that a step is one launch and the host waits for nothing. The path is
+On CUDA either is captured as a CUDA graph, so that a step is one launch and the host does not wait. The path is
 part of a run's fingerprint: another order of additions gives other bits.
 
-A replica whose loss or gradient is not finite is stopped there and then: it keeps the weights that it had, the others
-go on. That happens on the device, so nobody has to ask after every step.
+A replica whose loss, gradient or next weights are not finite is stopped there and then: it keeps the weights that it
+had, the others go on. That happens on the device, so nobody has to ask after every step.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from reprogrok.model.decoder import Weights, logits
+from reprogrok.model.decoder import Weights, logits, one_hot
 from reprogrok.model.shapes import parameter_shapes
 from reprogrok.spec import ModelSpec, OptimiserSpec
 from reprogrok.train.optimiser import adamw, clipped
@@ -67,8 +67,7 @@ def loss_and_logits(spec: ModelSpec, weights: Weights, tokens_RTB: Tensor, first
     """
     logits_RVQB = logits(spec, weights, tokens_RTB[:, :-1], first)
     target_RQB = tokens_RTB[:, first + 1 :]
-    vocabulary_V11 = torch.arange(spec.vocab_size, device=target_RQB.device, dtype=target_RQB.dtype).reshape(-1, 1, 1)
-    chosen_RVQB = (target_RQB.unsqueeze(1) == vocabulary_V11).to(logits_RVQB.dtype)
+    chosen_RVQB = one_hot(target_RQB, spec.vocab_size, 1, logits_RVQB.dtype)
     return -(logits_RVQB.log_softmax(1) * chosen_RVQB).sum((1, 2, 3)) / target_RQB[0].numel(), logits_RVQB
 
 
@@ -104,6 +103,8 @@ def update_(rule: Rule, *state_and_batch: Tensor) -> tuple[Tensor, Tensor]:
         updated = adamw(rule.optimiser, weights_RP, (mean_RP, square_RP), gradient_RP, numbers_3)
         going_R = diverged_R < 0
         sound_R = loss_R.isfinite() & norm_R.isfinite()
+        for new_RP in updated:  # a learning rate can be too much for a gradient that is finite
+            sound_R &= new_RP.isfinite().all(1)
         for old_RP, new_RP in zip((weights_RP, mean_RP, square_RP), updated, strict=True):
             old_RP.copy_(torch.where((going_R & sound_R).unsqueeze(1), new_RP, old_RP))
         diverged_R.copy_(torch.where(going_R & ~sound_R, step, diverged_R))

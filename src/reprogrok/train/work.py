@@ -2,7 +2,8 @@
 
     .reprogrok/work/<digest of spec, engine and device>/<job>/{state-*.pt, step-*.pt, metrics.jsonl, timing.jsonl}
 
-The folder follows from everything that decides the bits, so work is found again by the same command and by no other.
+The folder follows from spec, engine and device, so the same command finds its work again. What else decides the bits
+(path, promise, versions, machine) is the work's fingerprint: where that has changed, the run says so and stops.
 What is there is taken up only if it is whole (`train.saved` says what that means) and began under the same fingerprint.
 """
 
