@@ -18,7 +18,7 @@ import torch
 from reference_loop import FAMILIES
 
 from reprogrok.model.compiler import compiler
-from reprogrok.model.device import choose_device
+from reprogrok.model.device import choose_device, subnormals_as_zero
 from reprogrok.model.initialise import initial_weights
 from reprogrok.spec import CurriculumStage, ModelSpec, OptimiserSpec, read_params
 from reprogrok.train.engine import Engine
@@ -53,7 +53,8 @@ class OurTrainer:
 
     def train(self, steps: int) -> None:
         """Advance every replica by so many steps."""
-        self._advance(steps)
+        with subnormals_as_zero():
+            self._advance(steps)
 
 
 def _addition(family: str, replicas: int, path: str) -> Advance:

@@ -217,6 +217,25 @@ def test_a_worker_that_dies_is_an_error_and_loses_nothing(stopped, tmp_path):
     assert list(folder.glob(".reprogrok/work/*/seed-0/state-*.pt"))
 
 
+def test_workers_whose_parent_was_killed_save_and_leave(trained, tmp_path):
+    folder = shutil.copytree(trained, tmp_path / "project", ignore=shutil.ignore_patterns("runs", ".reprogrok"))
+    process = start_training(folder, "--seeds", "0,1,2", "--workers", "2")
+    wait_for_work(folder, process, "seed-1/state-*.pt")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if not children.exists():
+        process.kill()
+        pytest.skip("this system does not list a process's children")
+    workers = [Path(f"/proc/{child}") for child in children.read_text("ascii").split()]
+    process.kill()
+    process.communicate(timeout=60)
+    deadline = time.monotonic() + 60
+    while alive := [
+        worker for worker in workers if worker.exists() and b"spawn_main" in (worker / "cmdline").read_bytes()
+    ]:
+        assert time.monotonic() < deadline, alive
+        time.sleep(0.1)
+
+
 def test_a_second_trainer_of_the_same_work_is_told_so(work, reprogrok, one_error):
     folder, seed = work
     with exclusive(seed.parent / "lock", "a test"):
@@ -316,6 +335,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(project, reprogrok):
     assert (result.returncode, result.stderr) == (0, "")
     plan = {words[0]: words[1] for line in result.stdout.splitlines() if len(words := line.split(maxsplit=1)) == 2}
     assert plan["steps"].startswith("60, evaluated after 3 of them")
+    assert plan["path"].strip() == "eager, bitwise"
     assert plan["seeds"].strip() == "3 to 10"
     assert plan["gates"].split() == ["registered", "smoke"]
     assert tree(project) == before

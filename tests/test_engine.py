@@ -17,7 +17,7 @@ from reprogrok.data.sampling import Batches
 from reprogrok.formats.checkpoints import load_state, state_bytes
 from reprogrok.model.compiler import compiler
 from reprogrok.model.decoder import logits
-from reprogrok.model.device import choose_device
+from reprogrok.model.device import subnormals_as_zero
 from reprogrok.model.initialise import initial_weights
 from reprogrok.model.shapes import parameter_shapes
 from reprogrok.spec import CurriculumStage, read_params
@@ -26,7 +26,7 @@ from reprogrok.train.engine import DEFINITIONS, Engine
 from reprogrok.train.optimiser import learning_rate, step_numbers
 from reprogrok.train.step import Layout, loss_and_logits
 
-choose_device("cpu", "bitwise")
+torch.set_num_threads(1)
 
 ROOT = Path(__file__).resolve().parents[1]
 PARAMS = read_params(ROOT / "params.yaml")
@@ -42,6 +42,12 @@ SMALL = replace(
     schedule=replace(SMOKE.schedule, warmup=10),
     curriculum=(CurriculumStage(0, (1, 3)), CurriculumStage(25, (1, 10))),
 )
+
+
+@pytest.fixture(autouse=True)
+def as_in_a_run():
+    with subnormals_as_zero():
+        yield
 
 
 def finished(engine, state=None, stop_at=None):

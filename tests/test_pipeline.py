@@ -83,8 +83,8 @@ def test_what_a_stage_depends_on_is_data_and_parameters_never_code(repository):
     ("old", "new", "expected"),
     [
         (
-            "engine_version: 1 ",
             "engine_version: 2 ",
+            "engine_version: 3 ",
             ["compare@smoke", "evaluate@smoke", "generate@smoke", "train@smoke"],
         ),
         ("steps: 60\n", "steps: 61\n", ["train@smoke"]),

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from reprogrok.model.compiler import compiler
-from reprogrok.model.device import choose_device
+from reprogrok.model.device import choose_device, subnormals_as_zero
 from reprogrok.spec import read_params
 from reprogrok.train.engine import Engine, State
 from reprogrok.train.paths import PATHS
@@ -41,6 +41,7 @@ def slots_against_replicas_alone(_folder: Path, steps: int) -> tuple[int, list[s
 def trained(engine: Engine, steps: int) -> State:
     """The state after so many updates."""
     state = engine.fresh()
-    for _ in engine.train(state, lambda: state.step >= steps):
-        pass
+    with subnormals_as_zero():
+        for _ in engine.train(state, lambda: state.step >= steps):
+            pass
     return state

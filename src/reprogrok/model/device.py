@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,9 +36,6 @@ def choose_device(name: str, deterministic: str = "tolerance") -> torch.device:
         InputError: this machine, or this build of torch, does not have it, or it cannot promise what is asked for.
     """
     torch.set_num_threads(1)
-    # A trained model's moments and softmax shares sink below 1e-38, where a CPU takes a hundred times longer: half of a
-    # step's time. As zeros they change nothing that matters; they do change bits, so the fingerprint says it.
-    torch.set_flush_denormal(True)
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         promising = ("cuda", "cpu") if deterministic == "bitwise" else ("cuda", "mps", "cpu")
@@ -67,6 +66,20 @@ def choose_device(name: str, deterministic: str = "tolerance") -> torch.device:
     return torch.device(name)
 
 
+@contextmanager
+def subnormals_as_zero() -> Iterator[None]:
+    """Let this thread count numbers below 1e-38 as zero while it trains.
+
+    A trained model's moments and softmax shares sink there, where a CPU takes a hundred times longer: half of a step's
+    time. As zeros they change nothing that matters; they do change bits, so a run's fingerprint says it.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
 def _keep_freed_memory() -> None:
     """Keep the C library from handing memory back to the system after every batch.
 
@@ -89,7 +102,6 @@ def environment(device: torch.device) -> dict[str, Any]:
         "device_name": name,
         "dtype": "float32",
         "threads": torch.get_num_threads(),
-        "subnormals": "zero" if torch.set_flush_denormal(True) else "kept",  # torch tells only who sets it
         "torch": str(torch.__version__),  # a plain string: what is stored must load without its class
         "numpy": np.__version__,
         "scipy": version("scipy"),  # initial weights are drawn through it

@@ -33,7 +33,7 @@ def print_plan(plan: Plan) -> None:
         "batch": f"{spec.batch}",
         "seeds": seeds_text(plan.seeds),
         "device": f"{plan.device}, {counted(min(plan.workers, len(plan.jobs())), 'worker')}",
-        "steps are": f"{plan.path}, {plan.deterministic}",
+        "path": f"{plan.path}, {plan.deterministic}",
         "gates registered": ", ".join(plan.gates) or "none",
         "work": str(plan.work()),
         "publishes": str(plan.out),

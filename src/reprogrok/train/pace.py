@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from reprogrok.data.protocols import PROTOCOL
+from reprogrok.model.device import subnormals_as_zero
 from reprogrok.spec import CurriculumStage, Experiment, ModelSpec, OptimiserSpec, ScheduleSpec
 from reprogrok.train.engine import Engine
 from reprogrok.train.paths import path_of
@@ -86,14 +87,15 @@ def measure_pace(experiment: Experiment, seconds: float, clock: Callable[[], flo
 
     These load what is loaded once, and compile where a step is compiled, so the clock starts after them.
     """
-    path = path_of(experiment.model, experiment.steps, "cpu")
-    engine = Engine(replace(experiment, evaluate_every=experiment.steps), (0,), torch.device("cpu"), path)
-    state, end = engine.fresh(), math.inf
-    training = engine.train(state, lambda: clock() >= end)
-    next(training)
-    began, before = clock(), state.step
-    end = began + seconds
-    for _ in training:
-        pass
+    with subnormals_as_zero():
+        path = path_of(experiment.model, experiment.steps, "cpu")
+        engine = Engine(replace(experiment, evaluate_every=experiment.steps), (0,), torch.device("cpu"), path)
+        state, end = engine.fresh(), math.inf
+        training = engine.train(state, lambda: clock() >= end)
+        next(training)
+        began, before = clock(), state.step
+        end = began + seconds
+        for _ in training:
+            pass
     steps, finite = state.step - before, bool((state.diverged_R < 0).all())
     return Pace(experiment, steps / (clock() - began), steps, finite)

@@ -22,6 +22,7 @@ from reprogrok.data.protocols import VALIDATION
 from reprogrok.errors import InputError, RecordError
 from reprogrok.files import digest, exclusive, pretty_json, publish, sha256_file, write_bytes
 from reprogrok.formats.checkpoints import MAX_STATE_BYTES
+from reprogrok.model.device import subnormals_as_zero
 from reprogrok.schema import check_written, load, read_bytes
 from reprogrok.train.engine import DEFINITIONS, Engine
 from reprogrok.train.saved import Saved, kept_checkpoint, metrics_lines, replica_bytes, saved_work
@@ -147,7 +148,8 @@ def _ended(plan: Plan, job: tuple[int, ...], saved: Saved) -> tuple[dict[str, An
         return saved.content, rows
     engine = Engine(plan.experiment, job, torch.device(plan.device), plan.path)
     state = engine.restore(saved.content)
-    rows += metrics_lines(job, engine.evaluate(state))
+    with subnormals_as_zero():
+        rows += metrics_lines(job, engine.evaluate(state))
     return state.as_dict(), rows
 
 

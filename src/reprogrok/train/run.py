@@ -17,6 +17,7 @@ import math
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -32,7 +33,7 @@ import torch
 
 from reprogrok.errors import ReprogrokError
 from reprogrok.files import exclusive
-from reprogrok.model.device import choose_device
+from reprogrok.model.device import choose_device, subnormals_as_zero
 from reprogrok.train.engine import Engine, Evaluation
 from reprogrok.train.publication import check_place, publish_run
 from reprogrok.train.saved import Journal, saved_work, take_up
@@ -157,12 +158,22 @@ def _adopt(queue: multiprocessing.Queue[Progress], stop: Event) -> None:
     """In a fresh worker: keep the parent's queue and event, and leave signals of the terminal to the parent."""
     for number in _ASKED_TO_STOP:
         signal.signal(number, signal.SIG_IGN)
-    _worker.update(queue=queue, stop=stop, parent=os.getppid())
+    _worker.update(queue=queue, stop=stop, parent=os.getppid(), working=threading.Lock())
+    threading.Thread(target=_leave_when_orphaned, daemon=True).start()
+
+
+def _leave_when_orphaned() -> None:
+    """A pool's worker waits for work forever, even if its parent was killed; a job under way is saved first."""
+    while os.getppid() == _worker["parent"]:
+        time.sleep(_POLL_SECONDS * 5)
+    with _worker["working"]:
+        os._exit(1)
 
 
 def _train_in_worker(plan: Plan, job: tuple[int, ...]) -> None:
     choose_device(plan.device, plan.deterministic)
-    _train_job(plan, job, _OrOrphaned(_worker["stop"], _worker["parent"]), _worker["queue"].put)
+    with _worker["working"]:
+        _train_job(plan, job, _OrOrphaned(_worker["stop"], _worker["parent"]), _worker["queue"].put)
 
 
 @dataclass(frozen=True)
@@ -181,7 +192,8 @@ def _train_job(plan: Plan, job: tuple[int, ...], stop: Stop, report: Callable[[P
     if stop.is_set():
         return
     # A worker that outlived its parent may still be saving this very job.
-    with exclusive(folder_of(plan, job) / "lock", f"training {plan.experiment.name}, {name_of(job)}"):
+    lock = exclusive(folder_of(plan, job) / "lock", f"training {plan.experiment.name}, {name_of(job)}")
+    with lock, subnormals_as_zero():
         _train_alone(plan, job, stop, report)
 
 

@@ -87,6 +87,8 @@ class Plan:
 def fingerprint(plan: Plan) -> dict[str, Any]:
     """What the bits of a run depend on beside its spec and seeds."""
     found = environment(torch.device(plan.device)) | {"path": plan.path, "deterministic": plan.deterministic}
+    if plan.device == "cpu":
+        found["subnormals"] = "zero"
     if plan.path == "compiled" and plan.device == "cpu":
         found["compiler"] = compiler() or "none"
     if plan.device != "cpu":
