@@ -54,7 +54,8 @@ def choose_device(name: str, deterministic: str = "tolerance") -> torch.device:
         raise InputError(
             "mps does not promise the same bits twice", field="--deterministic", expected="tolerance", found="bitwise"
         )
-    torch.use_deterministic_algorithms(deterministic == "bitwise")
+    if (strict := deterministic == "bitwise") != torch.are_deterministic_algorithms_enabled():
+        torch.use_deterministic_algorithms(strict)  # which loads the compiler, a second that an exam need not wait
     # It would overwrite every new buffer, to catch reads of what was never written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if name == "cpu":

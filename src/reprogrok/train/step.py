@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -60,6 +60,11 @@ class Layout:
         return {name: part.reshape(-1, *shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=False)}
 
 
+@cache
+def _layout(spec: ModelSpec) -> Layout:
+    return Layout(spec)
+
+
 def loss_and_logits(spec: ModelSpec, weights: Weights, tokens_RTB: Tensor, first: int) -> tuple[Tensor, Tensor]:
     """Mean cross-entropy in nats over the positions `first`..T - 1 and the batch, (R,), and the logits (R, V, Q, B).
 
@@ -96,15 +101,14 @@ def update_(rule: Rule, *state_and_batch: Tensor) -> tuple[Tensor, Tensor]:
     weights_RP, mean_RP, square_RP, diverged_R, tokens_RTB, numbers_3, step = state_and_batch
     with torch.enable_grad():
         leaf_RP = weights_RP.detach().requires_grad_()
-        loss_R, _ = loss_and_logits(rule.model, Layout(rule.model).views(leaf_RP), tokens_RTB, rule.first)
+        loss_R, _ = loss_and_logits(rule.model, _layout(rule.model).views(leaf_RP), tokens_RTB, rule.first)
         (gradient_RP,) = torch.autograd.grad(loss_R.sum(), leaf_RP)
     with torch.no_grad():
         gradient_RP, norm_R = clipped(gradient_RP, rule.optimiser.clip)
         updated = adamw(rule.optimiser, weights_RP, (mean_RP, square_RP), gradient_RP, numbers_3)
         going_R = diverged_R < 0
-        sound_R = loss_R.isfinite() & norm_R.isfinite()
-        for new_RP in updated:  # a learning rate can be too much for a gradient that is finite
-            sound_R &= new_RP.isfinite().all(1)
+        # A rate can be too much for a gradient that is finite. Sums carry whatever is not a number to one test.
+        sound_R = (loss_R + norm_R + sum(new_RP.sum(1) for new_RP in updated)).isfinite()
         for old_RP, new_RP in zip((weights_RP, mean_RP, square_RP), updated, strict=True):
             old_RP.copy_(torch.where((going_R & sound_R).unsqueeze(1), new_RP, old_RP))
         diverged_R.copy_(torch.where(going_R & ~sound_R, step, diverged_R))
