@@ -15,11 +15,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
-from cores import EveryCore, Trainer, available_cores
-from ours import PATHS, NotOfferedError, OurTrainer
+from cores import EveryCore, Trainer
+from ours import NotOfferedError, OurTrainer
 from reference_loop import FAMILIES, Loop
 from roofline import Machine, least_step, measure_machine
 from timing import Columns, Contender, met, ratio, spread, turns
+
+from reprogrok.model.device import usable_cores
+from reprogrok.train.paths import PATHS
 
 REPLICAS = (1, 8, 32)
 BARS = {("addition-456", "compiled"): 8.0, ("addition-456", "eager"): 3.5}
@@ -85,7 +88,7 @@ def bench_training(families: Iterable[str], repeat: int, *, quick: bool) -> None
     """Measure the machine, then a table per family."""
     machine = measure_machine(*(512, 16) if quick else ())
     print(f"\nCeilings of one core: {machine.flops / 1e9:.0f} GFLOP/s, {machine.bandwidth / 1e9:.1f} GB/s copied")
-    cores = 1 if quick else available_cores()
+    cores = 1 if quick else usable_cores()
     for family in families:
         bench_family(family, rows(cores, (1, 2) if quick else REPLICAS), repeat, machine, quick=quick)
 

@@ -6,7 +6,6 @@ Processes are spawned and build their own trainer; they stand still, holding no 
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Protocol, Self
@@ -19,11 +18,6 @@ class Trainer(Protocol):
 
     def train(self, steps: int) -> object:
         """Take so many steps."""
-
-
-def available_cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class EveryCore:

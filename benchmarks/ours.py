@@ -23,10 +23,10 @@ from reprogrok.model.initialise import initial_weights
 from reprogrok.spec import CurriculumStage, ModelSpec, OptimiserSpec, read_params
 from reprogrok.train.engine import Engine
 from reprogrok.train.optimiser import step_numbers
+from reprogrok.train.paths import PATHS
 from reprogrok.train.step import Layout, Rule, make_update
 
 PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
-PATHS = ("eager", "compiled")
 EXPERIMENTS = MappingProxyType({"addition-456": "e1", "addition-1128": "e15"})
 
 Advance = Callable[[int], None]  # take so many steps

@@ -39,7 +39,7 @@ def test_a_diverged_run_is_published_and_says_so(explosive, reprogrok):
     step = first["diverged_step"]
     assert 0 < step < 200
     assert first["steps"] == step
-    assert f"seed 0 diverged: no finite loss or gradient at step {step:,}" in result.stdout
+    assert f"seed 0 diverged: loss, gradient or weights not finite at step {step:,}" in result.stdout
     assert "200 of 200" in result.stderr  # the steps have passed, and the display has seen it
     assert "2 diverged" in result.stderr
     read = record.read(explosive / RUN)

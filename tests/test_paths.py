@@ -2,6 +2,8 @@
 
 import pytest
 
+from reprogrok.cli.train import ExecutionPath, Promise
+from reprogrok.schema import validator
 from reprogrok.spec import ModelSpec
 from reprogrok.train import paths
 
@@ -37,3 +39,8 @@ def test_cuda_without_triton_takes_the_eager_path(monkeypatch):
     monkeypatch.setattr(paths, "find_spec", lambda _name: None)
     assert paths.path_of(NARROW, 54_000, "cuda") == "eager"
     assert paths.path_of(NARROW, 54_000, "cpu") == "compiled"
+
+
+def test_the_options_offer_what_there_is():
+    assert [choice.value for choice in ExecutionPath] == list(paths.PATHS)
+    assert [choice.value for choice in Promise] == validator("params").schema["properties"]["deterministic"]["enum"]

@@ -21,8 +21,6 @@ import torch
 from reprogrok.errors import InputError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-# What a run promises: the same bytes on the same fingerprint, or scores that agree within a tolerance.
-DETERMINISTIC = ("bitwise", "tolerance")
 
 
 def choose_device(name: str, deterministic: str = "tolerance") -> torch.device:
@@ -30,7 +28,8 @@ def choose_device(name: str, deterministic: str = "tolerance") -> torch.device:
 
     Args:
         name: one of `DEVICES`.
-        deterministic: "bitwise" allows strictly deterministic algorithms alone: torch refuses any other.
+        deterministic: what is promised: "tolerance", scores that agree; "bitwise", the same bytes on the same
+            fingerprint, which allows strictly deterministic algorithms alone: torch refuses any other.
 
     Raises:
         InputError: this machine, or this build of torch, does not have it, or it cannot promise what is asked for.

@@ -82,7 +82,8 @@ def print_run(path: Path) -> None:
     for replica in replicas:
         if (diverged := replica["diverged_step"]) is not None:
             screen.print(
-                f"seed {replica['seed']} diverged: no finite loss or gradient at step {diverged:,}", soft_wrap=True
+                f"seed {replica['seed']} diverged: loss, gradient or weights not finite at step {diverged:,}",
+                soft_wrap=True,
             )
     for line in fingerprint_lines(json.loads((path / FINGERPRINT).read_bytes())):
         screen.print(line, soft_wrap=True)

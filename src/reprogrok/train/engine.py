@@ -45,7 +45,7 @@ DEFINITIONS = {
 class State:
     """All that a run needs to go on: the next step, weights, moments, and the best weights so far per replica.
 
-    A replica that diverged (a loss or gradient was not finite) holds its last weights before that step.
+    A replica that diverged (loss, gradient or next weights were not finite) holds its last weights before that step.
     """
 
     step: int
