@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from reprogrok.params import read_params
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -49,6 +51,18 @@ def reprogrok():
         return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, check=False, encoding="utf-8")
 
     return run
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Read a text as params.yaml."""
+
+    def read_text(text):
+        path = tmp_path / "params.yaml"
+        path.write_text(text, "utf-8")
+        return read_params(path)
+
+    return read_text
 
 
 @pytest.fixture

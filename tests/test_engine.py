@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from engine_runs import finished, needs, tensors
 from test_decoder import P456
 from torch.nn import functional as F
 
@@ -52,24 +53,8 @@ def as_in_a_run():
         yield
 
 
-def finished(engine, state=None, stop_at=None):
-    """Train to the end, or until the state has reached step `stop_at`; returns the state and the evaluations."""
-    state = state or engine.fresh()
-    evaluations = list(engine.train(state, lambda: stop_at is not None and state.step >= stop_at))
-    return state, evaluations
-
-
-def tensors(state):
-    return {"weights": state.weights_RP, "mean": state.mean_RP, "square": state.square_RP, "best": state.best_RP}
-
-
 def eager(experiment, seeds):
     return Engine(experiment, seeds, CPU, "eager")
-
-
-def needs(path):
-    if path == "compiled" and compiler() is None:
-        pytest.skip("there is no C++ compiler here")
 
 
 EIGHT = (44, 7, 43, 999, 0, 2**40, 1, 46)

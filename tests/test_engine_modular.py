@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from engine_runs import finished, needs, tensors
 from test_lessons import experiment_of
 
 from reprogrok.formats.checkpoints import load_state, state_bytes
-from reprogrok.model.compiler import compiler
 from reprogrok.model.device import subnormals_as_zero
 from reprogrok.spec import EarlyGrid
 from reprogrok.train.engine import Engine
@@ -47,21 +47,6 @@ ALIGNED = replace(
 def as_in_a_run():
     with subnormals_as_zero():
         yield
-
-
-def finished(engine, state=None, stop_at=None):
-    state = state or engine.fresh()
-    evaluations = list(engine.train(state, lambda: stop_at is not None and state.step >= stop_at))
-    return state, evaluations
-
-
-def tensors(state):
-    return {"weights": state.weights_RP, "mean": state.mean_RP, "square": state.square_RP, "best": state.best_RP}
-
-
-def needs(path):
-    if path == "compiled" and compiler() is None:
-        pytest.skip("there is no C++ compiler here")
 
 
 @pytest.mark.parametrize("experiment", [TINY, BLOCKS], ids=["reshuffled", "blocks"])

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reprogrok.cli.analyze import find_run
 from reprogrok.cli.options import Format
+from reprogrok.cli.runs import find_run
 from reprogrok.errors import InputError
 
 if TYPE_CHECKING:

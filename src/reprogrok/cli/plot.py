@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from reprogrok.cli.analyze import find_run
+from reprogrok.cli.runs import find_run
 
 
 def plot(

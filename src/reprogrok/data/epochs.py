@@ -21,6 +21,25 @@ from reprogrok.errors import InputError
 ORDERS = ("reshuffled", "blocks")
 
 
+def whole_blocks(count: int, size: int) -> int:
+    """How many blocks of `size` rows a file of `count` rows holds, as the loader of llm.c counts.
+
+    The row behind the last one lends it its first token, which the last position predicts: so the very last row of a
+    file never counts. Blocks of 512 hold 4,608 of 4,704 rows (nine), and of 4,608 rows 4,096 (eight).
+
+    Raises:
+        InputError: not even one.
+    """
+    _check_filled(count, size, count - 1)
+    return (count - 1) // size
+
+
+def _check_filled(count: int, size: int, most: int) -> None:
+    if size > most:
+        expected = f"at most {most}: there are {count} training examples"
+        raise InputError("a batch that cannot be filled", field="$.batch.size", expected=expected, found=str(size))
+
+
 class Epochs:
     """The batches of some seeds, as indices into `count` examples.
 
@@ -32,14 +51,11 @@ class Epochs:
         if order not in ORDERS:
             raise ValueError(f"order {order!r} is none of {', '.join(ORDERS)}")
         self._blocks = order == "blocks"
-        # The row behind the last one lends it its first token, which the last position predicts.
-        most = count - 1 if self._blocks else count
-        if size > most:
-            expected = f"at most {most}: there are {count} training examples"
-            raise InputError("a batch that cannot be filled", field="$.batch.size", expected=expected, found=str(size))
+        if not self._blocks:
+            _check_filled(count, size, count)
         self._seeds_R1 = torch.tensor(seeds, dtype=torch.int64).unsqueeze(1)
-        self._count, self._size, self._device = count, size, device
-        self._ordered = most // size if self._blocks else count  # what an epoch puts in order
+        self._size, self._device = size, device
+        self._ordered = whole_blocks(count, size) if self._blocks else count  # what an epoch puts in order
         self.steps = self._ordered if self._blocks else -(-count // size)  # of one epoch
         self._epoch, self._order_RN = -1, torch.empty(0)
 

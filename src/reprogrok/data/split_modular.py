@@ -13,10 +13,8 @@ import numpy as np
 
 from reprogrok.data.modular import Modular
 from reprogrok.data.operations import Integers
-from reprogrok.data.splits import NEW_PAIRS, TRAINED, TWINS, Split, held_out_parts, make_split
+from reprogrok.data.splits import NEW_PAIRS, TWINS, Split, held_out_parts, make_split
 from reprogrok.spec import ModularTask, SplitSpec
-
-__all__ = ["NEW_PAIRS", "TRAINED", "TWINS", "SplitModular"]
 
 
 @dataclass(frozen=True)

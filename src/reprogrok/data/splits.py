@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from reprogrok.data.epochs import whole_blocks
 from reprogrok.data.modular import Equations, Modular
 from reprogrok.data.operations import Integers, Mask
 from reprogrok.errors import InputError
@@ -51,18 +52,12 @@ class Split:
     def in_blocks(self, size: int | None) -> Split:
         """Without the training rows that fill no block of so many; None leaves all of them.
 
-        The loader of llm.c needs the token behind the last row of a block, so the very last row of a file never counts:
-        blocks of 512 hold 4,608 of 4,704 rows, and of 4,608 rows 4,096.
-
         Raises:
             InputError: there is no such block.
         """
         if size is None:
             return self
-        if size >= (count := len(self.train_N)):
-            expected = f"at most {count - 1}: there are {count} training examples"
-            raise InputError("a block that cannot be filled", field="$.batch.size", expected=expected, found=str(size))
-        return replace(self, train_N=self.train_N[: (count - 1) // size * size])
+        return replace(self, train_N=self.train_N[: whole_blocks(len(self.train_N), size) * size])
 
 
 def make_split(task: ModularTask) -> Split:

@@ -36,9 +36,9 @@ from reprogrok.errors import CheckpointError
 from reprogrok.files import canonical_json, sha256_bytes
 from reprogrok.formats.limits import MAX_FILE_BYTES, MAX_PARAMETERS, MAX_SHAPE, MAX_WIDTH
 from reprogrok.formats.llmc_models import read_content
-from reprogrok.formats.origins import Origin, read_origin
+from reprogrok.formats.origins import Origin, kind_of, read_origin, shown
 from reprogrok.model.shapes import count_parameters, parameter_shapes
-from reprogrok.schema import read_bytes, show
+from reprogrok.schema import read_bytes
 from reprogrok.spec import MAX_SEED, ModelSpec
 
 MAX_STATE_BYTES = 64 * 2**30  # of a training state, which is ours: thousands of replicas side by side
@@ -115,7 +115,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     for key in ("model_config", "model_state"):
         if not isinstance(content.get(key), dict):
             raise CheckpointError(
-                f"no {key} in this checkpoint", path=path, expected="a dict", found=_kind(content.get(key))
+                f"no {key} in this checkpoint", path=path, expected="a dict", found=kind_of(content.get(key))
             )
     spec = _spec(path, content["model_config"])
     weights, dtype = _weights(path, spec, content["model_state"])
@@ -195,7 +195,7 @@ def _read_pt(path: Path, data: bytes, limit: int = MAX_FILE_BYTES) -> dict[str, 
         # torch raises many types here; each of them means that this file is not taken.
         raise CheckpointError(f"refused by the weights_only loader: {_reason(error)}", path=path) from error
     if not isinstance(content, dict):
-        raise CheckpointError(path=path, expected="a dict with model_config and model_state", found=_kind(content))
+        raise CheckpointError(path=path, expected="a dict with model_config and model_state", found=kind_of(content))
     return content
 
 
@@ -277,10 +277,10 @@ def _spec(path: Path, config: dict[str, Any]) -> ModelSpec:
             raise CheckpointError("missing field", path=path, field=at)
         value = values[field.name]
         if type(value).__name__ != field.type:  # exactly: a bool is no int here
-            raise CheckpointError(path=path, field=at, expected=f"a value of type {field.type}", found=_shown(value))
+            raise CheckpointError(path=path, field=at, expected=f"a value of type {field.type}", found=shown(value))
         least, most = int(not field.name.endswith("_rank")), MAX_SHAPE.get(field.name, MAX_WIDTH)
         if field.type == "int" and not least <= value <= most:
-            raise CheckpointError(path=path, field=at, expected=f"{least} to {most}", found=_shown(value))
+            raise CheckpointError(path=path, field=at, expected=f"{least} to {most}", found=shown(value))
     if values["tie_qkv"] in _UNSUPPORTED_TYING:
         raise CheckpointError(
             f"tie_qkv mode {values['tie_qkv']} is not supported (no published checkpoint is known to use it)",
@@ -289,7 +289,7 @@ def _spec(path: Path, config: dict[str, Any]) -> ModelSpec:
     spec = ModelSpec(**values)
     if (problem := spec.problem()) is not None:
         name, expected, found = problem
-        raise CheckpointError(path=path, field=f"$.model_config.{name}", expected=expected, found=_shown(found))
+        raise CheckpointError(path=path, field=f"$.model_config.{name}", expected=expected, found=shown(found))
     if (parameters := count_parameters(spec)) > MAX_PARAMETERS:
         raise CheckpointError(
             "too large", path=path, field="$.model_config", expected=f"at most {MAX_PARAMETERS} parameters",
@@ -325,7 +325,7 @@ def _weights(path: Path, spec: ModelSpec, state: dict[str, Any]) -> tuple[dict[s
 def _check_tensor(path: Path, name: str, tensor: Any, shape: tuple[int, ...]) -> None:
     at = f"$.model_state.{name}"
     if not isinstance(tensor, torch.Tensor):
-        raise CheckpointError(path=path, field=at, expected="a tensor", found=_kind(tensor))
+        raise CheckpointError(path=path, field=at, expected="a tensor", found=kind_of(tensor))
     if tensor.layout != torch.strided or tensor.is_nested or tensor.dtype not in DTYPES:
         found = f"{tensor.layout}, {tensor.dtype}{', nested' * tensor.is_nested}".replace("torch.", "")
         raise CheckpointError(path=path, field=at, expected="a dense tensor of 16 to 64 bit floats", found=found)
@@ -356,24 +356,14 @@ def _optional(path: Path, content: dict[str, Any], key: str, kind: type) -> Any:
     number = not isinstance(value, bool) and isinstance(value, int | float) and abs(value) <= MAX_SEED
     if not number or (kind is int and int(value) != value):
         raise CheckpointError(
-            path=path, field=f"$.{key}", expected=f"a value of type {kind.__name__}", found=_shown(value)
+            path=path, field=f"$.{key}", expected=f"a value of type {kind.__name__}", found=shown(value)
         )
     return kind(value)
 
 
-def _kind(value: Any) -> str:
-    return "nothing" if value is None else type(value).__name__
-
-
-def _shown(value: Any) -> str:
-    """A value for a message; of what is no scalar, its type (a file can hold what no text can show)."""
-    small = value is None or isinstance(value, str | bool | float) or (isinstance(value, int) and abs(value) < 2**64)
-    return show(value) if small else _kind(value)
-
-
 def _named(key: Any) -> str:
     """A key from a file for a message: as it is when it looks like a name."""
-    return key if isinstance(key, str) and re.fullmatch(r"[\w.-]{1,80}", key) else _shown(key)
+    return key if isinstance(key, str) and re.fullmatch(r"[\w.-]{1,80}", key) else shown(key)
 
 
 def _begins(data: bytes) -> str:

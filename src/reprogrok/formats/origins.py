@@ -71,20 +71,20 @@ def read_origin(path: Path, block: Any) -> tuple[Origin, str]:
         or {k: type(v) for k, v in block.items()} != types
         or not all(re.fullmatch(form, block[key]) for key, form in _FORMS.items())
     ):
-        expected, found = f"the block that {' or '.join(FORMATS.values())} defines", _shown(block)
+        expected, found = f"the block that {' or '.join(FORMATS.values())} defines", shown(block)
         raise CheckpointError(path=path, field="$.reprogrok", expected=expected, found=found)
     if not 0 <= block["seed"] <= MAX_SEED:
         raise CheckpointError(
-            path=path, field="$.reprogrok.seed", expected=f"0 to {MAX_SEED}", found=_shown(block["seed"])
+            path=path, field="$.reprogrok.seed", expected=f"0 to {MAX_SEED}", found=shown(block["seed"])
         )
     if subject == "digits" and not _DIGITS[0] <= block["digits"] <= _DIGITS[1]:
-        expected, found = f"{_DIGITS[0]} to {_DIGITS[1]} digits", _shown(block["digits"])
+        expected, found = f"{_DIGITS[0]} to {_DIGITS[1]} digits", shown(block["digits"])
         raise CheckpointError(path=path, field="$.reprogrok.digits", expected=expected, found=found)
     task = _task(path, block["task"]) if subject == "task" else None
     rows = block.get("block")
     if rows is not None and not 1 <= rows <= MAX_MODULUS**2:
         raise CheckpointError(
-            path=path, field="$.reprogrok.block", expected=f"1 to {MAX_MODULUS**2}", found=_shown(rows)
+            path=path, field="$.reprogrok.block", expected=f"1 to {MAX_MODULUS**2}", found=shown(rows)
         )
     origin = Origin(block["experiment"], block.get("digits"), block["seed"], block["spec_digest"], task, rows)
     return origin, block["content_digest"]
@@ -97,11 +97,16 @@ def _task(path: Path, entry: Mapping[str, Any]) -> ModularTask:
     except (InputError, KeyError, TypeError, ValueError):
         sound = None
     if not sound:
-        raise CheckpointError("not a modular task", path=path, field="$.reprogrok.task", found=_shown(entry))
+        raise CheckpointError("not a modular task", path=path, field="$.reprogrok.task", found=shown(entry))
     return task
 
 
-def _shown(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """The type of a value, for a message."""
+    return "nothing" if value is None else type(value).__name__
+
+
+def shown(value: Any) -> str:
     """A value for a message; of what is no scalar, its type (a file can hold what no text can show)."""
     small = value is None or isinstance(value, str | bool | float) or (isinstance(value, int) and abs(value) < 2**64)
-    return show(value) if small else type(value).__name__
+    return show(value) if small else kind_of(value)

@@ -31,6 +31,7 @@ from reprogrok.measure.grokking import (
     Time,
     first_above,
     max_rise5,
+    measured,
     within,
 )
 from reprogrok.measure.statistics import CONFIDENCE, Proportion, fisher, proportion
@@ -353,7 +354,7 @@ def _course(records: tuple[Record, Record], metric: str, definition: str, common
 def _levels(record: Record, metric: str, common: int | None) -> tuple[Level, ...]:
     read: list[list[tuple[int, float]]] = [[] for _ in MOMENTS]
     for replica in record.replicas.values():
-        if (series := replica.get(metric)) is None or not (points := _finite(series)):
+        if (series := replica.get(metric)) is None or not (points := measured(series)):
             continue
         # Rank and entropy are taken more rarely than accuracy: the nearest measurement, the earlier of two.
         for found, step in zip(read, (points[0][0], _grok_step(replica), common, points[-1][0]), strict=True):
@@ -369,7 +370,3 @@ def _grok_step(replica: Mapping[str, Series]) -> int | None:
     series = next((replica[name] for name in GENERALISATION if name in replica), None)
     time = first_above(series, GROK_LEVEL)
     return time.by if isinstance(time, StepInterval) else None
-
-
-def _finite(series: Series) -> list[tuple[int, float]]:
-    return [(s, v) for s, v in zip(series.steps, series.values, strict=True) if math.isfinite(v)]

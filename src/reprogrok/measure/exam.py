@@ -28,7 +28,8 @@ from reprogrok.data.holdout import hold_out
 from reprogrok.data.operations import Integers
 from reprogrok.data.problems import Pairs, Stratum
 from reprogrok.data.protocols import EXAM_SEEDS, MODULAR_PROTOCOL, PROTOCOL, STRESS_SUITE
-from reprogrok.data.split_modular import NEW_PAIRS, TRAINED, TWINS, SplitModular
+from reprogrok.data.split_modular import SplitModular
+from reprogrok.data.splits import NEW_PAIRS, TRAINED, TWINS
 from reprogrok.data.stress import strata
 from reprogrok.errors import InputError
 from reprogrok.measure.statistics import Proportion, proportion
