@@ -1,0 +1,366 @@
+"""Published statements as data: `audit/claims/NAME.yaml` -> frozen claims; nothing in the file is ever executed.
+
+    file --JSON Schema--> Document --meaning checked here--> Source(Claim(Subject, Quantity, Expectation), ...)
+
+A claim names what was measured (a subject), the estimator (a quantity with its definition id), what is said of it (an
+expectation) and what would contradict it. The schema knows shapes; this module knows what fits together: a comparison
+needs something to compare with, a rate needs an event, a bitwise claim about a training needs a seed. Each misfit is an
+error with file, line and field.
+
+Three tiers say what can contradict a claim. *bitwise*: the same seed on the same fingerprint; *numeric*: one number
+that is computed, or measured on one artefact, within a tolerance; *statistical*: a training, of which a seed is one draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from reprogrok.errors import InputError
+from reprogrok.schema import Document, Steps, load
+
+SUFFIX = ".yaml"
+
+
+class Tier(StrEnum):
+    """What kind of observation can contradict a claim."""
+
+    BITWISE = "bitwise"
+    NUMERIC = "numeric"
+    STATISTICAL = "statistical"
+
+
+class Order(StrEnum):
+    """How a subject stands beside another one."""
+
+    EARLIER = "earlier"
+    LATER = "later"
+    HIGHER = "higher"
+    LOWER = "lower"
+    MORE_OFTEN = "more-often"
+    LESS_OFTEN = "less-often"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What was measured.
+
+    Attributes:
+        kind: "experiment" (trained replicas), "log" (a recorded log), "checkpoint", "data" (follows from an experiment
+            without training it) or "publication".
+        name: of the experiment, log, checkpoint or publication.
+    """
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """An estimator: numbers of two quantities are never compared unless all fields but `name` agree, too.
+
+    Attributes:
+        name: what is asked of the subject (`docs/claims.md` lists them).
+        definition: id of the estimator or exam.
+        metric: of a series: its name in a record.
+        measured_as: of a series: the definition id of that metric.
+        step: of a series: the evaluation that is meant.
+        until: of a series: only evaluations up to this step count.
+        window: of a floor: the positions of the mean.
+        side: of a floor: the rows.
+    """
+
+    name: str
+    definition: str
+    metric: str | None = None
+    measured_as: str | None = None
+    step: int | None = None
+    until: int | None = None
+    window: str | None = None
+    side: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, as claims and evidence hold it: only what is set."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Value:
+    """`value` within `tolerance`, in the quantity's unit; `n` is what a count is out of."""
+
+    value: float
+    tolerance: float
+    n: int | None = None
+
+
+@dataclass(frozen=True)
+class Between:
+    """From `low` to `high`, both included; None is no limit."""
+
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word, as a regime's."""
+
+    word: str
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An event that was seen on k of n seeds."""
+
+    k: int
+    n: int
+
+
+@dataclass(frozen=True)
+class Rate:
+    """An event whose rate over seeds lies between two shares."""
+
+    low: float
+    high: float
+
+
+Expectation = Value | Between | Word | Seen | Rate | Order
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A number as it is printed at the source, for number forensics; see the schema for the fields.
+
+    Attributes:
+        text: with the source's digits.
+        of: accuracy, exact_match, errors, loss, rank, entropy, grok_step, count or share.
+        at: line of the source.
+        fields: what else is said of it: run, split, step, k, n, positions, scored, range.
+        line: 1-based line in the claims file.
+    """
+
+    text: str
+    of: str
+    at: int
+    fields: Mapping[str, Any]
+    line: int | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A published statement that can be wrong.
+
+    Attributes:
+        id: unique among all claims.
+        words: the source's own, at most one line.
+        at: line of the source.
+        says: the same as one plain sentence.
+        kind: what it is about, for the ledger's sections.
+        tier: what can contradict it.
+        subject: what was measured.
+        against: of a comparison: what the subject is compared with.
+        seed: of a bitwise claim about a training.
+        device: of a bitwise claim: cpu, cuda, mps, or any.
+        quantity: the estimator.
+        expect: what is said of it.
+        contradicted_by: the observation that would show it wrong.
+        disputes: ids of claims that cannot be true together with this one.
+        reported: the numbers in the words.
+        note: for the reader of the verdict.
+        path: the file it was read from.
+        line: 1-based line there.
+    """
+
+    id: str
+    words: str
+    at: int
+    says: str
+    kind: str
+    tier: Tier
+    subject: Subject
+    quantity: Quantity
+    expect: Expectation
+    contradicted_by: str
+    path: Path
+    against: Subject | None = None
+    seed: int | None = None
+    device: str | None = None
+    disputes: tuple[str, ...] = ()
+    reported: tuple[Reported, ...] = ()
+    note: str | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """One document and what it claims.
+
+    Attributes:
+        file: the document's name.
+        sha256: of its bytes; None if not known.
+        title: of the document.
+        date: of the document; None if it states none.
+        claims: in the order of the file.
+        path: the claims file.
+    """
+
+    file: str
+    sha256: str | None
+    title: str
+    date: str | None
+    claims: tuple[Claim, ...]
+    path: Path
+
+
+def load_sources(paths: Sequence[Path]) -> tuple[Source, ...]:
+    """Read claims files together: ids are unique over all of them, and what is disputed exists.
+
+    Raises:
+        InputError: a file is not what the schema asks for, or says something that does not fit together.
+    """
+    documents = [load(path, "claims") for path in paths]
+    sources = tuple(_source(document) for document in documents)
+    first: dict[str, Claim] = {}
+    for document, source in zip(documents, sources, strict=True):
+        for index, claim in enumerate(source.claims):
+            if (taken := first.setdefault(claim.id, claim)) is not claim:
+                found = f"{claim.id} ({taken.path}:{taken.line})"
+                raise document.error(("claims", index, "id"), "this id is taken", expected="a new id", found=found)
+    for document, source in zip(documents, sources, strict=True):
+        for index, claim in enumerate(source.claims):
+            for number, disputed in enumerate(claim.disputes):
+                if disputed not in first or disputed == claim.id:
+                    at: Steps = ("claims", index, "disputes", number)
+                    raise document.error(at, "no such other claim", expected="the id of another claim", found=disputed)
+    return sources
+
+
+def claims_files(folder: Path) -> list[Path]:
+    """The claims files of a folder, sorted.
+
+    Raises:
+        InputError: there is no such folder, or no claims file in it.
+    """
+    found = sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
+    if not found:
+        raise InputError("no claims here", path=folder, expected=f"a folder with NAME{SUFFIX} files of claims")
+    return found
+
+
+def all_claims(sources: Iterable[Source]) -> dict[str, Claim]:
+    """Id -> claim."""
+    return {claim.id: claim for source in sources for claim in source.claims}
+
+
+def quantity_of(entry: Mapping[str, Any]) -> Quantity:
+    """The quantity of plain data, which the schema has checked."""
+    steps = {name: int(entry[name]) for name in ("step", "until") if name in entry}
+    return Quantity(**{**entry, **steps})
+
+
+def subject_of(entry: Mapping[str, str]) -> Subject:
+    """The subject of plain data, which the schema has checked."""
+    ((kind, name),) = entry.items()
+    return Subject(kind, name)
+
+
+def _source(document: Document) -> Source:
+    data = document.data
+    head = data["source"]
+    claims = tuple(_claim(document, index, item) for index, item in enumerate(data["claims"]))
+    return Source(head["file"], head.get("sha256"), head["title"], head.get("date"), claims, document.path)
+
+
+def _claim(document: Document, index: int, item: Mapping[str, Any]) -> Claim:
+    at: Steps = ("claims", index)
+    claim = Claim(
+        id=item["id"],
+        words=item["words"],
+        at=int(item["at"]),
+        says=item["says"],
+        kind=item["kind"],
+        tier=Tier(item["tier"]),
+        subject=subject_of(item["subject"]),
+        quantity=quantity_of(item["quantity"]),
+        expect=_expectation(item["expect"]),
+        contradicted_by=item["contradicted_by"],
+        path=document.path,
+        against=subject_of(item["against"]) if "against" in item else None,
+        seed=int(item["seed"]) if "seed" in item else None,
+        device=item.get("device"),
+        disputes=tuple(item.get("disputes", ())),
+        reported=tuple(
+            _reported(document, (*at, "reported", number), entry, int(item["at"]))
+            for number, entry in enumerate(item.get("reported", ()))
+        ),
+        note=item.get("note"),
+        line=document.lines.get(at),
+    )
+    _check_fit(document, at, claim)
+    return claim
+
+
+def _check_fit(document: Document, at: Steps, claim: Claim) -> None:
+    """What one field asks of another."""
+    _check_subject(document, at, claim)
+    ordered = isinstance(claim.expect, Order)
+    if ordered and claim.against is None:
+        raise document.error((*at, "expect"), "an order needs another subject", expected="`against` beside it")
+    if claim.against is not None and not ordered:
+        raise document.error((*at, "against"), "compared with nothing", expected="`expect: {order: ...}` beside it")
+    if isinstance(claim.expect, Seen) and not 0 < claim.expect.n >= claim.expect.k:
+        found = f"{claim.expect.k} of {claim.expect.n}"
+        raise document.error((*at, "expect", "rate"), expected="k of n with n > 0 and k <= n", found=found)
+    if isinstance(claim.expect, Between | Rate):
+        low, high = claim.expect.low, claim.expect.high
+        if low is None and high is None:
+            raise document.error((*at, "expect"), "every number lies between these", expected="at least one limit")
+        if low is not None and high is not None and low > high:
+            raise document.error((*at, "expect"), "no number lies between these", expected="low <= high")
+    if (claim.quantity.metric is None) != (claim.quantity.measured_as is None):
+        message = "a metric and how it was measured go together"
+        raise document.error((*at, "quantity"), message, expected="both `metric` and `measured_as`, or neither")
+
+
+def _check_subject(document: Document, at: Steps, claim: Claim) -> None:
+    """What can be said of a training cannot be said of one artefact, and the other way round."""
+    over_seeds = isinstance(claim.expect, Seen | Rate)
+    if over_seeds and claim.subject.kind != "experiment":
+        message = "only trained replicas have a rate"
+        raise document.error((*at, "subject"), message, expected="an experiment", found=claim.subject.kind)
+    if over_seeds and claim.tier is not Tier.STATISTICAL:
+        raise document.error((*at, "tier"), "a rate is one over seeds", expected="statistical", found=claim.tier.value)
+    if claim.tier is Tier.STATISTICAL and claim.subject.kind != "experiment":
+        message = "what was not trained over seeds cannot be judged over seeds"
+        raise document.error((*at, "tier"), message, expected="numeric", found=claim.tier.value)
+    trained = claim.tier is Tier.BITWISE and claim.subject.kind == "experiment"
+    for name in ("seed", "device"):
+        if trained != (getattr(claim, name) is not None):
+            message = f"{name} goes with a bitwise claim about a training, and only with one"
+            raise document.error(at if trained else (*at, name), message)
+
+
+def _expectation(entry: Mapping[str, Any]) -> Expectation:
+    if "value" in entry:
+        n = int(entry["n"]) if "n" in entry else None
+        return Value(float(entry["value"]), float(entry["tolerance"]), n)
+    if "between" in entry:
+        low, high = (None if end is None else float(end) for end in entry["between"])
+        return Between(low, high)
+    if "is" in entry:
+        return Word(entry["is"])
+    if "order" in entry:
+        return Order(entry["order"])
+    rate = entry["rate"]
+    return Seen(int(rate["k"]), int(rate["n"])) if "k" in rate else Rate(*map(float, rate["between"]))
+
+
+def _reported(document: Document, at: Steps, entry: Mapping[str, Any], line: int) -> Reported:
+    fields = {name: value for name, value in entry.items() if name not in ("text", "of", "at")}
+    return Reported(entry["text"], entry["of"], int(entry.get("at", line)), fields, document.lines.get(at))
