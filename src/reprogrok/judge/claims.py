@@ -8,7 +8,7 @@ needs something to compare with, a rate needs an event, a bitwise claim about a 
 error with file, line and field.
 
 Three tiers say what can contradict a claim. *bitwise*: the same seed on the same fingerprint; *numeric*: one number
-that is computed, or measured on one artefact, within a tolerance; *statistical*: a training, of which a seed is one draw.
+that is computed, or measured on one artefact, within a tolerance; *statistical*: a training, whose seeds are draws.
 """
 
 from __future__ import annotations
