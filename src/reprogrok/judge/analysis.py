@@ -83,7 +83,7 @@ class Guessing:
 
 
 @dataclass(frozen=True)
-class Claim:
+class LearnedWithin:
     """The claim that the test was learned within so many steps.
 
     Attributes:
@@ -134,7 +134,7 @@ class Analysis:
     spikes: Mapping[str, Spikes]
     guessing: Guessing | None
     support: Support
-    claim: Claim | None
+    claim: LearnedWithin | None
     notes: tuple[str, ...]
 
 
@@ -177,7 +177,7 @@ def analyse(run: Record, seed: int, t_grok: int | None = None, claim: int | None
     )
 
 
-def judge(test: Series | None, generalised: Time, steps: int) -> Claim:
+def judge(test: Series | None, generalised: Time, steps: int) -> LearnedWithin:
     """Was the test learned within so many steps? Not decided where the evaluations are further apart than the claim.
 
     Learned in (400, 500], evaluated every 100: yes within 500, no within 400. Evaluated every 500: within 100 cannot
@@ -186,7 +186,7 @@ def judge(test: Series | None, generalised: Time, steps: int) -> Claim:
     resolution, holds = claim_resolution(test, steps), within(generalised, steps)
     # An evaluation that shows it decides, however few there are; that it was not can only be told by looking.
     decided = holds if resolution.decidable or holds else None
-    return Claim(steps, decided, resolution.gap, resolution.reason, generalised.definition)
+    return LearnedWithin(steps, decided, resolution.gap, resolution.reason, generalised.definition)
 
 
 def task_of(run: Record) -> ModularTask | None:
