@@ -29,6 +29,7 @@ from reprogrok.files import sha256_bytes
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
     from jsonschema.protocols import Validator
+    from referencing import Resource
 
 Steps = tuple[str | int, ...]
 
@@ -143,12 +144,25 @@ def check_written(value: Any, schema: str) -> None:
 def validator(schema: str) -> Validator:
     """The compiled validator of a shipped schema, by its short name."""
     from jsonschema import Draft202012Validator, validators
+    from referencing import Registry
 
     # JSON Schema counts 200.0 among the integers; Python's range() does not.
     types = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
-    text = resources.files("reprogrok").joinpath("schemas", f"{schema}.schema.json").read_text("utf-8")
     strict: type[Validator] = validators.extend(Draft202012Validator, type_checker=types)  # type: ignore[no-untyped-call]
-    return strict(json.loads(text))
+    registry: Registry[Any] = Registry(retrieve=_referred)  # type: ignore[call-arg]  # of `attrs`, which renames it
+    return strict(_shipped(f"{schema}.schema.json"), registry=registry)
+
+
+def _shipped(name: str) -> Any:
+    """A schema of the package by the name of its file."""
+    return json.loads(resources.files("reprogrok").joinpath("schemas", name).read_text("utf-8"))
+
+
+def _referred(name: str) -> Resource[Any]:
+    """What one shipped schema refers to in another one's file, by that file's name; nothing is ever fetched."""
+    from referencing import Resource
+
+    return Resource.from_contents(_shipped(name))
 
 
 def _line(document: Document, error: ValidationError) -> int:

@@ -1,0 +1,56 @@
+"""What a quantity came to: a number, a word or a time, or nothing, with the reason.
+
+quantities, data_quantities, evidence_files --> Measured | Absent --> evidence
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reprogrok.measure.grokking import Censored, StepInterval
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a quantity came to.
+
+    Attributes:
+        value: the number; of a time the evaluation that had got there; None where there is none.
+        word: of a quantity that is a word.
+        k: the count behind a share of `n`.
+        n: what it is out of.
+        time: of a time.
+        at_step: the evaluation where the value was reached.
+    """
+
+    value: float | None = None
+    word: str | None = None
+    k: int | None = None
+    n: int | None = None
+    time: StepInterval | Censored | None = None
+    at_step: int | None = None
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Not measured, and why, as one clause."""
+
+    reason: str
+
+
+Outcome = Measured | Absent
+
+
+def reached(time: StepInterval | Censored, until: int | None, *, complete: bool) -> Outcome:
+    """An event from its time: 1 if an evaluation (up to `until`) had got there, 0 if none had.
+
+    Reached in (400, 500]: 1, and until step 450: 0, for no evaluation until then had got there. Not reached by the
+    last evaluation, 300: 0 if nothing more was to come, unknown otherwise.
+    """
+    if isinstance(time, StepInterval):
+        if until is None or time.by <= until:
+            return Measured(1.0, at_step=time.by)
+        if time.after is None:
+            return Absent(f"the first evaluation is at step {time.by:,}, after step {until:,}")
+        return Measured(0.0)
+    return Measured(0.0) if complete else Absent(f"not seen until step {time.at:,}, and more was to come")
