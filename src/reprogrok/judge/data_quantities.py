@@ -20,7 +20,7 @@ from reprogrok.data.split_audit import SplitAudit, audit_split
 from reprogrok.formats.llmc_models import padded
 from reprogrok.judge.bounds import largest_entropy
 from reprogrok.judge.claims import Quantity
-from reprogrok.judge.outcomes import Absent, Measured, Outcome
+from reprogrok.judge.outcomes import Measured, Outcome, misasked
 from reprogrok.judge.run_identity import flatten
 from reprogrok.model.shapes import count_parameters
 from reprogrok.spec import FORMATS, Experiment, ModularTask
@@ -53,9 +53,9 @@ def measure_data(experiment: Experiment, quantity: Quantity) -> Outcome:
         InputError: its split cannot be made.
     """
     if (entry := DATA.get(quantity.name)) is None:
-        return Absent(f"{quantity.name} does not follow from data: what does is {', '.join(DATA)}")
+        return misasked(f"{quantity.name} does not follow from data: what does is {', '.join(DATA)}")
     if entry.definitions and quantity.definition not in entry.definitions:
-        return Absent(f"the definition of {quantity.name} is {' or '.join(entry.definitions)}")
+        return misasked(f"the definition of {quantity.name} is {' or '.join(entry.definitions)}")
     return entry.measure(experiment, quantity)
 
 
@@ -72,7 +72,7 @@ def _floors(task: ModularTask, block: int | None) -> LossFloors:
 def _of_split(count: Callable[[SplitAudit], int]) -> Callable[[Experiment, Quantity], Outcome]:
     def counted(experiment: Experiment, _quantity: Quantity) -> Outcome:
         if not isinstance(experiment.task, ModularTask):
-            return Absent("the examples of addition are drawn, not split")
+            return misasked("the examples of addition are drawn, not split")
         return Measured(float(count(_audit(experiment.task, experiment.block))))
 
     return counted
@@ -81,7 +81,7 @@ def _of_split(count: Callable[[SplitAudit], int]) -> Callable[[Experiment, Quant
 def _share_of_test(count: Callable[[SplitAudit], int]) -> Callable[[Experiment, Quantity], Outcome]:
     def shared(experiment: Experiment, _quantity: Quantity) -> Outcome:
         if not isinstance(experiment.task, ModularTask):
-            return Absent("the examples of addition are drawn, not split")
+            return misasked("the examples of addition are drawn, not split")
         audit = _audit(experiment.task, experiment.block)
         return Measured(count(audit) / audit.test, k=count(audit), n=audit.test)
 
@@ -104,7 +104,7 @@ def _positions(experiment: Experiment) -> int:
 
 def _scored(experiment: Experiment, _quantity: Quantity) -> Outcome:
     if not isinstance(experiment.task, ModularTask):
-        return Absent("asked of modular tasks only")
+        return misasked("asked of modular tasks only")
     return Measured(float(len(experiment.task.scored)))
 
 
@@ -112,34 +112,34 @@ def _predicted(experiment: Experiment, _quantity: Quantity) -> Outcome:
     """Positions that predict a token of the same equation."""
     task = experiment.task
     if not isinstance(task, ModularTask):
-        return Absent("asked of modular tasks only")
+        return misasked("asked of modular tasks only")
     predicted = Modular(task.operation, task.modulus, task.format).predicted
     return Measured(float(len(predicted) - (predicted[-1] == "bos")))
 
 
 def _batch_share(experiment: Experiment, _quantity: Quantity) -> Outcome:
     if not isinstance(experiment.task, ModularTask):
-        return Absent("the examples of addition are drawn without end")
+        return misasked("the examples of addition are drawn without end")
     rows = _audit(experiment.task, None).train
     return Measured(min(1.0, experiment.batch / rows), k=min(experiment.batch, rows), n=rows)
 
 
 def _block_rows(experiment: Experiment, _quantity: Quantity) -> Outcome:
     if not isinstance(experiment.task, ModularTask) or experiment.block is None:
-        return Absent("its batches are not fixed blocks")
+        return misasked("its batches are not fixed blocks")
     audit = _audit(experiment.task, experiment.block)
     return Measured(float(audit.train - audit.left_out))
 
 
 def _floor(experiment: Experiment, quantity: Quantity) -> Outcome:
     if not isinstance(experiment.task, ModularTask):
-        return Absent("floors are known for modular tasks only")
+        return misasked("floors are known for modular tasks only")
     floors = _floors(experiment.task, experiment.block)
     found = floors.floor(quantity.definition, quantity.side or "training")
     nats = found.mean(floors.windows[quantity.window or floors.window])
     if math.isnan(nats):
-        return Absent("what is known does not say what follows some prefix")
-    return Absent("it is infinite: some token never follows its prefix") if math.isinf(nats) else Measured(nats)
+        return misasked("what is known does not say what follows some prefix")
+    return misasked("it is infinite: some token never follows its prefix") if math.isinf(nats) else Measured(nats)
 
 
 def _largest_entropy(experiment: Experiment, _quantity: Quantity) -> Outcome:
@@ -148,14 +148,14 @@ def _largest_entropy(experiment: Experiment, _quantity: Quantity) -> Outcome:
 
 def _answer_share(experiment: Experiment, _quantity: Quantity) -> Outcome:
     if not isinstance(experiment.task, ModularTask):
-        return Absent("asked of modular tasks only")
+        return misasked("asked of modular tasks only")
     scored = len(experiment.task.scored)
     return Measured(1 / scored, k=1, n=scored)
 
 
 def _uniform_loss(experiment: Experiment, _quantity: Quantity) -> Outcome:
     if not isinstance(experiment.task, ModularTask):
-        return Absent("asked of modular tasks only")
+        return misasked("asked of modular tasks only")
     return Measured(math.log(_audit(experiment.task, experiment.block).answers.possible))
 
 
@@ -168,7 +168,7 @@ def settings(experiment: Experiment) -> dict[str, Any]:
 def _setting(experiment: Experiment, quantity: Quantity) -> Outcome:
     known = settings(experiment)
     if quantity.definition not in known:
-        return Absent(f"there is no setting {quantity.definition}: there are {', '.join(known)}")
+        return misasked(f"there is no setting {quantity.definition}: there are {', '.join(known)}")
     value = known[quantity.definition]
     if isinstance(value, bool) or not isinstance(value, int | float):
         return Measured(word="none" if value is None else str(value).lower())

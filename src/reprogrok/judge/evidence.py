@@ -12,7 +12,7 @@ whose spec digest is not that of params.yaml is not used, and said to be left ou
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -160,18 +160,19 @@ class Evidence:
         Reasons that several seeds share are given once.
         """
         sources = list(self._of(subject))
-        reasons: dict[str, list[str]] = {}
+        reasons: dict[Absent, list[str]] = {}
         for source in sources:
             for seed in source.seeds:
-                found = source.outcome(seed, quantity)
-                if isinstance(found, Absent):
-                    reasons.setdefault(f"{source.origin}: {found.reason}", []).append(_seed(seed))
-        said = [f"{reason}{_seeds(seeds)}" for reason, seeds in list(reasons.items())[:4]]
+                if isinstance(found := source.outcome(seed, quantity), Absent):
+                    named = replace(found, reason=f"{source.origin}: {found.reason}")
+                    reasons.setdefault(named, []).append(_seed(seed))
+        said = [f"{absent.reason}{_seeds(seeds)}" for absent, seeds in list(reasons.items())[:4]]
         said += [reason for left, reason in self.left_out if left == subject]
         if not sources:
             said.insert(0, f"nothing at hand is an observation of {subject}")
-        makes = _MAKES[subject.kind].format(name=subject.name)
-        return f"{'; '.join(said)}; {makes}" if said else f"nothing is missing of {subject}"
+        if not sources or any(absent.again for absent in reasons):
+            said.append(_MAKES[subject.kind].format(name=subject.name))
+        return "; ".join(said) or f"nothing is missing of {subject}"
 
     def _of(self, subject: Subject) -> Iterator[Source]:
         return (source for source in self.sources if source.subject == subject)

@@ -23,7 +23,7 @@ from reprogrok.judge.claims import Quantity, Subject, quantity_of, subject_of
 from reprogrok.judge.data_quantities import UNIQUE
 from reprogrok.judge.outcomes import Absent, Measured, Outcome, reached
 from reprogrok.judge.quantities import DELAY, Replica, measure
-from reprogrok.judge.series_quantities import ABOVE, CHANGE, level_text
+from reprogrok.judge.series_quantities import ABOVE, CHANGE, SERIES, level_of, level_text
 from reprogrok.measure.grokking import GROK_THRESHOLDS, MAX_RISE5, Censored, StepInterval
 from reprogrok.measure.regime import DEFINITION as REGIME
 from reprogrok.record import Record
@@ -33,11 +33,14 @@ FORMAT = "reprogrok.evidence/3"
 GROKKED, FIRST_STEP = "grokked", "first_step"
 OURS = "reprogrok"
 
+_WHOLE = {"regime", *(name for name, entry in SERIES.items() if entry.whole)}
+
 # What an observation of a whole run notes down beside what claims ask for.
 _ACCURACIES = ("test_accuracy", "test_exact_match", "train_accuracy", "test_twin_accuracy", "test_new_accuracy")
 _TRANSITIONS = ("test_accuracy", "test_exact_match")
-_VALUES = ("train_loss", "train_set_loss", "test_loss", "test_answer_loss", "final_layer_rank", "attention_entropy")
-_ROUND_STEPS = (1_000, 5_000, 10_000, 20_000, 50_000, 100_000)
+_LOSSES = ("train_loss", "train_set_loss", "test_loss", "test_answer_loss")
+_VALUES = (*_LOSSES, "final_layer_rank", "attention_entropy", "weight_norm")
+_ROUND_STEPS = (500, 1_000, 5_000, 10_000, 20_000, 50_000, 100_000)
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Filed:
     planned: int | None = None
 
     def outcome(self, seed: int | None, quantity: Quantity) -> Outcome:
-        """What a quantity came to: as it is written, or as it follows from a time that is."""
+        """What a quantity came to: as it is written, or as it follows from others that are."""
         known = self.measured[seed]
         if quantity in known:
             return known[quantity]
@@ -76,6 +79,8 @@ class Filed:
         time = known.get(replace(whole, name=FIRST_STEP), Measured()).time if event or quantity.until else None
         if time is not None and event:
             return self._event(time, quantity.until, seed)
+        if event and (highest := known.get(_highest_of(whole))) is not None:
+            return _event_of_highest(highest, quantity)
         if time is not None and quantity.name == FIRST_STEP and quantity.until is not None:
             return _time_until(time, quantity.until)
         return Absent(self._others(known, quantity))
@@ -95,6 +100,22 @@ class Filed:
         if definitions := sorted({q.definition for q in same} - {quantity.definition}):
             return f"{quantity.name} was noted down by {', '.join(definitions[:4])}, not by {quantity.definition}"
         return f"{quantity.name}{f' of {quantity.metric}' if quantity.metric else ''} was not noted down"
+
+
+def _highest_of(quantity: Quantity) -> Quantity:
+    return replace(quantity, name="highest", definition=quantity.measured_as or "")
+
+
+def _event_of_highest(highest: Measured, quantity: Quantity) -> Outcome:
+    """Whether a level was reached, from the highest value of the whole run and where it was."""
+    level, until = level_of(quantity.definition, ABOVE), quantity.until
+    if level is None or highest.value is None:
+        return Absent(f"{quantity.name} does not follow from the highest value")
+    if highest.value < level:
+        return Measured(0.0)
+    if until is None or (highest.at_step is not None and highest.at_step <= until):
+        return Measured(1.0)
+    return Absent(f"the level was reached by step {highest.at_step}; whether by step {until:,} was not noted down")
 
 
 def _time_until(time: StepInterval | Censored, until: int) -> Outcome:
@@ -264,15 +285,20 @@ def standard(run: Record, seed: int) -> list[Quantity]:
         if log or name not in _ACCURACIES:
             change = replace(base, definition=f"{CHANGE}{own}")
             found += [replace(change, name=asked) for asked in ("largest_drop", "largest_rise")]
-        if log:
+        if log or name in (*_TRANSITIONS, *_LOSSES):
             found += [replace(base, name="at_step", step=step) for step in _near_round_steps(metrics[name].steps)]
-    return [*found, Quantity("regime", REGIME), Quantity("delay_factor", DELAY), Quantity("delay_factor_most", DELAY)]
+    found += [Quantity("regime", REGIME), Quantity("delay_factor", DELAY), Quantity("delay_factor_most", DELAY)]
+    replica = Replica(run, seed)
+    if replica.ended or replica.planned is None:
+        return found
+    # What asks for the whole run is asked of as much of it as there is.
+    return [replace(quantity, until=replica.last) if quantity.name in _WHOLE else quantity for quantity in found]
 
 
 def _near_round_steps(steps: Sequence[int]) -> list[int]:
-    """The evaluations nearest to round steps, as far as the log goes."""
+    """The evaluations nearest to round steps, as far as the run goes."""
     asked = [at for at in _ROUND_STEPS if steps and at <= steps[-1]]
-    return list(dict.fromkeys(min(steps, key=lambda step, at=at: abs(step - at)) for at in asked))  # type: ignore[misc]
+    return list(dict.fromkeys(min((abs(step - at), step) for step in steps)[1] for at in asked))
 
 
 def write_evidence(

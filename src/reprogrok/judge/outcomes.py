@@ -33,9 +33,20 @@ class Measured:
 
 @dataclass(frozen=True)
 class Absent:
-    """Not measured, and why, as one clause."""
+    """Not measured.
+
+    Attributes:
+        reason: as one clause.
+        again: could training or measuring anew make it? Not where the question is at fault.
+    """
 
     reason: str
+    again: bool = True
+
+
+def misasked(reason: str) -> Absent:
+    """What no measurement can answer as it is asked."""
+    return Absent(reason, again=False)
 
 
 Outcome = Measured | Absent

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from reprogrok.judge.analysis import TEST_METRICS, TRAIN_METRICS, support_of
 from reprogrok.judge.claims import Quantity
-from reprogrok.judge.outcomes import Absent, Measured, Outcome, reached
+from reprogrok.judge.outcomes import Absent, Measured, Outcome, misasked, reached
 from reprogrok.judge.series_quantities import SERIES, cut, first_step
 from reprogrok.measure.grokking import Censored, Delay, right_answers
 from reprogrok.measure.regime import DEFINITION as REGIME
@@ -85,14 +85,14 @@ def measure(replica: Replica, quantity: Quantity) -> Outcome:
         return _counted(_to_the_end(found, replica, quantity.until), replica, quantity)
     if quantity.name in REPLICAS:
         return REPLICAS[quantity.name].measure(replica, quantity)
-    return Absent(f"{quantity.name} is no quantity of a run: there are {', '.join([*SERIES, *REPLICAS])}")
+    return misasked(f"{quantity.name} is no quantity of a run: there are {', '.join([*SERIES, *REPLICAS])}")
 
 
 def series_of(replica: Replica, quantity: Quantity) -> Series | Absent:
     """The series of a quantity's metric, if it was measured as the quantity asks."""
     metrics, asked = replica.run.replicas[replica.seed], quantity.measured_as
     if quantity.metric is None or asked is None:
-        return Absent(f"{quantity.name} is asked of a metric, and none is named")
+        return misasked(f"{quantity.name} is asked of a metric, and none is named")
     if quantity.metric not in metrics:
         return Absent(f"{quantity.metric} was not logged")
     if (found := replica.run.definitions.get(quantity.metric)) != asked:
@@ -145,7 +145,7 @@ def _grokked(replica: Replica, quantity: Quantity) -> Outcome:
 
 def _diverged(replica: Replica, quantity: Quantity) -> Outcome:
     if quantity.definition != "not-finite":
-        return Absent("the definition of diverged is not-finite")
+        return misasked("the definition of diverged is not-finite")
     step = replica.run.diverged.get(replica.seed)
     if step is not None and (quantity.until is None or step <= quantity.until):
         return Measured(1.0, at_step=step)
@@ -166,7 +166,7 @@ def _finding(replica: Replica, until: int | None) -> Finding:
 
 def _regime(replica: Replica, quantity: Quantity) -> Outcome:
     if quantity.definition != REGIME:
-        return Absent(f"the definition of regime is {REGIME}")
+        return misasked(f"the definition of regime is {REGIME}")
     if not replica.reaches(quantity.until):
         return replica.short(quantity.until)
     return Measured(word=_finding(replica, quantity.until).regime.value)
@@ -174,7 +174,7 @@ def _regime(replica: Replica, quantity: Quantity) -> Outcome:
 
 def _delay_factor(replica: Replica, quantity: Quantity) -> Outcome:
     if quantity.definition != DELAY:
-        return Absent(f"the definition of {quantity.name} is {DELAY}")
+        return misasked(f"the definition of {quantity.name} is {DELAY}")
     later = _finding(replica, quantity.until).delay
     if not isinstance(later, Delay):
         return Absent(later.reason)

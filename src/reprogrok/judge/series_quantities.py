@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from reprogrok.judge.claims import Quantity
-from reprogrok.judge.outcomes import Absent, Measured, Outcome
+from reprogrok.judge.outcomes import Absent, Measured, Outcome, misasked
 from reprogrok.measure.grokking import (
     MAX_RISE5,
     Censored,
@@ -62,18 +62,22 @@ def cut(series: Series, until: int | None) -> Series:
 
 
 def threshold(quantity: Quantity, *prefixes: str) -> float | Absent:
-    """The number in a definition such as `first-above/0.80`, spelled as the definitions are."""
+    """The number in the quantity's definition, which begins with one of the prefixes."""
+    if (level := level_of(quantity.definition, *prefixes)) is not None:
+        return level
     expected = " or ".join(f"{prefix}X" for prefix in prefixes)
-    prefix, _, number = quantity.definition.rpartition("/")
-    if f"{prefix}/" not in prefixes:
-        return Absent(f"the definition of {quantity.name} is {expected}, not {quantity.definition}")
+    return misasked(f"the definition of {quantity.name} is {expected} with X as 0.80, 0.99 or 0.995")
+
+
+def level_of(definition: str, *prefixes: str) -> float | None:
+    """The number in a definition such as `first-above/0.80`, spelled as the definitions are; None if there is none."""
+    prefix, slash, number = definition.rpartition("/")
     try:
         level = float(number)
     except ValueError:
-        level = math.nan
-    if not math.isfinite(level) or level_text(level) != number:
-        return Absent(f"the definition of {quantity.name} is {expected} with X as 0.80, 0.99 or 0.995")
-    return level
+        return None
+    fits = prefix + slash in prefixes and math.isfinite(level) and level_text(level) == number
+    return level if fits else None
 
 
 def level_text(level: float) -> str:
@@ -106,7 +110,7 @@ def first_below(series: Series, limit: float) -> StepInterval | Censored | Unkno
 
 def _points(series: Series, quantity: Quantity) -> Points | Absent:
     if quantity.definition != quantity.measured_as:
-        return Absent(f"the definition of {quantity.name} is {OWN}, {quantity.measured_as}")
+        return misasked(f"the definition of {quantity.name} is {OWN}, {quantity.measured_as}")
     return measured(series) or Absent("no evaluation has a value")
 
 
@@ -126,7 +130,7 @@ def _at_step(series: Series, quantity: Quantity) -> Outcome:
     if isinstance(points, Absent):
         return points
     if quantity.step is None:
-        return Absent("no step is named")
+        return misasked("no step is named")
     value = dict(points).get(quantity.step)
     if value is None:
         near = min(points, key=lambda point: abs(point[0] - (quantity.step or 0)))[0]
@@ -136,7 +140,7 @@ def _at_step(series: Series, quantity: Quantity) -> Outcome:
 
 def _steepest(series: Series, quantity: Quantity) -> Outcome:
     if quantity.definition != MAX_RISE5:
-        return Absent(f"the definition of {quantity.name} is {MAX_RISE5}")
+        return misasked(f"the definition of {quantity.name} is {MAX_RISE5}")
     rise = max_rise5(series)
     if isinstance(rise, Unknown):
         return Absent(rise.reason)
@@ -147,7 +151,7 @@ def _steepest(series: Series, quantity: Quantity) -> Outcome:
 
 def _change(series: Series, quantity: Quantity) -> Outcome:
     if quantity.definition != f"{CHANGE}{quantity.measured_as}":
-        return Absent(f"the definition of {quantity.name} is {CHANGE}{quantity.measured_as}")
+        return misasked(f"the definition of {quantity.name} is {CHANGE}{quantity.measured_as}")
     points, sign = measured(series), 1 if quantity.name == "largest_rise" else -1
     if len(points) < 2:
         return Absent("there are not two evaluations with a value")
@@ -176,7 +180,7 @@ def _spikes(series: Series, quantity: Quantity) -> Outcome:
     elif (losses := find_regime(None, series).losses) is not None and losses.levels.definition == quantity.definition:
         found = losses
     if found is None:
-        return Absent(f"no levels {quantity.definition} for this series (or it hardly fell)")
+        return misasked(f"no levels {quantity.definition} for this series (or it hardly fell)")
     if quantity.name == "spikes":
         return Measured(float(len(found.spikes)))
     highest = max(found.spikes, key=lambda spike: spike.height, default=None)
