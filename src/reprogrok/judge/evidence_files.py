@@ -38,8 +38,9 @@ _WHOLE = {"regime", *(name for name, entry in SERIES.items() if entry.whole)}
 # What an observation of a whole run notes down beside what claims ask for.
 _ACCURACIES = ("test_accuracy", "test_exact_match", "train_accuracy", "test_twin_accuracy", "test_new_accuracy")
 _TRANSITIONS = ("test_accuracy", "test_exact_match")
-_LOSSES = ("train_loss", "train_set_loss", "test_loss", "test_answer_loss")
-_VALUES = (*_LOSSES, "final_layer_rank", "attention_entropy", "weight_norm")
+_ANALYSES = ("final_layer_rank", "attention_entropy")
+_VALUES = ("train_loss", "train_set_loss", "test_loss", "test_answer_loss", *_ANALYSES)
+_AT_ROUND_STEPS = (*_TRANSITIONS, "test_loss")
 _ROUND_STEPS = (500, 1_000, 5_000, 10_000, 20_000, 50_000, 100_000)
 
 
@@ -213,15 +214,15 @@ def observe_run(run: Record, asked: Sequence[Quantity] = ()) -> dict[str, Any]:
         ]
         for seed in run.replicas
     }
+    subject = {(about := subject_of_run(run)).kind: about.name}
     hashes = {name: sha256_file(run.path / name) for name in _files(run)}
     if run.layout != OURS:
         (seed,) = run.replicas
-        about = {"planned": run.facts["steps"]} if "steps" in run.facts else {}
-        subject = {"log": run.path.resolve().name}
-        return {"subject": subject, "sha256": hashes, **about, "definitions": definitions, "measured": measured[seed]}
+        planned = {"planned": run.facts["steps"]} if "steps" in run.facts else {}
+        return {"subject": subject, "sha256": hashes, **planned, "definitions": definitions, "measured": measured[seed]}
     spec = load(run.path / record.SPEC, "run").data
     return {
-        "subject": {"experiment": run.experiment},
+        "subject": subject,
         "sha256": hashes,
         "spec_digest": spec["digest"],
         "engine_version": spec["engine_version"],
@@ -236,6 +237,11 @@ def observe_run(run: Record, asked: Sequence[Quantity] = ()) -> dict[str, Any]:
             for seed, items in measured.items()
         ],
     }
+
+
+def subject_of_run(run: Record) -> Subject:
+    """An experiment, of a run of ours; else the log, by the name of its folder."""
+    return Subject("experiment", run.experiment) if run.layout == OURS else Subject("log", run.path.resolve().name)
 
 
 def observe_evaluation(evaluation: Mapping[str, Any]) -> dict[str, Any]:
@@ -281,11 +287,12 @@ def standard(run: Record, seed: int) -> list[Quantity]:
             found += [replace(base, name=FIRST_STEP, definition=f"{ABOVE}{level_text(level)}") for level in levels]
         if name in _TRANSITIONS:
             found += [replace(base, name=asked, definition=MAX_RISE5) for asked in ("steepest_step", "steepest_rise")]
-        found += [replace(base, name=asked) for asked in ("first", "final", "lowest", "highest")]
-        if log or name not in _ACCURACIES:
+        found += [replace(base, name=asked) for asked in ("final", "lowest", "highest")]
+        if log or name in _ANALYSES:
             change = replace(base, definition=f"{CHANGE}{own}")
+            found += [replace(base, name="first")]
             found += [replace(change, name=asked) for asked in ("largest_drop", "largest_rise")]
-        if log or name in (*_TRANSITIONS, *_LOSSES):
+        if log or name in _AT_ROUND_STEPS:
             found += [replace(base, name="at_step", step=step) for step in _near_round_steps(metrics[name].steps)]
     found += [Quantity("regime", REGIME), Quantity("delay_factor", DELAY), Quantity("delay_factor_most", DELAY)]
     replica = Replica(run, seed)

@@ -1,0 +1,79 @@
+"""`reprogrok observe RUN...`: note down what runs, logs and evaluations show, as a file of evidence to be committed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reprogrok.cli.options import CLAIMS
+from reprogrok.errors import InputError
+from reprogrok.files import check_writable
+
+if TYPE_CHECKING:
+    from reprogrok.judge.claims import Quantity, Subject
+
+
+def observe(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN", help="Folders of runs, ours or others', and files of `eval --output`.", show_default=False
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="The file of evidence.", show_default=False)],
+    title: Annotated[str, typer.Option(help="What it shows, in one line.", show_default=False)],
+    note: Annotated[
+        list[str] | None, typer.Option(help="What a reader has to know; may be repeated.", show_default=False)
+    ] = None,
+    claims: CLAIMS = Path("audit/claims"),
+) -> None:
+    """Note down what runs, logs and evaluations show, each number with its definition, device and the files' hashes.
+
+    Of each: times, highest and lowest values, changes, regimes or errors, and what the claims ask of it.
+    A description and no judgement. Exit code: 0, or 2 if something cannot be read.
+    """
+    check_writable(output)
+    from reprogrok.judge.evidence_files import write_evidence
+
+    asked = asked_of(claims)
+    entries = [entry for source in sources for entry in _entries(source, asked)]
+    write_evidence(output, title, _command(sources, output), entries, note or ())
+    typer.echo(f"{output}: {len(entries)} observed")
+
+
+def asked_of(claims: Path) -> dict[Subject, list[Quantity]]:
+    """Subject -> what the claims of a folder ask of it; nothing where there is no such folder."""
+    from reprogrok.judge.claims import all_claims, claims_files, load_sources
+
+    asked: dict[Subject, list[Quantity]] = {}
+    if claims.is_dir():
+        for claim in all_claims(load_sources(claims_files(claims))).values():
+            for subject in (claim.subject, *(() if claim.against is None else (claim.against,))):
+                asked.setdefault(subject, []).append(claim.quantity)
+    return asked
+
+
+def _entries(source: Path, asked: dict[Subject, list[Quantity]]) -> list[dict[str, Any]]:
+    from reprogrok.formats.foreign_runs import read_run
+    from reprogrok.judge.evidence_files import observe_evaluation, observe_run, subject_of_run
+    from reprogrok.schema import load
+
+    if source.suffix == ".json":
+        written = load(source, "evaluation").data
+        return [observe_evaluation(evaluation) for evaluation in written.get("evaluations", [written])]
+    if not source.is_dir():
+        raise InputError(path=source, expected="the folder of a run, or a file of `eval --output`")
+    run = read_run(source)
+    return [observe_run(run, asked.get(subject_of_run(run), []))]
+
+
+def _command(sources: list[Path], output: Path) -> str:
+    """The command line, without where things lie on this machine."""
+    return f"reprogrok observe {' '.join(map(_place, sources))} --output {_place(output)}"
+
+
+def _place(path: Path) -> str:
+    inside = not path.is_absolute() and ".." not in path.parts
+    return path.as_posix() if inside else path.resolve().name
