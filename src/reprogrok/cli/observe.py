@@ -35,12 +35,40 @@ def observe(
     A description and no judgement. Exit code: 0, or 2 if something cannot be read.
     """
     check_writable(output)
-    from reprogrok.judge.evidence_files import write_evidence
+    from reprogrok.formats.foreign_runs import read_run
+    from reprogrok.judge.evidence_files import (
+        OURS,
+        observe_evaluation,
+        observe_run,
+        observe_settings,
+        subject_of_run,
+        write_evidence,
+    )
 
     asked = asked_of(claims)
-    entries = [entry for source in sources for entry in _entries(source, asked)]
+    entries: list[dict[str, Any]] = []
+    logs = []
+    for source in sources:
+        if source.suffix == ".json":
+            entries += map(observe_evaluation, _evaluations(source))
+            continue
+        if not source.is_dir():
+            raise InputError(path=source, expected="the folder of a run, or a file of `eval --output`")
+        run = read_run(source)
+        entries.append(observe_run(run, asked.get(subject_of_run(run), [])))
+        if run.layout != OURS:
+            logs.append(run)
+    entries += observe_settings(logs)
     write_evidence(output, title, _command(sources, output), entries, note or ())
     typer.echo(f"{output}: {len(entries)} observed")
+
+
+def _evaluations(path: Path) -> list[Any]:
+    """The evaluations in a file that `eval --output` wrote: one, or several."""
+    from reprogrok.schema import load
+
+    written = load(path, "evaluation").data
+    return list(written.get("evaluations", [written]))
 
 
 def asked_of(claims: Path) -> dict[Subject, list[Quantity]]:
@@ -53,20 +81,6 @@ def asked_of(claims: Path) -> dict[Subject, list[Quantity]]:
             for subject in (claim.subject, *(() if claim.against is None else (claim.against,))):
                 asked.setdefault(subject, []).append(claim.quantity)
     return asked
-
-
-def _entries(source: Path, asked: dict[Subject, list[Quantity]]) -> list[dict[str, Any]]:
-    from reprogrok.formats.foreign_runs import read_run
-    from reprogrok.judge.evidence_files import observe_evaluation, observe_run, subject_of_run
-    from reprogrok.schema import load
-
-    if source.suffix == ".json":
-        written = load(source, "evaluation").data
-        return [observe_evaluation(evaluation) for evaluation in written.get("evaluations", [written])]
-    if not source.is_dir():
-        raise InputError(path=source, expected="the folder of a run, or a file of `eval --output`")
-    run = read_run(source)
-    return [observe_run(run, asked.get(subject_of_run(run), []))]
 
 
 def _command(sources: list[Path], output: Path) -> str:

@@ -4,7 +4,7 @@
     Record, evaluation --standard quantities and those that claims ask for--> entry --> file, one line per quantity
 
 A file holds numbers and not the series that they came from. What follows from them without another look is derived: an
-event from its time, and a time or an event up to an earlier step from the time in the whole run.
+event from its time or from the highest value, and what is asked until a step from the time or extreme of the whole run.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from reprogrok.judge.claims import Quantity, Subject, quantity_of, subject_of
 from reprogrok.judge.data_quantities import UNIQUE
 from reprogrok.judge.outcomes import Absent, Measured, Outcome, reached
 from reprogrok.judge.quantities import DELAY, Replica, measure
+from reprogrok.judge.run_identity import Kind, identify
 from reprogrok.judge.series_quantities import ABOVE, CHANGE, SERIES, level_of, level_text
 from reprogrok.measure.grokking import GROK_THRESHOLDS, MAX_RISE5, Censored, StepInterval
 from reprogrok.measure.regime import DEFINITION as REGIME
@@ -33,6 +34,8 @@ FORMAT = "reprogrok.evidence/3"
 GROKKED, FIRST_STEP = "grokked", "first_step"
 OURS = "reprogrok"
 
+# What is the largest of the whole run, and was reached by some step, is the largest until that step.
+_EXTREMES = ("highest", "lowest", "largest_rise", "largest_drop", "steepest_step", "steepest_rise")
 _WHOLE = {"regime", *(name for name, entry in SERIES.items() if entry.whole)}
 
 # What an observation of a whole run notes down beside what claims ask for.
@@ -84,6 +87,9 @@ class Filed:
             return _event_of_highest(highest, quantity)
         if time is not None and quantity.name == FIRST_STEP and quantity.until is not None:
             return _time_until(time, quantity.until)
+        extreme = known.get(whole) if quantity.until is not None and quantity.name in _EXTREMES else None
+        if extreme is not None and extreme.at_step is not None and extreme.at_step <= (quantity.until or 0):
+            return extreme
         return Absent(self._others(known, quantity))
 
     def _event(self, time: StepInterval | Censored, until: int | None, seed: int | None) -> Outcome:
@@ -100,6 +106,8 @@ class Filed:
             return f"{quantity.metric} was measured as {other.measured_as}, not as {quantity.measured_as}"
         if definitions := sorted({q.definition for q in same} - {quantity.definition}):
             return f"{quantity.name} was noted down by {', '.join(definitions[:4])}, not by {quantity.definition}"
+        if until := sorted({q.until for q in same if q.until is not None} - {quantity.until}):
+            return f"{quantity.name} was noted down until step {until[0]:,} only"
         return f"{quantity.name}{f' of {quantity.metric}' if quantity.metric else ''} was not noted down"
 
 
@@ -242,6 +250,25 @@ def observe_run(run: Record, asked: Sequence[Quantity] = ()) -> dict[str, Any]:
 def subject_of_run(run: Record) -> Subject:
     """An experiment, of a run of ours; else the log, by the name of its folder."""
     return Subject("experiment", run.experiment) if run.layout == OURS else Subject("log", run.path.resolve().name)
+
+
+def observe_settings(logs: Sequence[Record]) -> list[dict[str, Any]]:
+    """Recorded logs whose configurations are at hand -> for each, in how many settings it differs from each other one.
+
+    The split, the number of steps and names do not count, so that 0 says: nothing else can have made a difference.
+    """
+    entries = []
+    for run in logs:
+        found = []
+        for other in logs:
+            if other is run or other.layout != run.layout or not (identity := identify(run, other)).verified:
+                continue
+            definition = f"config/{subject_of_run(other).name}"
+            differing = len(identity.of(Kind.TRAINING, Kind.OBSERVATION))
+            found.append({"quantity": Quantity("settings_that_differ", definition).as_dict(), "value": differing})
+        if found:
+            entries.append({"subject": {"log": subject_of_run(run).name}, "measured": found})
+    return entries
 
 
 def observe_evaluation(evaluation: Mapping[str, Any]) -> dict[str, Any]:
