@@ -131,7 +131,8 @@ def test_a_gate_is_never_looked_up_outside_its_folder(tmp_path, name):
 
 def test_schema_and_operators_name_the_same_operators_and_relations():
     definitions = validator("criteria").schema["$defs"]
-    assert set(definitions["condition"]["properties"]) == set(OPERATORS)
+    # Flat is written as one and judged as a drop, perhaps a rise, and the two ends of a slope.
+    assert set(definitions["condition"]["properties"]) - {"flat"} == set(OPERATORS) - {"slope"}
     assert set(definitions["bound"]["properties"]) == set(Relation)
 
 

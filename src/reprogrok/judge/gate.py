@@ -17,11 +17,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from decimal import Decimal
 
 from reprogrok.errors import RecordError
 from reprogrok.judge.bounds import Bounds, bounds
 from reprogrok.judge.criteria import Condition, Criterion, Gate
-from reprogrok.judge.operators import OPERATORS, Feasibility, Point, decimal, feasibility
+from reprogrok.judge.operators import (
+    OPERATORS,
+    Feasibility,
+    Frame,
+    Point,
+    Quantifier,
+    Reading,
+    decimal,
+    feasibility,
+)
 from reprogrok.judge.registration import check_registration
 from reprogrok.judge.verdict import (
     Assessment,
@@ -85,8 +95,7 @@ def _judge_criterion(assessment: Assessment, record: Record, seed: int) -> Crite
         if seed in record.diverged:
             reasons.append(f"the replica diverged at step {record.diverged[seed]:,}")
     conditions = tuple(
-        _judge_condition(condition, points, criterion.grid[-1], complete=not reasons)
-        for condition in criterion.conditions
+        _judge_condition(condition, points, criterion.grid, complete=not reasons) for condition in criterion.conditions
     )
     return CriterionResult(criterion, conditions, len(on_grid), len(points) - len(on_grid), tuple(reasons))
 
@@ -124,16 +133,30 @@ def _holes(grid: range, present: set[int], series: Series) -> str:
     return text if end is None or end >= grid[-1] else f"{text} (the record ends at step {end:,})"
 
 
-def _judge_condition(condition: Condition, points: list[Point], last: int, *, complete: bool) -> ConditionResult:
-    readings = list(OPERATORS[condition.operator].readings(points, condition.within, last))
+def _judge_condition(condition: Condition, points: list[Point], grid: range, *, complete: bool) -> ConditionResult:
+    operator, limit = OPERATORS[condition.operator], condition.limit
+    readings = list(operator.readings(points, Frame(grid, condition.within, condition.confidence)))
     if not readings:
         return ConditionResult(condition, Outcome.INCONCLUSIVE)
-    limit = condition.limit
-    lowest = min(readings, key=lambda reading: limit.margin(reading.value))
-    violation = next((reading for reading in readings if not limit.holds(reading.value)), None)
+
+    def margin(reading: Reading) -> Decimal:
+        return limit.margin(reading.value)
+
+    broken = [reading for reading in readings if not limit.holds(reading.value)]
     unbroken = Outcome.HOLDS if complete else Outcome.INCONCLUSIVE
-    outcome = unbroken if violation is None else Outcome.FAILS
-    return ConditionResult(condition, outcome, lowest, limit.margin(lowest.value), violation)
+    known = Outcome.FAILS if complete else Outcome.INCONCLUSIVE
+    if operator.quantifier is Quantifier.EVERY:
+        deciding, first = min(readings, key=margin), broken[0] if broken else None
+        return ConditionResult(condition, Outcome.FAILS if broken else unbroken, deciding, margin(deciding), first)
+    none = len(broken) == len(readings)
+    if operator.quantifier is Quantifier.SOME:
+        deciding = max(readings, key=margin)
+        return ConditionResult(condition, known if none else unbroken, deciding, margin(deciding))
+    note = readings[0].note
+    if broken and not none:  # the limit lies inside the interval
+        return ConditionResult(condition, Outcome.INCONCLUSIVE, note=note)
+    deciding = max(readings, key=margin) if none else min(readings, key=margin)
+    return ConditionResult(condition, known if none else unbroken, deciding, margin(deciding), note=note)
 
 
 def _count(number: int, noun: str) -> str:

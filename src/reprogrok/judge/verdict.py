@@ -62,10 +62,12 @@ class ConditionResult:
 
     Attributes:
         condition: what was asked.
-        outcome: FAILS if any reading breaks the limit; else HOLDS if the data are complete; else INCONCLUSIVE.
-        worst: the reading with the smallest margin, the earliest on ties; None if there was no reading.
+        outcome: as the operator's quantifier says; HOLDS only if the data are complete.
+        worst: the reading that decides, the earliest on ties: the one with the smallest margin, or the largest where
+            one reading is enough or an interval lies beyond the limit; None if nothing decides.
         margin: its signed margin in the metric's unit; negative fails, zero fails under a strict limit.
-        first_violation: the earliest reading that breaks the limit.
+        first_violation: the earliest reading that breaks the limit, where one reading does; else None.
+        note: what the readings were made from, where they do not say it themselves.
     """
 
     condition: Condition
@@ -73,6 +75,7 @@ class ConditionResult:
     worst: Reading | None = None
     margin: Decimal | None = None
     first_violation: Reading | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
