@@ -115,6 +115,7 @@ def test_the_recorded_v2b_run_is_no_go(fixtures_dir):
         "worst": {"step": 500, "value": 13.0, "since": None},
         "margin": -17.0,
         "first_violation": {"step": 500, "value": 13.0, "since": None},
+        "note": "",
     }
     (finding,) = verdict["findings"]
     assert (finding["kind"], finding["criterion"]) == ("IMPOSSIBLE", "no-entropy-collapse")
@@ -176,14 +177,48 @@ def test_our_run_is_judged_in_its_default_place_and_registered(our_run, passable
 
 
 @pytest.mark.usefixtures("passable")
-def test_amended_criteria_show_the_difference(our_run, tmp_path):
+def test_amended_criteria_show_the_difference_and_withhold_a_go_until_it_is_accepted(our_run, tmp_path):
     registered = load_gate(V2B)
     our_run({"v2b": {"sha256": registered.sha256, "criteria": registered.content}})
     result = sanity("v2b", "--criteria", "criteria", cwd=tmp_path)
-    assert result.returncode == 0
+    assert result.returncode == 3
+    assert result.stdout.startswith("v2b: INCONCLUSIVE (exit 3): 4 criteria x 2 seeds: 8 hold; GO withheld: the crit")
     assert "registration: AMENDED" in result.stdout
     lines = [line.replace(" ", "") for line in result.stdout.splitlines()]
     assert {'-"more_than":2.0', '+"more_than":0.2'} <= set(lines)
+    accepted = sanity("v2b", "--criteria", "criteria", "--accept-amended", "--output", "verdict.json", cwd=tmp_path)
+    assert accepted.returncode == 0
+    assert "the amendment was accepted (--accept-amended)" in accepted.stdout
+    document = json.loads((tmp_path / "verdict.json").read_text("utf-8"))
+    assert (document["verdict"], document["registration"]["amendment_accepted"]) == ("GO", True)
+
+
+REQUIRES = """requires:
+  - answers-learnable: {at_least: 1.0}
+  - not-below-chance: {metric: test_accuracy, definition: argmax/answer, level: 0.001, from: 100, to: 20000}
+"""
+
+
+def test_what_a_gate_requires_is_part_of_what_was_registered(our_run, passable, tmp_path):
+    registered = load_gate(passable)
+    our_run({"v2b": {"sha256": registered.sha256, "criteria": registered.content}})
+    passable.write_text(PASSABLE + REQUIRES, "utf-8")
+    result = sanity("v2b", "--criteria", "criteria", cwd=tmp_path)
+    assert "registration: AMENDED" in result.stdout
+    assert '+      "answers-learnable": {' in result.stdout
+
+
+def test_the_recorded_v2b_run_fails_what_its_gate_should_have_required(fixtures_dir, passable):
+    passable.write_text(PASSABLE + REQUIRES, "utf-8")
+    run = fixtures_dir / "runs" / "v2b_conflict_split"
+    result = sanity("v2b", "--run", run, "--criteria", passable, "--format", "json")
+    learnable, chance = json.loads(result.stdout)["requires"]
+    assert (learnable["outcome"], learnable["replicas"][0]["value"]) == ("FAILS", 0.0)
+    assert chance["outcome"] == "FAILS"
+    # (96/97)^4753 by hand: -4753 ln(97/96) = -49.26 nats.
+    assert chance["replicas"][0]["value"] == pytest.approx(200 * math.exp(-4753 * math.log(97 / 96)))
+    assert "0 of 4,753 at step 100" in chance["replicas"][0]["numbers"]
+    assert "most right: 4 at step 19,800, probability 1.1e-16" in chance["replicas"][0]["numbers"]
 
 
 @pytest.mark.usefixtures("passable")

@@ -316,16 +316,59 @@ def test_a_bound_that_cannot_be_known_is_said():
         ),
     ],
 )
-def test_registration_is_reported_and_changes_no_decision(stored, status, difference):
+def test_registration_is_reported_and_withholds_a_go_only_from_amended_criteria(stored, status, difference):
     gate = gate_of(criterion_of(condition()), content={"gate": "g", "limit": 2})
     gates = {} if stored is None else {"g": stored}
     verdict = judge(gate, record_of({"test_accuracy": full()}, layout="reprogrok", gates=gates))
-    assert (verdict.registration.status, verdict.decision) == (status, Decision.GO)
+    decision = Decision.GO if difference is None else Decision.INCONCLUSIVE
+    assert (verdict.registration.status, verdict.decision) == (status, decision)
     lines = verdict.registration.difference
     assert lines == () if difference is None else set(difference) <= set(lines)
     assert f"registration: {status}" in printed(verdict)
     assert json.loads(as_json(verdict))["registration"]["difference"] == list(lines)
     assert all(line in printed(verdict) for line in lines)
+
+
+AMENDED = {"g": Registration("1" * 64, {"gate": "g", "limit": 3})}
+
+
+@pytest.mark.parametrize(
+    ("cells", "accept", "decision", "code"),
+    [
+        (full(0.1), False, "INCONCLUSIVE", 3),
+        (full(0.1), True, "GO", 0),
+        (full(0.9), False, "NO_GO", 1),
+        (full(0.9), True, "NO_GO", 1),
+        (full(s50=math.nan), False, "INCONCLUSIVE", 3),
+        (full(s50=math.nan), True, "INCONCLUSIVE", 3),
+    ],
+)
+def test_amended_criteria_give_no_go_ahead_until_somebody_accepts_them(cells, accept, decision, code):
+    gate = gate_of(criterion_of(condition()), content={"gate": "g", "limit": 2})
+    record = record_of({"test_accuracy": cells}, layout="reprogrok", gates=AMENDED)
+    verdict = judge(gate, record, accept_amended=accept)
+    assert (verdict.decision, verdict.exit_code) == (decision, code)
+    withheld = "GO withheld: the criteria were amended after training began"
+    document, junit, github = json.loads(as_json(verdict)), as_junit(verdict).decode(), as_github(verdict).decode()
+    assert document["registration"]["amendment_accepted"] is accept
+    accepted = "the amendment was accepted (--accept-amended)"
+    assert all((accepted in text) is accept for text in (printed(verdict), junit, github))
+    would_pass = cells == full(0.1)
+    assert document["withheld"] == (withheld if would_pass and not accept else None)
+    assert all((withheld in text) == (would_pass and not accept) for text in (printed(verdict), junit, github))
+    suite = ET.fromstring(junit).find("testsuite")  # noqa: S314 - our own text
+    assert (suite.find("testcase/error") is None) == (decision != "INCONCLUSIVE")
+    assert len(suite.findall("testcase")) == int(suite.get("tests"))
+
+
+def test_accepting_an_amendment_that_is_none_is_not_recorded():
+    gate = gate_of(criterion_of(condition()), content={"gate": "g", "limit": 2})
+    comments_only = {"g": Registration("1" * 64, {"gate": "g", "limit": 2})}
+    record = record_of({"test_accuracy": full()}, layout="reprogrok", gates=comments_only)
+    verdict = judge(gate, record, accept_amended=True)
+    assert (verdict.registration.status, verdict.decision) == (RegistrationStatus.AMENDED, Decision.GO)
+    assert json.loads(as_json(verdict))["registration"]["amendment_accepted"] is False
+    assert "only its comments or layout: the criteria are the same, and no GO is withheld" in printed(verdict)
 
 
 def test_seeds_are_shown_where_there_is_more_than_one():

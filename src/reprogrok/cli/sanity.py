@@ -38,6 +38,13 @@ def sanity(
     ] = None,
     output_format: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TABLE,
     criteria: CRITERIA = Path("audit/criteria"),
+    accept_amended: Annotated[
+        bool,
+        typer.Option(
+            "--accept-amended",
+            help="Give a GO although the criteria were amended after training began; the verdict records it.",
+        ),
+    ] = False,
 ) -> None:
     """Judge a run by the criteria of a gate: GO (exit 0), NO_GO (1) or INCONCLUSIVE (3); 2 if it cannot be judged."""
     from reprogrok.files import write_bytes
@@ -50,7 +57,7 @@ def sanity(
     if run is None and not folder.exists():
         advice = f"`reprogrok train {name}` first (if params.yaml has it), or --run DIR for another folder"
         raise RecordError("no run here", path=folder, expected=advice)
-    verdict = judge(gate, read_run(folder))
+    verdict = judge(gate, read_run(folder), accept_amended=accept_amended)
     if output is not None:
         # Before anything is printed: a verdict that could not be kept is not shown as if it had been.
         write_bytes(output, _document(verdict, Format.JSON if output_format is Format.TABLE else output_format))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -210,7 +210,14 @@ def load_gate(path: Path, name: str | None = None) -> Gate:
     for index, requirement in enumerate(requires):
         if requirement.kind in first or requirement.kind in {other.kind for other in requires[:index]}:
             raise document.error(("requires", index, requirement.kind), "this id is taken", found=requirement.kind)
-    return Gate(data["gate"], data["title"], data["source"], criteria, path, document.sha256, data, requires)
+    gate = Gate(data["gate"], data["title"], data["source"], criteria, path, document.sha256, data, requires)
+    beside = path.parent / CONTROLS / f"{gate.name}{SUFFIX}"
+    if not beside.is_file():
+        return gate
+    # A control is judged by its gate, and judging reads this module.
+    from reprogrok.judge.controls import check_controls  # noqa: PLC0415 - a circle otherwise
+
+    return replace(gate, controls=check_controls(gate, beside))
 
 
 def _criterion(document: Document, index: int, item: Mapping[str, Any]) -> Criterion:

@@ -9,8 +9,11 @@ The rules, in the order in which they apply to each criterion of each replica:
    a value that the metric cannot have, or a metric measured by another estimator than the criterion names.
 3. Otherwise it HOLDS.
 
-Values that are not usable are left out, never filled in: a drop across a NaN is seen between its neighbours, and the
-NaN itself still keeps the criterion from holding. A gate is the worst of its criteria, a run the worst of its seeds.
+An operator that is content with one reading (`eventually`), and the slope, are violated by a whole window and not by a
+point: for them rule 1 applies to a grid without holes alone. Values that are not usable are left out, never filled in:
+a drop across a NaN is seen between its neighbours, and the NaN itself still keeps the criterion from holding.
+A gate is the worst of its criteria and of what it requires beside them (`judge.requirements`), a run the worst of its
+seeds.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from reprogrok.errors import RecordError
 from reprogrok.judge.bounds import Bounds, bounds
@@ -40,19 +44,35 @@ from reprogrok.judge.verdict import (
     Finding,
     Outcome,
     ReplicaResult,
+    RequirementResult,
     Verdict,
 )
 from reprogrok.record import Record, Series
 
+if TYPE_CHECKING:
+    from reprogrok.judge.analysis import Support
 
-def judge(gate: Gate, record: Record) -> Verdict:
-    """Judge a run by the criteria of a gate.
+
+def judge(gate: Gate, record: Record, support: Support | None = None, *, accept_amended: bool = False) -> Verdict:
+    """Judge a run by the criteria of a gate and by what it requires.
+
+    Args:
+        gate: the criteria.
+        record: the run.
+        support: what the run's split implies, where the record does not say it itself.
+        accept_amended: do not withhold a GO because the criteria were amended after training began.
 
     Raises:
         RecordError: the record has no replica, so there is nothing to judge.
+        InputError: the gate requires something of the split, and the run's configuration cannot be read.
     """
     if not record.replicas:
         raise RecordError("nothing to judge", path=record.path, expected="at least one replica", found="none")
+    required: Mapping[int, tuple[RequirementResult, ...]] = {}
+    if gate.requires:
+        from reprogrok.judge.requirements import judge_requirements  # noqa: PLC0415 - brings NumPy and SciPy
+
+        required = judge_requirements(gate.requires, record, support)
     assessments = tuple(assess(criterion, record.facts) for criterion in gate.criteria)
     return Verdict(
         gate=gate,
@@ -62,10 +82,13 @@ def judge(gate: Gate, record: Record) -> Verdict:
         registration=check_registration(gate, record),
         assessments=assessments,
         replicas=tuple(
-            ReplicaResult(seed, tuple(_judge_criterion(item, record, seed) for item in assessments))
+            ReplicaResult(
+                seed, tuple(_judge_criterion(item, record, seed) for item in assessments), required.get(seed, ())
+            )
             for seed in sorted(record.replicas)
         ),
         fingerprint=record.fingerprint,
+        accept_amended=accept_amended,
     )
 
 
@@ -84,11 +107,11 @@ def assess(criterion: Criterion, facts: Mapping[str, int]) -> Assessment:
 
 def _judge_criterion(assessment: Assessment, record: Record, seed: int) -> CriterionResult:
     criterion, metrics = assessment.criterion, record.replicas[seed]
-    reason = _not_comparable(criterion, metrics, record.definitions)
+    reason = not_comparable(criterion.metric, criterion.definition, metrics, record.definitions)
     if reason is not None:
         undecided = tuple(ConditionResult(condition, Outcome.INCONCLUSIVE) for condition in criterion.conditions)
         return CriterionResult(criterion, undecided, seen=0, off_grid=0, reasons=(reason,))
-    points, reasons = _usable(criterion, metrics[criterion.metric], assessment.bounds)
+    points, reasons = usable(metrics[criterion.metric], criterion.window, assessment.bounds)
     on_grid = [point.step for point in points if point.step in criterion.grid]
     if len(on_grid) < len(criterion.grid):
         reasons.append(_holes(criterion.grid, set(on_grid), metrics[criterion.metric]))
@@ -100,18 +123,21 @@ def _judge_criterion(assessment: Assessment, record: Record, seed: int) -> Crite
     return CriterionResult(criterion, conditions, len(on_grid), len(points) - len(on_grid), tuple(reasons))
 
 
-def _not_comparable(criterion: Criterion, metrics: Mapping[str, Series], definitions: Mapping[str, str]) -> str | None:
-    if criterion.metric not in metrics:
+def not_comparable(
+    metric: str, definition: str, metrics: Mapping[str, Series], definitions: Mapping[str, str]
+) -> str | None:
+    """Why a replica has no values of this metric by this estimator; None if it has."""
+    if metric not in metrics:
         recorded = ", ".join(sorted(metrics)) or "nothing"
-        return f"{criterion.metric} is missing (recorded: {recorded})"
-    if (found := definitions.get(criterion.metric)) != criterion.definition:
-        return f"{criterion.metric} was measured as {found or 'nobody knows what'}, not as {criterion.definition}"
+        return f"{metric} is missing (recorded: {recorded})"
+    if (found := definitions.get(metric)) != definition:
+        return f"{metric} was measured as {found or 'nobody knows what'}, not as {definition}"
     return None
 
 
-def _usable(criterion: Criterion, series: Series, limits: Bounds) -> tuple[list[Point], list[str]]:
-    """The points of the window that can be judged, and why others cannot."""
-    window = [(s, value) for s, value in zip(series.steps, series.values, strict=True) if s in criterion.window]
+def usable(series: Series, steps: range, limits: Bounds) -> tuple[list[Point], list[str]]:
+    """The points of a window that can be judged, and why others cannot."""
+    window = [(step, value) for step, value in zip(series.steps, series.values, strict=True) if step in steps]
     not_numbers = [step for step, value in window if not math.isfinite(value)]
     beyond = [(step, value) for step, value in window if math.isfinite(value) and not limits.contains(value)]
     reasons = []

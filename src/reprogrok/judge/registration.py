@@ -2,6 +2,8 @@
 
 A run of ours stores the hash and the content of every gate that will judge it, before the first step. The hash is of
 the file's bytes: any edit shows, even one of a comment, and then the difference in content says how much it matters.
+Everything in the file is compared, requirements included: a GO by criteria whose content differs is withheld until
+somebody accepts the amendment by name (`Verdict.withheld`); an edit of comments or layout withholds nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ def check_registration(gate: Gate, record: Record) -> RegistrationCheck:
     note = (
         "the criteria are not those that the run stored before it trained"
         if difference
-        else "the file was edited since the run stored it, but only its comments or layout: the criteria are the same"
+        else "the file was edited since the run stored it, but only its comments or layout: the criteria are the same, "
+        "and no GO is withheld"
     )
     return RegistrationCheck(RegistrationStatus.AMENDED, note, stored.sha256, difference)
 

@@ -2,8 +2,9 @@
 
     Verdict GO / NO_GO / INCONCLUSIVE
       assessments   per criterion, before any data: the metric's bounds, and which conditions are impossible or vacuous
-      replicas      per seed: one CriterionResult per criterion, each with one ConditionResult per condition
-      registration  whether the run knew these criteria before it trained
+      replicas      per seed: one CriterionResult per criterion, each with one ConditionResult per condition, and one
+                    RequirementResult per requirement
+      registration  whether the run knew these criteria before it trained; a GO by amended ones is withheld
 
 Nothing here judges; the outcomes are set by `judge.gate`, and what can be derived from them is a property, so that
 no two parts of a verdict can disagree.
@@ -20,7 +21,7 @@ from typing import Any
 
 from reprogrok.errors import ExitCode
 from reprogrok.judge.bounds import Bounds
-from reprogrok.judge.criteria import Condition, Criterion, Gate
+from reprogrok.judge.criteria import Condition, Criterion, Gate, Requirement
 from reprogrok.judge.operators import Feasibility, Reading
 
 
@@ -108,11 +109,38 @@ class CriterionResult:
 
 
 @dataclass(frozen=True)
+class RequirementResult:
+    """One requirement on one replica.
+
+    Attributes:
+        requirement: what was asked.
+        outcome: FAILS if it was seen to be broken, INCONCLUSIVE if it cannot be told, else HOLDS.
+        value: what was compared with the limit: a share, or for `not-below-chance` the corrected probability.
+        step: where; None for what is a property of the split.
+        numbers: the same as one clause, with what it was counted from; empty if there is nothing to show.
+        reasons: why the data do not suffice for HOLDS; empty when they do.
+    """
+
+    requirement: Requirement
+    outcome: Outcome
+    value: float | None = None
+    step: int | None = None
+    numbers: str = ""
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ReplicaResult:
-    """One replica: its seed and one result per criterion, in the order of the gate."""
+    """One replica: its seed, and one result per criterion and per requirement, in the order of the gate."""
 
     seed: int
     criteria: tuple[CriterionResult, ...]
+    requires: tuple[RequirementResult, ...] = ()
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """Those of the criteria, then those of the requirements."""
+        return (*(result.outcome for result in self.criteria), *(result.outcome for result in self.requires))
 
 
 @dataclass(frozen=True)
@@ -146,16 +174,25 @@ class RegistrationCheck:
     """The criteria judged by, beside those that the run stored before it trained.
 
     Attributes:
-        status: what came out; it is reported and does not change the decision.
+        status: what came out.
         note: the same as one clause.
         registered_sha256: hash of the criteria file that the run stored, if it did.
-        difference: for AMENDED, a unified diff of the two contents, line by line.
+        difference: for AMENDED, a unified diff of the two contents, line by line; empty if only comments or layout of
+            the file were edited.
     """
 
     status: RegistrationStatus
     note: str
     registered_sha256: str | None = None
     difference: tuple[str, ...] = ()
+
+    @property
+    def amended(self) -> bool:
+        """Whether the criteria that judge say something else than those that were registered."""
+        return bool(self.difference)
+
+
+WITHHELD = "GO withheld: the criteria were amended after training began"
 
 
 @dataclass(frozen=True)
@@ -171,6 +208,7 @@ class Verdict:
         assessments: one per criterion, in the order of the gate.
         replicas: one per seed, in order of seeds; at least one.
         fingerprint: what the run ended on; `earlier` in it names what it ran on before. Empty if that is not known.
+        accept_amended: whoever asked for the verdict wants a GO although the criteria were amended.
     """
 
     gate: Gate
@@ -181,16 +219,34 @@ class Verdict:
     assessments: tuple[Assessment, ...]
     replicas: tuple[ReplicaResult, ...]
     fingerprint: Mapping[str, Any] = field(default_factory=dict)
+    accept_amended: bool = False
+
+    @property
+    def outcome(self) -> Outcome:
+        """The worst of all criteria and requirements of all replicas."""
+        return worst(outcome for replica in self.replicas for outcome in replica.outcomes)
+
+    @property
+    def withheld(self) -> str | None:
+        """Why a GO is not given although everything holds; None if there is no such reason."""
+        held_back = self.outcome is Outcome.HOLDS and self.registration.amended and not self.accept_amended
+        return WITHHELD if held_back else None
+
+    @property
+    def amendment_accepted(self) -> bool:
+        """The criteria were amended, and whoever asked for the verdict accepted that."""
+        return self.accept_amended and self.registration.amended
 
     @property
     def decision(self) -> Decision:
-        """The worst of all criteria of all replicas."""
-        outcome = worst(result.outcome for replica in self.replicas for result in replica.criteria)
+        """GO if everything holds and nothing withholds it, NO_GO if anything fails, else INCONCLUSIVE."""
+        if self.withheld:
+            return Decision.INCONCLUSIVE
         return {
             Outcome.HOLDS: Decision.GO,
             Outcome.FAILS: Decision.NO_GO,
             Outcome.INCONCLUSIVE: Decision.INCONCLUSIVE,
-        }[outcome]
+        }[self.outcome]
 
     @property
     def exit_code(self) -> ExitCode:
@@ -209,3 +265,7 @@ class Verdict:
     def of_criterion(self, index: int) -> tuple[tuple[int, CriterionResult], ...]:
         """(seed, result) of criterion number `index` for every replica."""
         return tuple((replica.seed, replica.criteria[index]) for replica in self.replicas)
+
+    def of_requirement(self, index: int) -> tuple[tuple[int, RequirementResult], ...]:
+        """(seed, result) of requirement number `index` for every replica."""
+        return tuple((replica.seed, replica.requires[index]) for replica in self.replicas)

@@ -1,8 +1,9 @@
 """A verdict -> what machines read: JSON, JUnit XML, and the annotations of GitHub's workflows.
 
 JSON     everything, checked against `verdict.schema.json` before it leaves
-JUnit    one test case per seed and criterion: FAILS is a failure, INCONCLUSIVE an error (never a pass, never skipped)
-GitHub   one annotation per condition that does not hold and per finding, at its line in the criteria file
+JUnit    one test case per seed and criterion or requirement: FAILS is a failure, INCONCLUSIVE an error (never a pass,
+         never skipped); a GO that is withheld is one more error
+GitHub   one annotation per condition or requirement that does not hold and per finding, at its line in the criteria
 """
 
 from __future__ import annotations
@@ -14,9 +15,17 @@ from xml.etree import ElementTree as ET
 
 from reprogrok import __version__
 from reprogrok.files import pretty_json
-from reprogrok.judge.criteria import Condition
+from reprogrok.judge.criteria import Requirement
 from reprogrok.judge.operators import Reading
-from reprogrok.judge.verdict import Assessment, CriterionResult, Decision, Outcome, Verdict, worst
+from reprogrok.judge.verdict import (
+    Assessment,
+    CriterionResult,
+    Decision,
+    Outcome,
+    RequirementResult,
+    Verdict,
+    worst,
+)
 from reprogrok.report import gate_words as words
 from reprogrok.schema import check_written
 
@@ -26,14 +35,23 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 def as_json(verdict: Verdict) -> bytes:
     """The verdict as a JSON document that keeps its schema."""
+    controls = verdict.gate.controls
     document: dict[str, Any] = {
-        "format": "reprogrok.verdict/1",
+        "format": "reprogrok.verdict/2",
         "reprogrok": __version__,
         "gate": {
             "name": verdict.gate.name,
             "title": verdict.gate.title,
             "path": words.path_text(verdict.gate.path),
             "sha256": verdict.gate.sha256,
+            "controls": None
+            if controls is None
+            else {
+                "path": words.path_text(controls.path),
+                "passing": controls.passing,
+                "failing": controls.failing,
+                "reason": controls.reason,
+            },
         },
         "run": {
             "path": words.path_text(verdict.run),
@@ -47,8 +65,10 @@ def as_json(verdict: Verdict) -> bytes:
             "note": verdict.registration.note,
             "registered_sha256": verdict.registration.registered_sha256,
             "difference": list(verdict.registration.difference),
+            "amendment_accepted": verdict.amendment_accepted,
         },
         "verdict": verdict.decision.value,
+        "withheld": verdict.withheld,
         "exit_code": int(verdict.exit_code),
         "findings": [
             {
@@ -61,6 +81,9 @@ def as_json(verdict: Verdict) -> bytes:
         ],
         "criteria": [
             _criterion(assessment, verdict.of_criterion(index)) for index, assessment in enumerate(verdict.assessments)
+        ],
+        "requires": [
+            _requirement(asked, verdict.of_requirement(index)) for index, asked in enumerate(verdict.gate.requires)
         ],
     }
     check_written(document, "verdict")
@@ -96,9 +119,29 @@ def _criterion(assessment: Assessment, results: tuple[tuple[int, CriterionResult
                         "worst": _reading(item.worst),
                         "margin": None if item.margin is None else float(item.margin),
                         "first_violation": _reading(item.first_violation),
+                        "note": item.note,
                     }
                     for item in result.conditions
                 ],
+            }
+            for seed, result in results
+        ],
+    }
+
+
+def _requirement(asked: Requirement, results: tuple[tuple[int, RequirementResult], ...]) -> dict[str, Any]:
+    return {
+        "kind": asked.kind,
+        "asked": str(asked),
+        "outcome": worst(result.outcome for _, result in results).value,
+        "replicas": [
+            {
+                "seed": seed,
+                "outcome": result.outcome.value,
+                "value": result.value,
+                "step": result.step,
+                "numbers": result.numbers,
+                "reasons": list(result.reasons),
             }
             for seed, result in results
         ],
@@ -111,7 +154,9 @@ def _reading(reading: Reading | None) -> dict[str, Any] | None:
 
 def as_junit(verdict: Verdict) -> bytes:
     """The verdict as one JUnit test suite."""
-    outcomes = [result.outcome for replica in verdict.replicas for result in replica.criteria]
+    outcomes = [outcome for replica in verdict.replicas for outcome in replica.outcomes]
+    if verdict.withheld:
+        outcomes.append(Outcome.INCONCLUSIVE)
     counts = {
         "tests": str(len(outcomes)),
         "failures": str(outcomes.count(Outcome.FAILS)),
@@ -127,14 +172,23 @@ def as_junit(verdict: Verdict) -> bytes:
         ("run", words.path_text(verdict.run)),
         ("criteria", words.path_text(verdict.gate.path)),
         ("criteria_sha256", verdict.gate.sha256),
-        ("registration", f"{verdict.registration.status}: {verdict.registration.note}"),
+        ("registration", words.registration_text(verdict)),
+        ("controls", words.controls_text(verdict.gate.controls)),
         *(("finding", words.finding_text(finding)) for finding in verdict.findings),
     ):
         ET.SubElement(properties, "property", {"name": name, "value": _xml(value)})
+    if verdict.withheld:
+        case = ET.SubElement(suite, "testcase", {"classname": verdict.gate.name, "name": "registration"})
+        _settle(case, Outcome.INCONCLUSIVE, verdict.withheld, words.registration_text(verdict))
     for replica in verdict.replicas:
+        classname = f"{verdict.gate.name}.seed-{replica.seed}"
         for result, assessment in zip(replica.criteria, verdict.assessments, strict=True):
-            case = {"classname": f"{verdict.gate.name}.seed-{replica.seed}", "name": _xml(result.criterion.id)}
-            _test_case(ET.SubElement(suite, "testcase", case), result, assessment)
+            case = ET.SubElement(suite, "testcase", {"classname": classname, "name": _xml(result.criterion.id)})
+            _test_case(case, result, assessment)
+        for required in replica.requires:
+            case = ET.SubElement(suite, "testcase", {"classname": classname, "name": required.requirement.kind})
+            text = words.explain_requirement(required)
+            _settle(case, required.outcome, text, text)
     output = [*map(words.finding_text, verdict.findings), *verdict.registration.difference]
     if output:
         ET.SubElement(suite, "system-out").text = _xml("\n".join(output))
@@ -144,15 +198,16 @@ def as_junit(verdict: Verdict) -> bytes:
 
 def _test_case(case: ET.Element, result: CriterionResult, assessment: Assessment) -> None:
     lines = [words.explain(result, condition) for condition in result.conditions]
-    findings = list(map(words.finding_text, assessment.findings))
-    if result.outcome is Outcome.HOLDS:
-        ET.SubElement(case, "system-out").text = _xml("\n".join(lines + findings))
-        return
-    tag = "failure" if result.outcome is Outcome.FAILS else "error"
     message = next(line for line, item in zip(lines, result.conditions, strict=True) if item.outcome is result.outcome)
-    ET.SubElement(case, tag, {"type": result.outcome.value, "message": _xml(message)}).text = _xml(
-        "\n".join(lines + findings)
-    )
+    _settle(case, result.outcome, message, "\n".join([*lines, *map(words.finding_text, assessment.findings)]))
+
+
+def _settle(case: ET.Element, outcome: Outcome, message: str, text: str) -> None:
+    if outcome is Outcome.HOLDS:
+        ET.SubElement(case, "system-out").text = _xml(text)
+        return
+    tag = "failure" if outcome is Outcome.FAILS else "error"
+    ET.SubElement(case, tag, {"type": outcome.value, "message": _xml(message)}).text = _xml(text)
 
 
 def as_github(verdict: Verdict) -> bytes:
@@ -164,14 +219,16 @@ def as_github(verdict: Verdict) -> bytes:
     commands = []
     for index, criterion in enumerate(verdict.gate.criteria):
         for number, condition in enumerate(criterion.conditions):
-            commands.extend(_condition_command(verdict, index, number, _place(path, condition)))
+            commands.extend(_condition_command(verdict, index, number, _place(path, condition.line)))
+    for index, requirement in enumerate(verdict.gate.requires):
+        commands.extend(_requirement_command(verdict, index, _place(path, requirement.line)))
     commands += [
         _command("warning", f"{finding.kind} in {verdict.gate.name}", words.finding_text(finding), place)
         for finding in verdict.findings
-        for place in [_place(path, finding.condition)]
+        for place in [_place(path, finding.condition.line)]
     ]
     level = {Decision.GO: "notice", Decision.NO_GO: "error", Decision.INCONCLUSIVE: "warning"}[verdict.decision]
-    registration = f"{verdict.registration.status}: {verdict.registration.note}"
+    registration = words.registration_text(verdict)
     message = "\n".join([words.summary(verdict), f"run {words.path_text(verdict.run)}", registration])
     commands.append(_command(level, f"sanity {verdict.gate.name}", message, {"file": path}))
     return "".join(f"{command}\n" for command in commands).encode()
@@ -190,8 +247,21 @@ def _condition_command(verdict: Verdict, index: int, number: int, place: dict[st
     return [_command(level, title, f"{result.criterion.title}: {words.explain(result, item)}{seeds}", place)]
 
 
-def _place(path: str, condition: Condition) -> dict[str, str]:
-    return {"file": path} | ({} if condition.line is None else {"line": str(condition.line)})
+def _requirement_command(verdict: Verdict, index: int, place: dict[str, str]) -> list[str]:
+    results = verdict.of_requirement(index)
+    outcome = worst(result.outcome for _, result in results)
+    if outcome is Outcome.HOLDS:
+        return []
+    concerned = [(seed, result) for seed, result in results if result.outcome is outcome]
+    seed, result = concerned[0]
+    seeds = f" ({len(concerned)} of {len(results)} seeds, the first seed {seed})" if len(results) > 1 else ""
+    level = "error" if outcome is Outcome.FAILS else "warning"
+    title = f"{outcome} {verdict.gate.name} {result.requirement.kind}"
+    return [_command(level, title, f"{words.explain_requirement(result)}{seeds}", place)]
+
+
+def _place(path: str, line: int | None) -> dict[str, str]:
+    return {"file": path} | ({} if line is None else {"line": str(line)})
 
 
 def _command(level: str, title: str, message: str, place: dict[str, str]) -> str:

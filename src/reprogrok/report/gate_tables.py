@@ -38,12 +38,14 @@ def print_verdict(verdict: Verdict, console: Console) -> None:
     line(words.summary(verdict), STYLES[verdict.decision])
     line(f"run:          {words.path_text(verdict.run)} (layout {verdict.layout}, experiment {verdict.experiment})")
     line(f"criteria:     {words.path_text(verdict.gate.path)} (sha256 {verdict.gate.sha256[:16]})")
-    registration = verdict.registration
-    amended = registration.status is RegistrationStatus.AMENDED
-    line(f"registration: {registration.status}: {registration.note}", "yellow" if amended else "")
+    amended = verdict.registration.status is RegistrationStatus.AMENDED
+    line(f"registration: {words.registration_text(verdict)}", "yellow" if amended else "")
+    line(f"controls:     {words.controls_text(verdict.gate.controls)}")
     for change in fingerprint_lines(verdict.fingerprint):
         line(f"fingerprint:  {change}", "yellow")
     console.print(_table(verdict))
+    if verdict.gate.requires:
+        console.print(_requirements(verdict))
     for reason in _reasons(verdict):
         line(reason, "yellow")
     for assessment in verdict.assessments:
@@ -51,18 +53,38 @@ def print_verdict(verdict: Verdict, console: Console) -> None:
             line(f"{assessment.criterion.id}: its feasibility was checked in part only: {assessment.bounds.arithmetic}")
     for finding in verdict.findings:
         line(words.finding_text(finding), "bold magenta")
-    if registration.difference:
+    if verdict.registration.difference:
         line("")
-        for text in registration.difference:
+        for text in verdict.registration.difference:
             line(text)
 
 
 def _reasons(verdict: Verdict) -> Iterator[str]:
-    """Why criteria do not hold for want of data."""
+    """Why criteria and requirements do not hold for want of data, and what slopes were made from."""
     for replica in verdict.replicas:
         seed = f" (seed {replica.seed})" if len(verdict.replicas) > 1 else ""
         for result in replica.criteria:
-            yield from (f"{result.criterion.id}{seed}: {reason}" for reason in result.reasons)
+            notes = dict.fromkeys(condition.note for condition in result.conditions if condition.note)
+            yield from (f"{result.criterion.id}{seed}: {text}" for text in (*notes, *result.reasons))
+        for required in replica.requires:
+            yield from (f"{required.requirement.kind}{seed}: {reason}" for reason in required.reasons)
+
+
+def _requirements(verdict: Verdict) -> Table:
+    several = len(verdict.replicas) > 1
+    table = Table(box=box.SIMPLE, pad_edge=False, header_style="bold")
+    if several:
+        table.add_column("seed", justify="right", overflow="fold")
+    for name in ("requires", "what", "outcome", "found"):
+        table.add_column(name, overflow="fold")
+    for replica in verdict.replicas:
+        for result in replica.requires:
+            asked = result.requirement
+            cells = [asked.kind, str(asked), result.outcome.value, result.numbers or "-"]
+            texts = [Text(cell) for cell in ([str(replica.seed)] if several else []) + cells]
+            texts[2 + several].stylize(STYLES[result.outcome])
+            table.add_row(*texts)
+    return table
 
 
 def _table(verdict: Verdict) -> Table:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
+from reprogrok.judge.criteria import Controls
 from reprogrok.judge.operators import Reading
-from reprogrok.judge.verdict import ConditionResult, CriterionResult, Finding, Outcome, Verdict
+from reprogrok.judge.verdict import ConditionResult, CriterionResult, Finding, Outcome, RequirementResult, Verdict
 
 
 def number(value: Decimal | float) -> str:
@@ -45,10 +47,34 @@ def explain(result: CriterionResult, condition: ConditionResult) -> str:
         parts.append(f"margin {signed(condition.margin)}")
     if condition.first_violation is not None:
         parts.append(f"first violation at {at(condition.first_violation)}")
+    if condition.note:
+        parts.append(condition.note)
     parts.append(f"points {points(result)}")
     if condition.outcome is not Outcome.HOLDS:
         parts.extend(result.reasons)
     return "; ".join(parts)
+
+
+def explain_requirement(result: RequirementResult) -> str:
+    """What came of one requirement, as one line."""
+    return "; ".join(
+        part for part in (f"{result.requirement} {result.outcome}", result.numbers, *result.reasons) if part
+    )
+
+
+def registration_text(verdict: Verdict) -> str:
+    """Whether the criteria were known before the training, and what follows from it, as one line."""
+    registration = verdict.registration
+    accepted = "; the amendment was accepted (--accept-amended)" if verdict.amendment_accepted else ""
+    return f"{registration.status}: {registration.note}{accepted}"
+
+
+def controls_text(controls: Controls | None) -> str:
+    """How many traces show that the gate can tell runs apart, as one line."""
+    if controls is None:
+        return "none"
+    passing = f"none can pass ({controls.reason})" if controls.reason else f"{controls.passing} passes"
+    return f"{passing}, {controls.failing} fail, each what it is there for ({path_text(controls.path)})"
 
 
 def finding_text(finding: Finding) -> str:
@@ -58,17 +84,21 @@ def finding_text(finding: Finding) -> str:
 
 def summary(verdict: Verdict) -> str:
     """The decision with the counts behind it, as one line."""
-    outcomes = [result.outcome for replica in verdict.replicas for result in replica.criteria]
-    counts = ", ".join(
-        f"{outcomes.count(outcome)} {word}"
-        for outcome, word in ((Outcome.HOLDS, "hold"), (Outcome.FAILS, "fail"), (Outcome.INCONCLUSIVE, "inconclusive"))
-        if outcomes.count(outcome)
-    )
+    criteria = [result.outcome for replica in verdict.replicas for result in replica.criteria]
+    required = [result.outcome for replica in verdict.replicas for result in replica.requires]
     seeds = f" x {len(verdict.replicas)} seeds" if len(verdict.replicas) > 1 else ""
-    return (
-        f"{verdict.gate.name}: {verdict.decision} (exit {int(verdict.exit_code)}): "
-        f"{len(verdict.gate.criteria)} criteria{seeds}: {counts}"
-    )
+    parts = [f"{len(verdict.gate.criteria)} criteria{seeds}: {_counts(criteria)}"]
+    if required:
+        plural = "" if len(verdict.gate.requires) == 1 else "s"
+        parts.append(f"{len(verdict.gate.requires)} requirement{plural}{seeds}: {_counts(required)}")
+    if verdict.withheld:
+        parts.append(verdict.withheld)
+    return f"{verdict.gate.name}: {verdict.decision} (exit {int(verdict.exit_code)}): {'; '.join(parts)}"
+
+
+def _counts(outcomes: Sequence[Outcome]) -> str:
+    words = ((Outcome.HOLDS, "hold"), (Outcome.FAILS, "fail"), (Outcome.INCONCLUSIVE, "inconclusive"))
+    return ", ".join(f"{outcomes.count(outcome)} {word}" for outcome, word in words if outcomes.count(outcome))
 
 
 def path_text(path: Path) -> str:
