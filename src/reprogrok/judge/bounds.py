@@ -163,6 +163,25 @@ METRICS: Mapping[str, Rules] = {
 }
 
 
+# Shares of a set whose size a record states: their values are k/n, and no others.
+_COUNTED: Mapping[tuple[str, str], str] = {
+    ("test_accuracy", "argmax/answer"): "test_examples",
+    ("test_saturated", "softmax/float32-one/answer"): "test_examples",
+    ("test_exact_match", "exact/answer/validation-5000"): "test_examples",
+    ("train_accuracy", "argmax/answer"): "train_examples",
+    ("train_saturated", "softmax/float32-one/answer"): "train_examples",
+}
+
+
+def examples(metric: str, definition: str, facts: Facts) -> int | None:
+    """The n of a metric whose values are k/n; None for any other, and where the record does not state n.
+
+    An accuracy of at most 0.0001 on n = 4,753 examples is k = 0: 1/4,753 is 0.00021 already.
+    """
+    fact = _COUNTED.get((metric, definition))
+    return None if fact is None else facts.get(fact) or None
+
+
 def bounds(metric: str, definition: str, facts: Facts) -> Bounds:
     """The bounds of a metric in a run with these facts.
 
