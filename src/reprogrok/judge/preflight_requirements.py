@@ -34,6 +34,8 @@ def _answers_learnable(asked: Requirement, planned: Plan) -> RequirementCheck:
     says = (
         f"{answers.unseen:,} of {answers.test:,} test answers, those of {split.test - seen:,} of {split.test:,} test "
         f"examples, never occur in training: the share that does is {seen / split.test:.6g}"
+        if answers.unseen
+        else f"all {answers.test:,} test answers occur in training"
     )
     if decimal(seen / split.test) >= least:
         return RequirementCheck(asked, Outcome.HOLDS, f"already: {says}", None, ())
@@ -62,7 +64,7 @@ def _training_memorised(asked: Requirement, planned: Plan) -> RequirementCheck:
     limits = bounds(metric, str(asked.definition), planned.facts)
     kind = feasibility(OPERATORS["always"], Limit(Relation.AT_LEAST, least), limits)
     until = [step for step in planned.steps(metric) if step in _window(asked)]
-    looks = f"of {len(until):,} evaluations up to step {until[-1]:,}"
+    looks = f"of {_evaluations(len(until))} up to step {until[-1]:,}"
     notes = []
     if kind is not Feasibility.POSSIBLE:
         says = "reach" if kind is Feasibility.IMPOSSIBLE else "miss"
@@ -76,12 +78,12 @@ def _training_memorised(asked: Requirement, planned: Plan) -> RequirementCheck:
 def _not_below(asked: Requirement, planned: Plan) -> RequirementCheck:
     """Where the line lies between bad luck and worse than guessing.
 
-    4,753 examples, 97 answers, level 0.001 over 200 evaluations: k = 18 is worse, k = 19 is not.
+    4,753 examples, 97 answers, level 0.001 at one evaluation: 28 right are worse than guessing, 29 are not.
     """
     metric, level = str(asked.metric), 0.0 if asked.level is None else asked.level
     n, classes = planned.facts["test_examples"], planned.facts["classes"]
     looks = sum(step in _window(asked) for step in planned.steps(metric))
-    of = f"{n:,} examples, {classes:,} answers, level {level:g} over {looks:,} evaluations"
+    of = f"{n:,} examples, {classes:,} answers, level {level:g} over {_evaluations(looks)}"
     least = least_by_luck(n, classes, level, looks)
     if least == 0:
         none = chance(0, n, classes).probability
@@ -95,14 +97,14 @@ def _not_below(asked: Requirement, planned: Plan) -> RequirementCheck:
             f"is worse than guessing ({of}): expected to fail whatever is learned"
         )
         notes.append(_note(asked, Kind.OUT_OF_REACH, why))
-    passes = f"k >= {least:,} of {n:,} at each of {looks:,} evaluations"
+    passes = f"k >= {least:,} of {n:,} at each of {_evaluations(looks)}"
     return RequirementCheck(asked, None, passes, f"k < {least:,} of {n:,} at one of them ({of})", tuple(notes))
 
 
 def least_by_luck(n: int, classes: int, level: float, looks: int) -> int:
     """The least k for which guessing gets k or fewer of n right with a probability of at least `level` / `looks`.
 
-    4,753 examples of 97 answers, level 0.001, 200 evaluations: 19.
+    4,753 examples of 97 answers, level 0.001, one evaluation: 29.
     """
     low, high = 0, n
     while low < high:  # the probability grows with k
@@ -112,6 +114,10 @@ def least_by_luck(n: int, classes: int, level: float, looks: int) -> int:
         else:
             high = middle
     return low
+
+
+def _evaluations(count: int) -> str:
+    return f"{count:,} evaluation{'s' * (count != 1)}"
 
 
 def _window(asked: Requirement) -> range:
