@@ -1,0 +1,66 @@
+"""`reprogrok forensics FILE`: a log or a claims file -> the numbers in it that do not fit, and the exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reprogrok.cli.options import Format
+
+if TYPE_CHECKING:
+    from reprogrok.judge.forensics import Examination
+
+
+def forensics(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A run's folder, a log, an evaluation, or a claims file (or a folder of them).",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Also write the findings to FILE, as JSON.")
+    ] = None,
+    output_format: Annotated[Format, typer.Option("--format", help="What is printed.")] = Format.TABLE,
+) -> None:
+    """Look for numbers that do not fit together: exit 0 if there are none, 1 if a finding is certain or telling.
+
+    It is arithmetic on what is printed. An inconsistency is not fraud, and each finding says what else explains it.
+    """
+    from reprogrok.files import write_bytes
+    from reprogrok.report.console import console
+    from reprogrok.report.forensics_tables import as_json, print_examination
+
+    examination = _examine(file)
+    if output is not None:
+        write_bytes(output, as_json(examination))
+    if output_format is Format.JSON:
+        typer.echo(as_json(examination).decode(), nl=False)
+    else:
+        print_examination(examination, console())
+    raise typer.Exit(examination.exit_code)
+
+
+def _examine(file: Path) -> Examination:
+    """Look at a file as what it is: claims by their suffix, an evaluation by its block, else a log.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    from reprogrok.judge.claims import SUFFIX, claims_files, load_sources
+
+    folder_of_claims = file.is_dir() and any(file.glob(f"*{SUFFIX}"))
+    if file.suffix == SUFFIX or folder_of_claims:
+        from reprogrok.judge.forensic_claims import examine_claims
+
+        return examine_claims(load_sources(claims_files(file) if folder_of_claims else [file]), file)
+    from reprogrok.cli.runs import find_run
+    from reprogrok.judge.forensic_evaluations import examine_evaluation
+    from reprogrok.judge.forensic_logs import examine_log
+
+    found = find_run(file)
+    return examine_evaluation(found) if found.suffix == ".json" else examine_log(found)
