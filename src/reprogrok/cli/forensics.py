@@ -51,13 +51,12 @@ def _examine(file: Path) -> Examination:
     Raises:
         InputError: it cannot be read.
     """
-    from reprogrok.judge.claims import SUFFIX, claims_files, load_sources
+    from reprogrok.judge.claims import SUFFIX
 
-    folder_of_claims = file.is_dir() and any(file.glob(f"*{SUFFIX}"))
-    if file.suffix == SUFFIX or folder_of_claims:
+    if file.suffix == SUFFIX or (file.is_dir() and any(file.glob(f"*{SUFFIX}"))):
         from reprogrok.judge.forensic_claims import examine_claims
 
-        return examine_claims(load_sources(claims_files(file) if folder_of_claims else [file]), file)
+        return examine_claims(file)
     from reprogrok.cli.runs import find_run
     from reprogrok.judge.forensic_evaluations import examine_evaluation
     from reprogrok.judge.forensic_logs import examine_log

@@ -11,30 +11,33 @@ number that is measured on it. So repeats are counted against what their own den
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from scipy.stats import poisson
-
 from reprogrok.errors import InputError
+from reprogrok.formats.foreign_logs import PEER_CSV
 from reprogrok.formats.foreign_runs import ANALYSIS, COLUMNS, CONFIG, LOGS, count_test_examples, read_run
 from reprogrok.judge.bounds import METRICS, ROUNDING
-from reprogrok.judge.forensics import Check, Examination, Finding, Kind, Sure, grim_finding, printed, share_silent
-from reprogrok.measure.grokking import MAX_RISE5, MaxRise, StepInterval, first_above, max_rise5
-from reprogrok.record import Record, Series
+from reprogrok.judge.forensic_repeats import FULL, decimals, equal_columns, equal_seeds, frozen, is_full, repeats
+from reprogrok.judge.forensics import (
+    Check,
+    Examination,
+    Finding,
+    Kind,
+    Printed,
+    Sure,
+    grim_finding,
+    printed,
+    share_silent,
+)
+from reprogrok.measure.grokking import MAX_RISE5, MaxRise, StepInterval, first_above, max_rise5, measured, right_answers
+from reprogrok.record import SUMMARY, Record, Series
 from reprogrok.schema import load, read_bytes
 
 GROK_LEVELS = (0.8, 0.9)  # the two that published grok steps go by
 MOVES = 1.5  # a grok step that the choice of estimator moves by this factor is none
-UNLIKELY = 1e-6  # repeats less probable than this in a whole column are telling
-FULL = 9  # from so many places on, a column is written as its bits are
-_NEAR = 50  # units in the last place around a value in which its neighbours are counted
-
-_CONSTANT = ("learning_rate",)
 
 
 def examine_log(path: Path) -> Examination:
@@ -58,7 +61,7 @@ def examine_log(path: Path) -> Examination:
     findings += _left_over(path, config, record)
     findings += _rates(path, config)
     sizes = {name: n for name in record.definitions if (n := _examples(record, name)) is not None}
-    batch = int(config.get("training", {}).get("batch_size", 0)) or None
+    batch = config.get("training", {}).get("batch_size")
     for seed, metrics in record.replicas.items():
         for name, series in metrics.items():
             where = f"seed {seed}, {name}"
@@ -66,15 +69,16 @@ def examine_log(path: Path) -> Examination:
                 found, check = _shares(series, sizes[name], where)
                 findings += found
                 checks.append(check)
-            findings += _bounds(record, name, series, where, batch)
-            if "loss" in name and _is_full(series):
-                findings += _repeats(series, where)
-                findings += _frozen(name, metrics, record.definitions, where)
-        findings += _equal_columns(metrics, f"seed {seed}")
+            findings += _bounds(record, name, series, where, batch if type(batch) is int and batch > 0 else None)
+            if "loss" in name and is_full(series):
+                findings += repeats(series, where)
+                findings += frozen(name, metrics, record.definitions, where)
+        findings += equal_columns(metrics, f"seed {seed}")
         findings += _grok_steps(metrics, seed)
-    findings += _equal_seeds(record)
+    findings += equal_seeds(record)
     points = sum(len(series.steps) for metrics in record.replicas.values() for series in metrics.values())
     checks.append(Check("bounds, repeats, steps", points, 0, "every value of every column"))
+    findings += _best(path, record)
     if not sizes:
         checks.insert(0, Check("k of n", 0, 0, "no share whose n the log states"))
     return Examination(str(path), tuple(findings), _summed(checks))
@@ -109,6 +113,7 @@ def _out_of_order(path: Path) -> Iterator[Finding]:
                 arithmetic = f"{step:,} follows {before:,}" + (" again" if step == before else "")
                 said = "a run that was resumed, or two runs in one file, writes such a log honestly"
                 yield Finding(Kind.STEPS, f"{file} after {place}", f"{step:,}", arithmetic, Sure.CERTAIN, said)
+                break  # the first of a list; what was resumed goes back once and repeats hundreds
 
 
 def _listed_steps(path: Path) -> Iterator[tuple[Path, list[tuple[str, int]]]]:
@@ -147,13 +152,18 @@ def _left_over(path: Path, config: Mapping[str, Any], record: Record) -> Iterato
         f"train_split leaves {total:,} - int({total:,} x {data['train_split']}) = {by_share:,} test rows,"
         f" split_rule {by_rule:,}"
     )
+    arithmetic += "".join(
+        f"; {sum(right_answers(v, n) is not None for v in known):,} of {len(known):,} accuracies above 0 are k of {n:,}"
+        for known in [[v for _, v in measured(record.replicas[data["seed"]].get("test_accuracy")) if v > 0]]
+        for n in (by_rule, by_share)
+    )
     yield Finding(
         Kind.TWO_STATEMENTS,
         f"{path / CONFIG} $.data.train_split",
         f"train_split {data['train_split']} and split_rule {rule!r}",
         arithmetic,
         Sure.CERTAIN,
-        "a field that nobody reads any more: which of the two was used, the accuracies tell",
+        "a field that nobody reads any more: which of the two was used, the accuracies can tell",
     )
 
 
@@ -162,7 +172,8 @@ def _rates(path: Path, config: Mapping[str, Any]) -> Iterator[Finding]:
     asked = config.get("training", {}).get("learning_rate")
     if not isinstance(asked, int | float) or not (path / LOGS).is_file():
         return
-    logged = {rate for rate in load(path / LOGS).data.get("learning_rate") or () if isinstance(rate, int | float)}
+    column = load(path / LOGS).data.get("learning_rate")
+    logged = {rate for rate in column if isinstance(rate, int | float)} if isinstance(column, list) else set()
     if len(logged) == 1 and not math.isclose(rate := logged.pop(), asked, rel_tol=1e-6):
         arithmetic = f"every step was logged at {rate}, the configuration asks for {asked}"
         said = "an option on the command line may have come after the file"
@@ -178,30 +189,20 @@ def _examples(record: Record, name: str) -> int | None:
     return int(size) if kind == "exact/answer/" and size.isdigit() else None
 
 
-def _points(series: Series) -> list[tuple[int, float]]:
-    return [(s, v) for s, v in zip(series.steps, series.values, strict=True) if math.isfinite(v)]
-
-
-def _places(value: float) -> int:
-    text = f"{value!r}"
-    mantissa, _, power = text.partition("e")
-    return max(0, len(mantissa.partition(".")[2]) - int(power or 0))
-
-
-def _is_full(series: Series) -> bool:
-    """Whether a column holds its bits and not a few places of them."""
-    return max((_places(value) for _, value in _points(series)), default=0) >= FULL
+def _as_written(share: float, *, full: bool) -> Printed:
+    """A share with the places that it was written with; of a column that holds its bits, twelve."""
+    return printed(f"{share:.12f}" if full else f"{share:.{max(1, decimals(share))}f}")
 
 
 def _shares(series: Series, n: int, where: str) -> tuple[list[Finding], Check]:
     """GRIM on every value. In a column that holds its bits, 0.5 is one half and not 0.45 to 0.55."""
-    full = _is_full(series)
+    full = is_full(series)
     findings: dict[float, Finding] = {}
     numbers = []
-    for step, value in _points(series):
-        number = printed(f"{value:.12f}" if full else f"{value:.{max(1, _places(value))}f}") if value >= 0 else None
-        if number is None:
+    for step, value in measured(series):
+        if value < 0:
             continue  # a matter of bounds
+        number = _as_written(value, full=full)
         numbers.append(number)
         if value not in findings and value <= 1:
             found = grim_finding(number, n, f"{where}, step {step:,}", "from the configuration")
@@ -213,6 +214,18 @@ def _shares(series: Series, n: int, where: str) -> tuple[list[Finding], Check]:
     if silent:
         note += "; silent: so few digits that every printed value is some k of n"
     return list(findings.values())[:5], Check("k of n", len(numbers), silent, note)
+
+
+def _best(path: Path, record: Record) -> Iterator[Finding]:
+    """The best score of a peer's summary, which may stand there without its log."""
+    n = record.facts.get("test_examples")
+    if record.layout != PEER_CSV or n is None or not (path / SUMMARY).is_file():
+        return
+    best = load(path / SUMMARY).data.get("best_val_exact")
+    if isinstance(best, float) and 0 <= best <= 1:
+        where = f"{path / SUMMARY} $.best_val_exact"
+        finding = grim_finding(_as_written(best, full=decimals(best) >= FULL), n, where, "the validation set")
+        yield from () if finding is None else (finding,)
 
 
 def least_set_loss(n: int, batch: int | None, positions: int) -> float:
@@ -231,7 +244,7 @@ def least_set_loss(n: int, batch: int | None, positions: int) -> float:
 
 
 def _bounds(record: Record, name: str, series: Series, where: str, batch: int | None) -> Iterator[Finding]:
-    definition, points = record.definitions[name], _points(series)
+    definition, points = record.definitions[name], measured(series)
     said = "another definition under the same name explains it as well"
     rule = METRICS.get(name, {}).get(definition)
     if rule is not None:
@@ -262,120 +275,6 @@ def _bounds(record: Record, name: str, series: Series, where: str, batch: int | 
 def _bound(where: str, value: float, arithmetic: str, times: int, said: str) -> Finding:
     more = f" ({times:,} values in all)" if times > 1 else ""
     return Finding(Kind.BOUND, where, f"{value:.6g}{more}", arithmetic, Sure.CERTAIN, said)
-
-
-def _unit(value: float, places: int) -> float:
-    """The resolution of a logged loss: that of float32, or of the places that are written, if they are fewer."""
-    single = 2.0 ** (math.floor(math.log2(abs(value))) - 23) if value else 2.0**-149
-    return max(single, 10.0**-places)
-
-
-def _repeats(series: Series, where: str) -> Iterator[Finding]:
-    """Equal losses at different steps: one by one against the birthday paradox, and stretches against chance."""
-    points = _points(series)
-    kept = [point for before, point in pairwise([(-1, math.nan), *points]) if point[1] != before[1] and point[1] > 0]
-    if len(kept) < 6:
-        return
-    places = max(_places(value) for _, value in kept)
-    values = np.sort(np.array([value for _, value in kept]))
-    units = np.array([_unit(float(value), places) for value in values])
-    near = np.searchsorted(values, values + _NEAR * units, side="right") - np.arange(len(values)) - 1
-    equal = sum(count * (count - 1) // 2 for count in Counter(values.tolist()).values())
-    expected = (int(near.sum()) - equal + 3) / (2 * _NEAR)
-    chance = float(poisson.sf(equal - 1, expected))
-    said = "a model that returns to the same weights, or evaluations that were read twice, repeat losses honestly"
-    if equal and chance < UNLIKELY:
-        value, times = Counter(values.tolist()).most_common(1)[0]
-        arithmetic = (
-            f"{equal:,} pairs of equal losses at steps that do not follow each other; their density lets expect"
-            f" {expected:.2g} (birthday paradox in float32)"
-        )
-        shown = f"{value!r} {times} times"
-        yield Finding(Kind.REPEATED, where, shown, arithmetic, Sure.TELLING, said, chance)
-        return
-    first: dict[tuple[float, ...], int] = {}
-    for index in range(len(kept) - 2):
-        stretch = tuple(value for _, value in kept[index : index + 3])
-        earlier = first.setdefault(stretch, index)
-        if index - earlier >= 3 and len(set(stretch)) == 3:
-            spread = float(values[-1] - values[0]) or 1.0
-            chance = min(1.0, len(kept) ** 2 / 2 * (float(units.max()) / spread * _NEAR) ** 3)
-            if chance < UNLIKELY:
-                arithmetic = (
-                    f"three losses in a row, steps {kept[earlier][0]:,} on, stand again at {kept[index][0]:,} on"
-                )
-                yield Finding(Kind.REPEATED, where, str(stretch), arithmetic, Sure.TELLING, said, chance)
-                return
-
-
-def _frozen(name: str, metrics: Mapping[str, Series], definitions: Mapping[str, str], where: str) -> Iterator[Finding]:
-    """A loss with all its digits that stands still, evaluation by evaluation, while the model is seen to move."""
-    points = _points(metrics[name])
-    start = 0
-    for index in range(1, len(points) + 1):
-        if index < len(points) and points[index][1] == points[start][1]:
-            continue
-        first, last = points[start], points[index - 1]
-        length, start = index - start, index
-        if length < 3 or first[1] <= 0:
-            continue
-        other = _moving(name, metrics, definitions, range(first[0], last[0] + 1))
-        if other is None:
-            continue
-        arithmetic = f"the same to the last digit at {length:,} evaluations in a row, while {other} changes among them"
-        said = "a column that was filled up with its last value, because it is measured less often, looks the same"
-        at = f"{where}, steps {first[0]:,} to {last[0]:,}"
-        yield Finding(Kind.REPEATED, at, repr(first[1]), arithmetic, Sure.TELLING, said)
-
-
-def _moving(name: str, metrics: Mapping[str, Series], definitions: Mapping[str, str], steps: range) -> str | None:
-    """Another number of the same model that changes at these steps; a minibatch changes without the model."""
-    fresh = ("minibatch", "/batch", "llmc")
-    if any(mark in definitions[name] for mark in fresh[:2]):
-        return "the batch"
-    for other, series in metrics.items():
-        if other == name or any(mark in definitions[other] for mark in fresh) or other in _CONSTANT:
-            continue
-        if len({value for step, value in _points(series) if step in steps}) > 1:
-            return other
-    return None
-
-
-def _equal_columns(metrics: Mapping[str, Series], where: str) -> Iterator[Finding]:
-    """A training and a test column that are the same numbers."""
-    for train, test in (
-        ("train_loss", "test_loss"),
-        ("train_set_loss", "test_loss"),
-        ("train_accuracy", "test_accuracy"),
-        ("train_exact_match", "test_exact_match"),
-    ):
-        if train not in metrics or test not in metrics:
-            continue
-        one, other = dict(_points(metrics[train])), dict(_points(metrics[test]))
-        shared = [step for step in one if step in other and 0 < one[step] != 1]
-        equal = [step for step in shared if one[step] == other[step]]
-        distinct = {one[step] for step in equal}
-        if len(distinct) >= 3 and 2 * len(equal) >= len(shared):
-            arithmetic = (
-                f"{len(equal):,} of {len(shared):,} evaluations agree to the last digit, {len(distinct):,} values"
-            )
-            said = "one set read under two names explains it as well"
-            at = f"{where}, {train} and {test}"
-            yield Finding(Kind.REPEATED, at, repr(one[equal[0]]), arithmetic, Sure.TELLING, said)
-
-
-def _equal_seeds(record: Record) -> Iterator[Finding]:
-    """Two seeds with one and the same curve of the loss."""
-    first: dict[tuple[float, ...], int] = {}
-    for seed, metrics in record.replicas.items():
-        series = metrics.get("train_loss")
-        if series is None or not _is_full(series) or len(series.values) < 3:
-            continue
-        if (earlier := first.setdefault(series.values, seed)) != seed:
-            arithmetic = f"all {len(series.values):,} losses are those of seed {earlier}"
-            said = "a seed that nothing depends on explains it as well"
-            at = f"seed {seed}, train_loss"
-            yield Finding(Kind.REPEATED, at, repr(series.values[0]), arithmetic, Sure.TELLING, said)
 
 
 def _grok_steps(metrics: Mapping[str, Series], seed: int) -> Iterator[Finding]:
