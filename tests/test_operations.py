@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint
 import numpy as np
 import pytest
 
-from reprogrok.data import operations
+from reprogrok.data import operations, packages
 from reprogrok.data.operations import OPERATIONS, Operation, all_operations, find_operation
 from reprogrok.errors import InputError
 
@@ -128,7 +128,7 @@ def offered(monkeypatch):
 
     def offer(*entries):
         found = [EntryPoint(name, value, operations.GROUP) for name, value in entries]
-        monkeypatch.setattr(operations, "entry_points", lambda group: found if group == operations.GROUP else [])
+        monkeypatch.setattr(packages, "entry_points", lambda group: found if group == operations.GROUP else [])
 
     return offer
 
@@ -144,7 +144,7 @@ def test_other_packages_are_not_asked_for_what_is_built_in(monkeypatch):
     def asked(**_):
         raise AssertionError("entry points were read")
 
-    monkeypatch.setattr(operations, "entry_points", asked)
+    monkeypatch.setattr(packages, "entry_points", asked)
     assert find_operation("add").name == "add"
 
 

@@ -15,11 +15,9 @@ Whether an operation commutes is read off its results, not declared. Axes: N pai
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from itertools import permutations
 from types import MappingProxyType
 from typing import TypeAlias
@@ -27,6 +25,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from reprogrok.data import packages
 from reprogrok.errors import InputError
 from reprogrok.spec import GROUP_ELEMENTS, MAX_MODULUS
 
@@ -217,15 +216,7 @@ def find_operation(name: str) -> Operation:
     """
     if name in OPERATIONS:
         return OPERATIONS[name]
-    offered = _offered()
-    if name in offered:
-        return _load(offered[name])
-    known = (*OPERATIONS, *offered)
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f" (did you mean {near[0]}?)" if near else ""
-    raise InputError(
-        "unknown operation", field="$.task.operation", expected=f"one of {', '.join(known)}", found=name + hint
-    )
+    return packages.load(packages.find(GROUP, name, OPERATIONS, "$.task.operation"), Operation)
 
 
 def all_operations() -> dict[str, Operation]:
@@ -234,45 +225,5 @@ def all_operations() -> dict[str, Operation]:
     Raises:
         InputError: one of the packages is broken.
     """
-    return {**OPERATIONS, **{name: _load(entry) for name, entry in sorted(_offered().items())}}
-
-
-def _offered() -> dict[str, EntryPoint]:
-    """What installed packages offer, by name, without loading it.
-
-    Raises:
-        InputError: a name is taken; what is built in is never replaced, for the same name must mean the same rule.
-    """
-    offered: dict[str, EntryPoint] = {}
-    for entry in entry_points(group=GROUP):
-        if entry.name in OPERATIONS:
-            raise InputError(
-                f"{_origin(entry)} offers operation {entry.name}, which is built in; it needs another name"
-            )
-        if entry.name in offered and entry.value != offered[entry.name].value:
-            both = f"{_origin(offered[entry.name])} and {_origin(entry)}"
-            raise InputError(f"{both} both offer operation {entry.name}; uninstall one of them")
-        offered[entry.name] = entry
-    return offered
-
-
-def _load(entry: EntryPoint) -> Operation:
-    try:
-        operation = entry.load()
-    except Exception as error:  # importing a stranger's module may raise anything
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise InputError(f"operation {entry.name} of {_origin(entry)} cannot be loaded: {reason}") from error
-    if not isinstance(operation, Operation):
-        raise InputError(
-            f"operation {entry.name} of {_origin(entry)}", expected="an Operation", found=type(operation).__name__
-        )
-    if operation.name != entry.name:
-        raise InputError(
-            f"operation {entry.name} of {_origin(entry)}", expected=f"the name {entry.name}", found=operation.name
-        )
-    return operation
-
-
-def _origin(entry: EntryPoint) -> str:
-    package = f"package {entry.dist.name}" if entry.dist is not None else "a package"
-    return f"{package} ({entry.value})"
+    entries = packages.offered(GROUP, OPERATIONS)
+    return {**OPERATIONS, **{name: packages.load(entry, Operation) for name, entry in sorted(entries.items())}}
