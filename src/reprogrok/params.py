@@ -156,6 +156,7 @@ def _experiment(document: Document, name: str, entry: Mapping[str, Any]) -> Expe
         early=EarlyGrid(**grid["early"]) if "early" in grid else None,
         analyse_every=grid.get("analysis"),
         checkpoint_every=grid.get("checkpoints"),
+        metrics=tuple(entry.get("metrics", ())),
         cost=entry.get("cost", ""),
     )
     _semantics(document, at, experiment)
@@ -215,6 +216,7 @@ def _check_addition(document: Document, at: Steps, experiment: Experiment, task:
         (("batch", "order"), experiment.batches, "drawn"),
         (("model", "dropout"), experiment.dropout, 0.0),
         (("evaluate_every", "analysis"), experiment.analyse_every, None),
+        (("metrics",), list(experiment.metrics), []),
     ):
         if found != expected:
             raise document.error((*at, *where), "only of modular tasks", expected=f"{expected}", found=found)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from math import isfinite
 from types import MappingProxyType
 from typing import Any
 
@@ -20,6 +21,7 @@ LOSSES = ("all", "answer")
 SPLIT_KINDS = ("random", "three_way", "result_range", "operand_holdout", "twin_closed")
 MAX_MODULUS = 1_000  # so that no table of all equations fills a memory
 NO_BITS = ("name", "seeds", "gates", "checkpoint_every")  # fields of a spec that decide nothing a replica computes
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")  # of what a package offers
 GROUP_ELEMENTS = 120  # of S5, whose operations have no modulus
 LEAST_DROPOUT = 2.0**-16  # the step of a threshold of 16 bits (`model.dropout`)
 MAX_SEED = 2**63 - 1
@@ -154,7 +156,8 @@ class SplitSpec:
     """Which equations are trained on and which are held out (`data.splits`).
 
     Attributes:
-        kind: "random", "three_way", "result_range", "operand_holdout" or "twin_closed".
+        kind: "random", "three_way", "result_range", "operand_holdout" or "twin_closed"; of `OwnSplitSpec`, a package's
+            name for its own.
         seed: of the published generator that shuffles, a numpy `RandomState`.
         fraction: share of training, of random, three_way and twin_closed.
         train: of result_range: an equation is trained on if train[0] <= result < train[1].
@@ -168,6 +171,17 @@ class SplitSpec:
     train: tuple[int, int] | None = None
     test: tuple[int, int] | None = None
     held: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class OwnSplitSpec(SplitSpec):
+    """A split that an installed package offers (`data.splits`).
+
+    Attributes:
+        settings: what its function is called with, as `params.yaml` has it: plain data.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -255,7 +269,8 @@ def modular_task(entry: Mapping[str, Any]) -> ModularTask:
     }
     if type(split.get("fraction")) is int:
         split["fraction"] = float(split["fraction"])
-    task = ModularTask(entry["operation"], entry.get("modulus"), entry["format"], entry["loss"], SplitSpec(**split))
+    kind = OwnSplitSpec if "settings" in split else SplitSpec
+    task = ModularTask(entry["operation"], entry.get("modulus"), entry["format"], entry["loss"], kind(**split))
     if not (type(task.operation) is str and task.format in FORMATS and task.loss in LOSSES):
         raise ValueError("operation, format or loss")
     if not (type(task.elements) is int and 1 < task.elements <= MAX_MODULUS):
@@ -268,8 +283,13 @@ def modular_task(entry: Mapping[str, Any]) -> ModularTask:
 def _is_split(split: SplitSpec) -> bool:
     """Is every field of the type that it should be, and in a range that could be?"""
     lists = [numbers for numbers in (split.train, split.test, split.held) if numbers is not None]
+    if isinstance(split, OwnSplitSpec):
+        known = type(split.kind) is str and NAME.fullmatch(split.kind) is not None and split.kind not in SPLIT_KINDS
+        known = known and type(split.settings) is dict and _is_plain(split.settings)
+    else:
+        known = split.kind in SPLIT_KINDS
     return (
-        split.kind in SPLIT_KINDS
+        known
         and type(split.seed) is int
         and 0 <= split.seed <= MAX_SPLIT_SEED
         and (split.fraction is None or (type(split.fraction) is float and 0 < split.fraction < 1))
@@ -277,6 +297,15 @@ def _is_split(split: SplitSpec) -> bool:
         and all(type(number) is int and 0 <= number <= MAX_MODULUS for numbers in lists for number in numbers)
         and all(numbers is None or len(numbers) == 2 for numbers in (split.train, split.test))
     )
+
+
+def _is_plain(value: Any) -> bool:
+    """Is this what JSON can say?"""
+    if isinstance(value, dict):
+        return all(type(key) is str for key in value) and all(map(_is_plain, value.values()))
+    if type(value) is list:
+        return all(map(_is_plain, value))
+    return value is None or type(value) in {str, bool, int} or (type(value) is float and isfinite(value))
 
 
 @dataclass(frozen=True)
@@ -312,6 +341,7 @@ class Experiment:
         early: more evaluations at the beginning.
         analyse_every: rank, entropy and the like are measured after so many steps; None for never.
         checkpoint_every: states that are published beside best and last; None for none of them.
+        metrics: names of metrics of installed packages that are measured, too (`measure.own_metrics`).
         cost: what one seed takes, for people.
     """
 
@@ -333,12 +363,17 @@ class Experiment:
     early: EarlyGrid | None = None
     analyse_every: int | None = None
     checkpoint_every: int | None = None
+    metrics: tuple[str, ...] = ()
     cost: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data, as a record stores it: all but the words for people, so a better sentence changes none."""
+        """Plain data, as a record stores it: all but the words for people, so a better sentence changes none.
+
+        Metrics of packages are left out where there are none: the first records did not know them.
+        """
         plain = asdict(self) | {"model": self.model.as_dict()}
-        return {name: value for name, value in plain.items() if name not in ("title", "source", "cost")}
+        left_out = {"title", "source", "cost"} | (set() if self.metrics else {"metrics"})
+        return {name: value for name, value in plain.items() if name not in left_out}
 
     def digest(self) -> str:
         """SHA-256 of everything that decides what one replica computes (so not the seeds, nor the words)."""

@@ -14,7 +14,7 @@ import numpy as np
 from reprogrok.data.modular import Modular
 from reprogrok.data.operations import Integers
 from reprogrok.data.splits import NEW_PAIRS, TWINS, Split, held_out_parts, make_split
-from reprogrok.spec import ModularTask, SplitSpec
+from reprogrok.spec import ModularTask, OwnSplitSpec, SplitSpec
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,8 @@ class SplitModular(Modular):
                 parts.append(f"{side} {bounds[0]}:{bounds[1]}")
         if self.split.held is not None:
             parts.append(f"{len(self.split.held)} held")
+        if isinstance(self.split, OwnSplitSpec):
+            parts += [f"{name} {value}" for name, value in self.split.settings.items()]
         return " ".join([*parts, f"seed {self.split.seed}"])
 
     def answer(self, a: int, b: int) -> int | None:

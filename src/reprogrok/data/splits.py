@@ -9,21 +9,35 @@
 The published splits draw from NumPy's `RandomState`, so that the rows and their order are theirs. The order matters:
 trainers that take fixed blocks of rows never see the last ones, and some measurements take the first batches. Files
 of llm.c (`llmc8`) shuffle the rows of each part once more by the same generator, training first; so does `three_way`,
-which was published in that format alone. Indices are into the equations in order of (a, b). Axes: N rows of a part.
+which was published in that format alone. Indices are into the equations in order of (a, b).
+
+An installed package offers more kinds under the entry-point group `reprogrok.splits`: each is a plain function
+
+    [project.entry-points."reprogrok.splits"]
+    small-sums = "my_package:small_sums"   # small_sums(equations, settings, draw) -> (train_N, test_N[, validation_N])
+
+that is called with all equations, the settings of `params.yaml` and a generator of the split's seed. A task asks for it
+by `split: {kind: small-sums, seed: 42, settings: {limit: 20}}`; `settings`, maybe empty, says that the kind is no
+built-in one. What the function gives is checked. Axes: N rows of a part.
 """
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from importlib.metadata import EntryPoint
+from types import FunctionType
 
 import numpy as np
 
+from reprogrok.data import packages
 from reprogrok.data.epochs import whole_blocks
 from reprogrok.data.modular import Equations, Modular
 from reprogrok.data.operations import Integers, Mask
 from reprogrok.errors import InputError
-from reprogrok.spec import ModularTask, SplitSpec
+from reprogrok.spec import ModularTask, OwnSplitSpec, SplitSpec
 
+GROUP = "reprogrok.splits"
 _FIELD = "$.task.split"
 MAX_SEED = 2**32 - 1
 
@@ -66,14 +80,88 @@ def make_split(task: ModularTask) -> Split:
     x + y mod 97, random with fraction 0.8 and seed 42: 7,527 train, 1,882 test.
 
     Raises:
-        InputError: an unknown kind, a field that cannot be, or a side without equations.
+        InputError: an unknown kind, a field that cannot be, a side without equations, or a package's function that is
+            broken.
     """
     spec = task.split
+    if isinstance(spec, OwnSplitSpec):
+        entry = find_split(spec.kind)
+        return _own(entry, spec, Modular(task.operation, task.modulus, task.format).equations())
     if spec.kind not in _KINDS:
         raise InputError(field=f"{_FIELD}.kind", expected=f"one of {', '.join(_KINDS)}", found=spec.kind)
     if not 0 <= spec.seed <= MAX_SEED:
         raise InputError(field=f"{_FIELD}.seed", expected=f"0 to {MAX_SEED}", found=str(spec.seed))
     return _KINDS[spec.kind](task, Modular(task.operation, task.modulus, task.format))
+
+
+def find_split(name: str) -> EntryPoint:
+    """The split of that name that an installed package offers.
+
+    Raises:
+        InputError: there is none.
+    """
+    return packages.find(GROUP, name, KINDS, f"{_FIELD}.kind")
+
+
+def own_splits() -> dict[str, str]:
+    """The kinds that installed packages offer -> the first line of each function's docstring.
+
+    Raises:
+        InputError: one of the packages is broken.
+    """
+    entries = sorted(packages.offered(GROUP, KINDS).items())
+    words = {name: packages.load(entry, FunctionType).__doc__ or "" for name, entry in entries}
+    return {name: (text.strip().splitlines() or [""])[0] for name, text in words.items()}
+
+
+def _own(entry: EntryPoint, spec: OwnSplitSpec, equations: Equations) -> Split:
+    """What a package's function gives, checked; asked twice, for one seed means one split.
+
+    Raises:
+        InputError: the function raised, or gave something else than disjoint rows for two or three sides.
+    """
+    function = packages.load(entry, FunctionType)
+    where = f"split {spec.kind} of {packages.origin(entry)}"
+    parts, again = (_drawn(where, function, spec, equations) for _ in range(2))
+    if len(parts) != len(again) or not all(map(np.array_equal, parts, again)):
+        raise InputError(f"{where} gave two different splits for one seed: it may draw from `draw` alone", field=_FIELD)
+    for name, part_N in zip(("training", "test"), parts, strict=False):
+        if not len(part_N):
+            raise InputError(f"{where}: the {name} side is empty", field=_FIELD)
+    rows_N, counts_N = np.unique(np.concatenate(parts), return_counts=True)
+    if len(twice_N := rows_N[counts_N > 1]):
+        pair = f"{equations.a_N[twice_N[0]]}, {equations.b_N[twice_N[0]]}"
+        raise InputError(
+            f"{where}: {len(twice_N):,} equations are there twice, the first is that of ({pair})", field=_FIELD
+        )
+    return Split(*parts)
+
+
+def _drawn(where: str, function: FunctionType, spec: OwnSplitSpec, equations: Equations) -> tuple[Integers, ...]:
+    """The function's answer as two or three arrays of row numbers.
+
+    Raises:
+        InputError: it raised, or its answer is something else.
+    """
+    try:
+        parts = tuple(map(np.asarray, function(equations, deepcopy(spec.settings), np.random.RandomState(spec.seed))))
+    except Exception as error:  # code of another package may raise anything
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"{where} cannot be drawn ({reason})", field=_FIELD) from error
+    if len(parts) not in {2, 3}:
+        raise InputError(
+            where, field=_FIELD, expected="training and test rows, maybe validation rows", found=str(len(parts))
+        )
+    for part_N in parts:
+        if part_N.ndim != 1 or (part_N.dtype.kind not in "iu" and part_N.size):
+            found = f"{part_N.dtype} of shape {part_N.shape}"
+            raise InputError(
+                where, field=_FIELD, expected="row numbers (np.flatnonzero makes them of bools)", found=found
+            )
+        if part_N.size and not 0 <= int(part_N.min()) <= int(part_N.max()) < len(equations):
+            expected, found = f"rows 0 to {len(equations) - 1}", f"{part_N.min()} to {part_N.max()}"
+            raise InputError(where, field=_FIELD, expected=expected, found=found)
+    return tuple(part_N.astype(np.int64) for part_N in parts)
 
 
 def is_twin(split: Split, equations: Equations) -> Mask:

@@ -11,7 +11,7 @@ spent. `METRICS` is also the list of what criteria may speak of: an estimator th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 Facts = Mapping[str, int]
@@ -114,7 +114,7 @@ _AT_POSITIONS: Mapping[str, Rules] = {
     for position in range(8)
 }
 
-METRICS: Mapping[str, Rules] = {
+_BUILT_IN: Mapping[str, Rules] = {
     **_AT_POSITIONS,
     "test_accuracy": _ANSWERS,
     "train_accuracy": _ANSWERS,
@@ -163,6 +163,30 @@ METRICS: Mapping[str, Rules] = {
 }
 
 
+class _Metrics(Mapping[str, Rules]):
+    """What is built in; a metric that an installed package offers is found when it is asked for, and not listed."""
+
+    def __getitem__(self, metric: str) -> Rules:
+        if metric in _BUILT_IN:
+            return _BUILT_IN[metric]
+        # NumPy and torch load only for a metric that is not ours.
+        from reprogrok.measure.own_metrics import own_metric  # noqa: PLC0415
+
+        if (own := own_metric(metric)) is None:
+            raise KeyError(metric)
+        promised = Bounds(own.low, own.high, f"its package says that it lies in [{own.low:g}, {own.high:g}]")
+        return {own.definition: lambda _: promised}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_BUILT_IN)
+
+    def __len__(self) -> int:
+        return len(_BUILT_IN)
+
+
+METRICS: Mapping[str, Rules] = _Metrics()
+
+
 # Shares of a set whose size a record states: their values are k/n, and no others.
 _COUNTED: Mapping[tuple[str, str], str] = {
     ("test_accuracy", "argmax/answer"): "test_examples",
@@ -187,5 +211,6 @@ def bounds(metric: str, definition: str, facts: Facts) -> Bounds:
 
     Raises:
         KeyError: the metric or its definition is not in `METRICS`; criteria are checked against it when loaded.
+        InputError: the package that offers the metric is broken.
     """
     return METRICS[metric][definition](facts)

@@ -59,7 +59,8 @@ _SETTINGS = {
     Kind.SPLIT: ("task.split", "task.hold_out", "hold_out", "data.train_split", "split_rule", "split_type"),
     Kind.LENGTH: ("steps", "stopped_at", "training.num_steps", "train.train_steps"),
     Kind.OBSERVATION: (
-        *("evaluate_every", "early", "analyse_every", "checkpoint_every", "gates", "checkpoints", "analysis"),
+        *("evaluate_every", "early", "analyse_every", "checkpoint_every", "metrics", "gates", "checkpoints"),
+        "analysis",
         *("training.log_interval", "training.checkpoint_interval", "training.eval_num_batches"),
     ),
     Kind.NAME: ("name", "version"),

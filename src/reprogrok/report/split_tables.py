@@ -12,7 +12,7 @@ from rich.text import Text
 
 from reprogrok.data.split_audit import SplitAudit
 from reprogrok.report.words import counted
-from reprogrok.spec import ModularTask, SplitSpec
+from reprogrok.spec import ModularTask, OwnSplitSpec, SplitSpec
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,6 +43,8 @@ def split_text(spec: SplitSpec) -> str:
             details.append(f"answers {bounds[0]} to {bounds[1] - 1} {name}")
     if spec.held is not None:
         details.append(f"operands held out: {', '.join(map(str, spec.held))}")
+    if isinstance(spec, OwnSplitSpec):
+        details += [f"{name} {value}" for name, value in spec.settings.items()]
     return ", ".join([spec.kind, *details, f"seed {spec.seed}"])
 
 

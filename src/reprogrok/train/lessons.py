@@ -87,6 +87,15 @@ def definitions_of(experiment: Experiment) -> Mapping[str, str]:
     return definitions(experiment, experiment.task) | UPDATE_DEFINITIONS
 
 
+def packages_of(experiment: Experiment) -> dict[str, str]:
+    """What of the experiment comes from installed packages: `split small-sums` -> `my-lab 0.1 (my_lab:small_sums)`."""
+    if isinstance(experiment.task, AdditionTask):
+        return {}
+    from reprogrok.train.modular import packages_of_equations  # noqa: PLC0415
+
+    return packages_of_equations(experiment, experiment.task)
+
+
 def score_of(experiment: Experiment) -> str:
     """The metric by which the best weights are chosen."""
     return "test_exact_match" if isinstance(experiment.task, AdditionTask) else "test_accuracy"

@@ -15,13 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reprogrok.data import operations, packages, splits
 from reprogrok.data.epochs import Epochs
 from reprogrok.data.modular import Modular
 from reprogrok.data.operations import Integers
 from reprogrok.data.splits import NEW_PAIRS, TRAINED, TWINS, held_out_parts, make_split
-from reprogrok.measure import positions, representation
+from reprogrok.measure import own_metrics, positions, representation
 from reprogrok.model.decoder import Weights
-from reprogrok.spec import FORMATS, Experiment, ModularTask
+from reprogrok.spec import FORMATS, Experiment, ModularTask, OwnSplitSpec
 
 ANALYSIS = {
     "final_layer_rank": representation.RANK,
@@ -57,15 +58,29 @@ def definitions(experiment: Experiment, task: ModularTask) -> dict[str, str]:
         found |= {f"test_{part}_accuracy": positions.ACCURACY, f"test_{part}_loss": positions.ANSWER_LOSS}
     length = FORMATS[task.format].positions
     analysed = {name: representation.definition(measure, length) for name, measure in ANALYSIS.items()}
-    return found | (analysed if experiment.analyse_every is not None else {})
+    found |= analysed if experiment.analyse_every is not None else {}
+    return found | (own_metrics.own_definitions(experiment.metrics, found) if experiment.metrics else {})
+
+
+def packages_of_equations(experiment: Experiment, task: ModularTask) -> dict[str, str]:
+    """What is not built in -> the package, its version and the place there that it came from."""
+    used = {} if task.operation in operations.OPERATIONS else {operations.GROUP: [task.operation]}
+    used |= {splits.GROUP: [task.split.kind]} if isinstance(task.split, OwnSplitSpec) else {}
+    used |= {own_metrics.GROUP: list(experiment.metrics)}
+    return {
+        f"{packages.kind_of(group)} {name}": packages.release(packages.find(group, name, (), "$"))
+        for group, names in used.items()
+        for name in names
+    }
 
 
 def check_batches(experiment: Experiment, task: ModularTask) -> None:
-    """See that the split has equations on every side, and enough of them for a batch.
+    """See that the split has equations on every side, enough of them for a batch, and that all metrics are known.
 
     Raises:
-        InputError: an operation, a split or a batch that cannot be.
+        InputError: an operation, a split, a batch or a metric that cannot be.
     """
+    definitions(experiment, task)
     Epochs((0,), len(make_split(task).train_N), experiment.batch, experiment.batches, torch.device("cpu"))
 
 
@@ -117,6 +132,11 @@ class ModularLessons:
         first_N = torch.from_numpy(split.test_N[: representation.BATCHES * representation.BATCH])
         # Rank and entropy are those of every position, whichever the loss falls on.
         self._analysed_TN = self._task.columns(a_N[first_N], b_N[first_N]).to(device)
+        self._own = tuple(own_metrics.find_metric(name) for name in experiment.metrics)
+        self._asked = {
+            side: tuple(column_N[rows_N] for column_N in (equations.c_N, equations.a_N, equations.b_N))
+            for side, rows_N in (("train", split.train_N), ("test", split.test_N))
+        }
         self._epochs = Epochs(seeds, len(whole.train_N), experiment.batch, experiment.batches, device)
 
     def batches(self, steps: range) -> Iterator[Tensor]:
@@ -151,9 +171,18 @@ class ModularLessons:
                 found[f"{side}_accuracy_at_{position}"] = seen.accuracy[:, index]
         for part, of_N in self._parts_N.items():
             found[f"test_{part}_loss"], found[f"test_{part}_accuracy"] = seen.of(of_N)
+        if self._own:
+            for side in self._sides_TN:
+                found |= self._measured_by_others(weights, side)
         if analyse:
             found |= self._analysed(weights)
         return found
+
+    def _measured_by_others(self, weights: Weights, side: str) -> dict[str, Tensor]:
+        tokens_TN, answer = self._sides_TN[side], self._task.first_answer
+        logits_RNV = own_metrics.answer_logits(self._spec, weights, tokens_TN, answer).numpy()
+        answers = [own_metrics.Answers(logits_NV, *self._asked[side]) for logits_NV in logits_RNV]
+        return own_metrics.measure_own(self._own, side, answers)
 
     def _analysed(self, weights: Weights) -> dict[str, Tensor]:
         seen = representation.represent(self._spec, weights, self._analysed_TN, self._task.first_answer)

@@ -25,7 +25,7 @@ from reprogrok.formats.checkpoints import MAX_STATE_BYTES
 from reprogrok.model.device import subnormals_as_zero
 from reprogrok.schema import check_written, load, read_bytes
 from reprogrok.train.engine import Engine
-from reprogrok.train.lessons import definitions_of, facts_of, score_of
+from reprogrok.train.lessons import definitions_of, facts_of, packages_of, score_of
 from reprogrok.train.saved import Saved, kept_checkpoint, metrics_lines, replica_bytes, saved_work
 from reprogrok.train.work import WORK, Plan, fingerprint, folder_of
 
@@ -188,6 +188,8 @@ def _spec_of(plan: Plan) -> dict[str, Any]:
     asked: dict[str, Any] = {"stopped_at": plan.end} if plan.stops_early else {}
     if plan.checkpoints:
         asked["checkpoints"] = {"steps": list(plan.checkpoints), "keep": plan.keep}
+    if foreign := packages_of(experiment):
+        asked["packages"] = foreign
     return {
         "format": "reprogrok.spec/1",
         "experiment": experiment.name,
