@@ -1,0 +1,179 @@
+"""Claims and the evidence at hand -> verdicts; nothing is trained, and the same input gives the same audit.
+
+    Source, ... + Evidence --judge_claims--> Audit(ClaimVerdict(Finding, Arm, ...), ...)
+
+    tier          what is looked at                       can be contradicted by
+    bitwise       one seed on the device that is named    a different outcome of that seed there
+    numeric       one artefact                            a number outside what is claimed
+    statistical   replicas over seeds                     an interval outside what is claimed, or a test
+
+What cannot be decided is INCONCLUSIVE and says what is missing. Numbers of different definitions are never compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from reprogrok.files import sha256_bytes
+from reprogrok.judge.artefact_claims import judge_artefact, judge_one, judge_pair, value_text
+from reprogrok.judge.claim_tests import Decision
+from reprogrok.judge.claim_verdict import Arm, Audit, ClaimVerdict, Finding, device_of
+from reprogrok.judge.claims import Claim, Order, Quantity, Source, Subject, Tier
+from reprogrok.judge.evidence import Evidence, Observation
+from reprogrok.judge.trained_claims import judge_training, judge_trainings
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+TRAINED = "experiment"
+DEVICES = ("cpu", "cuda", "mps")
+ANY_DEVICE = "any"
+NOTHING = "nothing to judge by"
+SAME_SEED = "the same seed on the same kind of device"
+
+# What a replica has only if it got somewhere: leaving out those without one would favour the others.
+_OF_SOME_OUTCOMES = {"delay_factor", "delay_factor_most", "highest_spike"}
+_MIRRORED = {
+    Order.EARLIER: Order.LATER,
+    Order.LATER: Order.EARLIER,
+    Order.HIGHER: Order.LOWER,
+    Order.LOWER: Order.HIGHER,
+    Order.MORE_OFTEN: Order.LESS_OFTEN,
+    Order.LESS_OFTEN: Order.MORE_OFTEN,
+}
+
+
+def judge_claims(
+    sources: Sequence[Source],
+    known: Evidence,
+    *,
+    generator_of: Callable[[Claim], Generator],
+    chosen: Collection[str] | None = None,
+    costs: Mapping[str, str] | None = None,
+) -> Audit:
+    """Judge claims by what is known.
+
+    Args:
+        sources: every document, so that disputes between documents can be shown.
+        known: the evidence.
+        generator_of: randomness for the permutation tests of one claim; see `generator_of_id`.
+        chosen: ids of the claims to judge; None for all.
+        costs: what one seed of an experiment takes, for the reports.
+    """
+    verdicts = tuple(
+        judge_claim(claim, source.file, known, generator_of(claim))
+        for source in sources
+        for claim in source.claims
+        if chosen is None or claim.id in chosen
+    )
+    return Audit(tuple(sources), verdicts, tuple(dict.fromkeys(reason for _, reason in known.left_out)), costs or {})
+
+
+def generator_of_id(claim: Claim) -> Generator:
+    """Randomness that follows from the claim's id alone, so that a verdict does not depend on what else is judged."""
+    import numpy as np  # noqa: PLC0415 - NumPy loads when a claim is judged, not when a report is imported
+
+    return np.random.Generator(np.random.Philox(key=int(sha256_bytes(claim.id.encode())[:32], 16)))
+
+
+def judge_claim(claim: Claim, source: str, known: Evidence, generator: Generator) -> ClaimVerdict:
+    """Judge one claim."""
+    if claim.tier is Tier.BITWISE and claim.subject.kind == TRAINED:
+        finding, arms = _same_seed(claim, known)
+    else:
+        arms = _arms(claim, known)
+        finding = _judge(claim, arms, known, generator)
+    return ClaimVerdict(claim, source, finding, arms)
+
+
+def _arms(claim: Claim, known: Evidence) -> tuple[Arm, ...]:
+    subjects = [claim.subject] if claim.against is None else [claim.subject, claim.against]
+    return tuple(Arm(subject, _replicas(subject, claim.quantity, known)) for subject in subjects)
+
+
+def _replicas(subject: Subject, quantity: Quantity, known: Evidence) -> tuple[Observation, ...]:
+    """Every observation, and an empty one for each replica that was watched beside them and shows no such quantity."""
+    found = known.observations(subject, quantity)
+    used, seeds = {seen.origin for seen in found}, {seen.seed for seen in found}
+    silent = {
+        seed: Observation(subject, quantity, seed=seed, ran_on=source.ran_on, origin=source.origin)
+        for source in known.sources
+        if source.subject == subject and (source.origin in used or quantity.name in _OF_SOME_OUTCOMES)
+        for seed in source.seeds
+        if found and seed not in seeds
+    }
+    return (*found, *silent.values())
+
+
+def _judge(claim: Claim, arms: Sequence[Arm], known: Evidence, generator: Generator) -> Finding:
+    nothing = tuple(arm for arm in arms if not arm.observations)
+    if nothing:
+        return _nothing(nothing, claim.quantity, known)
+    other = next((seen for arm in arms for seen in arm.observations if seen.quantity != claim.quantity), None)
+    if other is not None:
+        return _other_definition(claim.quantity, other)
+    first, *rest = (arm.observations for arm in arms)
+    trained = [arm.subject.kind == TRAINED for arm in arms]
+    if isinstance(claim.expect, Order):
+        if trained[0]:
+            return judge_trainings(first, rest[0], claim.expect, generator)
+        if trained[1]:
+            return judge_trainings(rest[0], first, _MIRRORED[claim.expect], generator)
+        return judge_pair(first, rest[0], claim.expect)
+    return judge_training(first, claim.expect) if trained[0] else judge_artefact(first, claim.expect)
+
+
+def _nothing(arms: Sequence[Arm], quantity: Quantity, known: Evidence) -> Finding:
+    missing = "; ".join(dict.fromkeys(known.missing(arm.subject, quantity) for arm in arms))
+    return Finding(Decision.INCONCLUSIVE, NOTHING, "nothing was observed", missing)
+
+
+def _other_definition(asked: Quantity, observation: Observation) -> Finding:
+    wanted, found = _definition(asked), _definition(observation.quantity)
+    numbers = f"{value_text(observation)} by {found}"
+    return Finding(Decision.INCONCLUSIVE, NOTHING, numbers, f"an observation by {wanted}; {found} is not comparable")
+
+
+def _definition(quantity: Quantity) -> str:
+    return " ".join(f"{name} {value}" for name, value in quantity.as_dict().items() if name != "name")
+
+
+def _same_seed(claim: Claim, known: Evidence) -> tuple[Finding, tuple[Arm, ...]]:
+    """Judge what is claimed of one seed: a difference on the claim's device contradicts it, and nothing else does."""
+    found = [
+        seen
+        for device in (None, *DEVICES)
+        for seen in known.observations(claim.subject, claim.quantity, device)
+        if seen.seed == claim.seed
+    ]
+    seen_once = tuple(seen for index, seen in enumerate(found) if seen not in found[:index])
+    arms = (Arm(claim.subject, seen_once),)
+    if not seen_once:
+        missing = known.missing(claim.subject, claim.quantity)
+        return Finding(Decision.INCONCLUSIVE, SAME_SEED, f"seed {claim.seed} was not seen", missing), arms
+    other = next((seen for seen in seen_once if seen.quantity != claim.quantity), None)
+    if other is not None:
+        return _other_definition(claim.quantity, other), arms
+    return _on_devices(claim, seen_once), arms
+
+
+def _on_devices(claim: Claim, observations: Sequence[Observation]) -> Finding:
+    wanted = DEVICES if claim.device == ANY_DEVICE else (str(claim.device),)
+    findings = [(device_of(seen) or "an unknown device", judge_one(seen, claim.expect)) for seen in observations]
+    numbers = "; ".join(f"seed {claim.seed} on {device}: {finding.numbers}" for device, finding in findings)
+    counted = [finding for device, finding in findings if device in wanted]
+    blank = Finding(Decision.INCONCLUSIVE, SAME_SEED, numbers)
+    if any(finding.decision is Decision.CONTRADICTED for finding in counted):
+        note = "says nothing of how often other seeds come out so"
+        return replace(blank, decision=Decision.CONTRADICTED, notes=(note,))
+    undecided = next((finding for finding in counted if finding.decision is Decision.INCONCLUSIVE), None)
+    if undecided is not None:
+        return replace(blank, missing=undecided.missing)
+    unseen = [device for device in wanted if device not in {device for device, _ in findings}]
+    if not unseen:
+        return replace(blank, decision=Decision.REPRODUCED)
+    agree = all(finding.decision is Decision.REPRODUCED for _, finding in findings)
+    there = "agrees, but not on the same fingerprint" if agree else "another device contradicts nothing"
+    return replace(blank, missing=f"seed {claim.seed} on {', '.join(unseen)} ({there})")

@@ -1,0 +1,203 @@
+"""One object for all claims judged: what the tables, the JSON, the ledger and the exit code are all made from.
+
+    Audit
+      sources    the documents, with every claim that was read
+      verdicts   per claim: a Finding (decision, numbers, test) and the Arms (what was observed, of how many, on what)
+      clashes    claims that dispute each other and both came out REPRODUCED: a fault in how they were written down
+
+Nothing here judges; decisions are set by `judge.audit`, and what follows from them is a property, so that no two parts
+of an audit can disagree.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from reprogrok.errors import ExitCode
+from reprogrok.judge.claim_tests import Decision
+from reprogrok.judge.claims import Claim, Source, Subject
+from reprogrok.judge.evidence import Observation
+from reprogrok.measure.statistics import holm
+
+NOT_KNOWN = "not known"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one claim came to.
+
+    Attributes:
+        decision: REPRODUCED, CONTRADICTED or INCONCLUSIVE.
+        test: the rule that decided, by name.
+        numbers: what was observed beside what is claimed, as one clause; empty where nothing was observed.
+        missing: of INCONCLUSIVE: what would decide it, as one clause.
+        seeds_needed: of INCONCLUSIVE: how many more seeds (per arm of a comparison) that is, where it can be said.
+        p: of the test, where it has one.
+        interval: of what was estimated, where it was.
+        error_bound: the chance that such a decision is wrong: 0 for arithmetic.
+        notes: what a reader has to know to read the decision rightly.
+    """
+
+    decision: Decision
+    test: str
+    numbers: str = ""
+    missing: str | None = None
+    seeds_needed: int | None = None
+    p: float | None = None
+    interval: tuple[float, float] | None = None
+    error_bound: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One subject of a claim and what was used of what is known of it."""
+
+    subject: Subject
+    observations: tuple[Observation, ...] = ()
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of trained replicas, in order."""
+        return tuple(sorted({seen.seed for seen in self.observations if seen.seed is not None}))
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Kinds of device that computed it, sorted; what is not known is left out."""
+        return tuple(sorted({device for seen in self.observations if (device := device_of(seen)) is not None}))
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Files and folders, sorted."""
+        return tuple(sorted({seen.origin for seen in self.observations if seen.origin}))
+
+
+def device_of(observation: Observation) -> str | None:
+    """The kind of device (cpu, cuda, mps) that computed it; None where that is not known."""
+    device = (observation.ran_on or {}).get("device")
+    return None if device is None else str(device)
+
+
+@dataclass(frozen=True)
+class ClaimVerdict:
+    """One claim judged.
+
+    Attributes:
+        claim: what is claimed.
+        source: the document that claims it.
+        finding: what it came to.
+        arms: the evidence: of the subject and, in a comparison, of what it is compared with.
+    """
+
+    claim: Claim
+    source: str
+    finding: Finding
+    arms: tuple[Arm, ...]
+
+    @property
+    def decision(self) -> Decision:
+        """REPRODUCED, CONTRADICTED or INCONCLUSIVE."""
+        return self.finding.decision
+
+    @property
+    def by_statistics(self) -> bool:
+        """Was it decided by a rule that is wrong now and then by chance?"""
+        return self.decision is not Decision.INCONCLUSIVE and self.finding.error_bound > 0
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Claims judged together.
+
+    Attributes:
+        sources: every document that was read, whether or not its claims were judged.
+        verdicts: of the claims that were asked for, in the order of the sources.
+        left_out: evidence that could not be used, and why.
+        costs: what one seed of an experiment takes, for people.
+    """
+
+    sources: tuple[Source, ...]
+    verdicts: tuple[ClaimVerdict, ...]
+    left_out: tuple[str, ...] = ()
+    costs: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """1 if anything is contradicted, else 3 if anything is left open, else 0."""
+        decisions = {verdict.decision for verdict in self.verdicts}
+        if Decision.CONTRADICTED in decisions:
+            return ExitCode.FAIL
+        return ExitCode.INCONCLUSIVE if Decision.INCONCLUSIVE in decisions else ExitCode.PASS
+
+    def count(self, source: str | None = None) -> dict[Decision, int]:
+        """How many verdicts of each kind, over all documents or of one."""
+        found = Counter(verdict.decision for verdict in self.verdicts if source in (None, verdict.source))
+        return {decision: found[decision] for decision in Decision}
+
+    def of_source(self, source: Source) -> tuple[ClaimVerdict, ...]:
+        """The verdicts on one document's claims."""
+        return tuple(verdict for verdict in self.verdicts if verdict.source == source.file)
+
+    @property
+    def by_statistics(self) -> tuple[ClaimVerdict, ...]:
+        """The decided verdicts that chance can make wrong."""
+        return tuple(verdict for verdict in self.verdicts if verdict.by_statistics)
+
+    @property
+    def expected_wrong(self) -> float:
+        """How many of those would be wrong by chance, at most, on average: the sum of their error bounds."""
+        return sum(verdict.finding.error_bound for verdict in self.by_statistics)
+
+    @cached_property
+    def adjusted(self) -> dict[str, float]:
+        """Claim id -> p adjusted by Holm for all claims judged here that have a p, decided or not."""
+        having = [(verdict.claim.id, verdict.finding.p) for verdict in self.verdicts]
+        tested = [(name, p) for name, p in having if p is not None]
+        return dict(zip((name for name, _ in tested), holm([p for _, p in tested]), strict=True))
+
+    @cached_property
+    def disputes(self) -> dict[str, tuple[str, ...]]:
+        """Claim id -> the claims that it disputes or that dispute it, over everything that was read."""
+        pairs = [(claim.id, other) for source in self.sources for claim in source.claims for other in claim.disputes]
+        found: dict[str, tuple[str, ...]] = {}
+        for one, other in pairs:
+            found[one] = _with(found.get(one, ()), other)
+            found[other] = _with(found.get(other, ()), one)
+        return found
+
+    @property
+    def disputed_pairs(self) -> tuple[tuple[str, str], ...]:
+        """Each dispute once, in the order of the sources."""
+        pairs = ((one, other) for one, others in self.disputes.items() for other in others)
+        return tuple(dict.fromkeys((min(pair), max(pair)) for pair in pairs))
+
+    @property
+    def clashes(self) -> tuple[tuple[str, str], ...]:
+        """Disputes of which both sides came out REPRODUCED, which cannot be."""
+        held = {verdict.claim.id for verdict in self.verdicts if verdict.decision is Decision.REPRODUCED}
+        return tuple(pair for pair in self.disputed_pairs if held.issuperset(pair))
+
+    def verdict_of(self, claim: str) -> ClaimVerdict | None:
+        """The verdict on a claim; None if it was not judged."""
+        return next((verdict for verdict in self.verdicts if verdict.claim.id == claim), None)
+
+    @property
+    def settling(self) -> tuple[tuple[str, tuple[ClaimVerdict, ...]], ...]:
+        """Experiment -> the open claims that runs of it would settle or narrow; claims about artefacts are not here."""
+        open_claims: dict[str, list[ClaimVerdict]] = {}
+        for verdict in self.verdicts:
+            if verdict.decision is Decision.INCONCLUSIVE:
+                for name in _experiments(verdict.arms):
+                    open_claims.setdefault(name, []).append(verdict)
+        return tuple((name, tuple(verdicts)) for name, verdicts in sorted(open_claims.items()))
+
+
+def _with(known: tuple[str, ...], more: str) -> tuple[str, ...]:
+    return known if more in known else (*known, more)
+
+
+def _experiments(arms: Iterable[Arm]) -> list[str]:
+    return list(dict.fromkeys(arm.subject.name for arm in arms if arm.subject.kind == "experiment"))

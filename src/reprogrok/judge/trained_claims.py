@@ -1,0 +1,181 @@
+"""Replicas of a training, each seed a draw -> what they say of a claim about the training; the tests are SciPy's.
+
+    Seen, Rate             the rate of an event over seeds
+    Word                   the rate of replicas with that word: "is W" claims that more than half of all seeds are W
+    Value, Between         the median over seeds, of a number or of a time
+    Order                  rates, times or numbers of two trainings; against one fixed number: the median
+
+A replica that was not measured is not left out, which would favour the replicas that went well: a rate is judged with
+all such replicas counted for and against, and decided only if both agree; a median is not judged at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, assert_never
+
+from reprogrok.judge.artefact_claims import expectation_text, number_text, region, value_text
+from reprogrok.judge.claim_tests import (
+    Decision,
+    TestResult,
+    judge_median,
+    judge_median_time,
+    judge_order_rates,
+    judge_order_times,
+    judge_order_values,
+    judge_rate,
+    judge_seen,
+)
+from reprogrok.judge.claim_verdict import Finding
+from reprogrok.judge.claims import Between, Expectation, Order, Rate, Seen, Value, Word
+from reprogrok.judge.evidence import Observation
+from reprogrok.measure.grokking import Censored, StepInterval
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+TYPICALLY = 0.5
+_RATES = {Order.MORE_OFTEN, Order.LESS_OFTEN}
+
+
+def judge_training(observations: Sequence[Observation], expect: Expectation) -> Finding:
+    """Judge a claim about one training by its replicas.
+
+    Args:
+        observations: at least one, one per seed, all of the claim's quantity.
+        expect: no order.
+    """
+    match expect:
+        case Seen():
+            return _rate(observations, _happened, lambda k, n: judge_seen(k, n, expect.k, expect.n), expect)
+        case Rate():
+            return _rate(observations, _happened, lambda k, n: judge_rate(k, n, expect.low, expect.high), expect)
+        case Word():
+            finding = _rate(
+                observations, lambda seen: _is(seen, expect.word), lambda k, n: judge_rate(k, n, TYPICALLY, 1.0), expect
+            )
+            words = sorted({seen.word or "not known" for seen in observations})
+            note = f'"is {expect.word}" is read as: more than half of all seeds are; seen: {", ".join(words)}'
+            return replace(finding, notes=(*finding.notes, note))
+        case Value() | Between():
+            return _median(observations, expect)
+        case Order():
+            raise TypeError("an order needs two subjects")
+        case _:
+            assert_never(expect)
+
+
+def judge_trainings(
+    first: Sequence[Observation], second: Sequence[Observation], order: Order, generator: Generator
+) -> Finding:
+    """Judge an order of two subjects of which the first at least was trained, each with at least one observation."""
+    fixed = next((seen for seen in second if seen.seed is None), None)
+    if fixed is not None:
+        return _against_number(first, fixed, order)
+    if order in _RATES:
+        counts = _counts(first), _counts(second)
+        if None in counts:
+            return _unmeasured([*first, *second])
+        (k1, n1), (k2, n2) = (count for count in counts if count is not None)
+        return _finding(judge_order_rates(k1, n1, k2, n2, order))
+    times = _times(first), _times(second)
+    if times[0] is not None and times[1] is not None:
+        return _finding(judge_order_times(times[0], times[1], order, generator))
+    values = _values(first), _values(second)
+    if values[0] is None or values[1] is None:
+        return _unmeasured([*first, *second])
+    return _finding(judge_order_values(values[0], values[1], order, generator))
+
+
+def _finding(result: TestResult, notes: tuple[str, ...] = ()) -> Finding:
+    return Finding(
+        decision=result.decision,
+        test=result.test,
+        numbers=result.numbers,
+        missing=result.needs if result.decision is Decision.INCONCLUSIVE else None,
+        seeds_needed=result.seeds_needed if result.decision is Decision.INCONCLUSIVE else None,
+        p=result.p,
+        interval=result.interval,
+        error_bound=result.error_bound,
+        notes=notes,
+    )
+
+
+def _rate(
+    observations: Sequence[Observation],
+    event: Callable[[Observation], bool | None],
+    judge: Callable[[int, int], TestResult],
+    expect: Expectation,
+) -> Finding:
+    """Judge a rate, whatever the replicas may have been that were not measured."""
+    seen = [event(observation) for observation in observations]
+    k, n = seen.count(True), len(seen)
+    unknown = seen.count(None)
+    finding = _finding(judge(k, n))
+    if not unknown:
+        return finding
+    best = _finding(judge(k + unknown, n))
+    note = f"{unknown} of {n} replicas were not measured; judged with all of them for and all of them against"
+    if best.decision is finding.decision:
+        return replace(finding, notes=(note,))
+    numbers = f"{k} to {k + unknown} of {n}, claimed: {expectation_text(expect)}"
+    return Finding(Decision.INCONCLUSIVE, finding.test, numbers, f"{unknown} of {n} replicas measured", notes=(note,))
+
+
+def _median(observations: Sequence[Observation], expect: Value | Between) -> Finding:
+    low, high = region(expect)
+    if (times := _times(observations)) is not None:
+        return _finding(judge_median_time(times, low, high))
+    if (values := _values(observations)) is not None:
+        return _finding(judge_median(values, low, high))
+    return _unmeasured(observations)
+
+
+def _against_number(observations: Sequence[Observation], fixed: Observation, order: Order) -> Finding:
+    """Judge an order against something that was not trained: the median over seeds on the claimed side of it."""
+    if fixed.value is None or order in _RATES:
+        return Finding(
+            Decision.INCONCLUSIVE, "median over seeds against one number", missing=f"a number of {fixed.subject}"
+        )
+    below = order in (Order.EARLIER, Order.LOWER)
+    low, high = (None, fixed.value) if below else (fixed.value, None)
+    note = f"{fixed.subject} is one number, {value_text(fixed)}: the median over seeds is judged against it"
+    finding = _median(observations, Between(low, high))
+    return replace(finding, notes=(*finding.notes, note))
+
+
+def _unmeasured(observations: Sequence[Observation]) -> Finding:
+    missing = [seen for seen in observations if seen.value is None and seen.time is None]
+    seeds = ", ".join(number_text(seen.seed) for seen in missing if seen.seed is not None)
+    which = f"seed{'s' if len(missing) > 1 else ''} {seeds}" if seeds else "every replica"
+    return Finding(
+        Decision.INCONCLUSIVE,
+        "median over seeds",
+        f"{len(missing)} of {len(observations)} replicas have no value",
+        f"a value of {which}: leaving replicas out would favour those that went well",
+    )
+
+
+def _happened(observation: Observation) -> bool | None:
+    return None if observation.value is None else observation.value != 0
+
+
+def _is(observation: Observation, word: str) -> bool | None:
+    return None if observation.word is None else observation.word == word
+
+
+def _counts(observations: Sequence[Observation]) -> tuple[int, int] | None:
+    seen = [_happened(observation) for observation in observations]
+    return None if None in seen else (seen.count(True), len(seen))
+
+
+def _times(observations: Sequence[Observation]) -> list[StepInterval | Censored] | None:
+    """The times, if every replica has one."""
+    times = [observation.time for observation in observations if observation.time is not None]
+    return times if len(times) == len(observations) else None
+
+
+def _values(observations: Sequence[Observation]) -> list[float] | None:
+    values = [observation.value for observation in observations if observation.value is not None]
+    return values if len(values) == len(observations) else None
