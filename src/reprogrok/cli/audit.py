@@ -1,4 +1,4 @@
-"""`reprogrok audit [CLAIM|FILE]...`: claims and the evidence at hand -> verdicts and the exit code; nothing is trained."""
+"""`reprogrok audit [CLAIM|FILE]...`: claims and the evidence at hand -> verdicts and the exit code; no training."""
 
 from __future__ import annotations
 

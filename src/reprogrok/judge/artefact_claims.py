@@ -57,16 +57,18 @@ def judge_one(observation: Observation, expect: Expectation) -> Finding:
     low, high = region(expect)
     if isinstance(observation.time, Censored):
         return _not_reached(observation.time, low, high)
-    if isinstance(expect, Value) and expect.n is not None and observation.n != expect.n:
+    if isinstance(expect, Value) and _other_total(observation, expect):
         ours = f"a count out of {expect.n:,}"
-        found = "out of nobody knows how many" if observation.n is None else f"one out of {observation.n:,}"
+        found = "one out of nobody knows how many" if observation.n is None else f"one out of {observation.n:,}"
         numbers = f"observed: {value_text(observation)}"
         return Finding(Decision.INCONCLUSIVE, ARITHMETIC, numbers, f"{ours}; there is {found}, which is another exam")
     if observation.value is None:
         return Finding(Decision.INCONCLUSIVE, ARITHMETIC, "no value was measured", "an observation that has a value")
     result = judge_number(observation.value, low, high)
     numbers = f"{value_text(observation)}, claimed: {expectation_text(expect)}"
-    return Finding(result.decision, ARITHMETIC, numbers, result.needs, interval=result.interval)
+    unchecked = isinstance(expect, Value) and expect.n is not None and observation.n is None
+    notes = ("that it is out of as many as claimed is not checked here",) if unchecked else ()
+    return Finding(result.decision, ARITHMETIC, numbers, result.needs, interval=result.interval, notes=notes)
 
 
 def judge_pair(first: Sequence[Observation], second: Sequence[Observation], order: Order) -> Finding:
@@ -170,6 +172,13 @@ def number_text(value: float) -> str:
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}"
     return f"{value:.6g}"
+
+
+def _other_total(observation: Observation, expect: Value) -> bool:
+    """Is this a count out of another total? Data are what the experiment says; some of their counts have no total."""
+    if expect.n is None or (observation.n is None and observation.subject.kind == "data"):
+        return False
+    return observation.n != expect.n
 
 
 def _word(observation: Observation, expect: Word) -> Finding:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from reprogrok.files import sha256_bytes
 from reprogrok.judge.artefact_claims import judge_artefact, judge_one, judge_pair, value_text
 from reprogrok.judge.claim_tests import Decision
-from reprogrok.judge.claim_verdict import Arm, Audit, ClaimVerdict, Finding, device_of
+from reprogrok.judge.claim_verdict import Arm, Audit, ClaimVerdict, Finding, device_of, disputes_of
 from reprogrok.judge.claims import Claim, Order, Quantity, Source, Subject, Tier
 from reprogrok.judge.evidence import Evidence, Observation
 from reprogrok.judge.trained_claims import judge_training, judge_trainings
@@ -62,13 +62,22 @@ def judge_claims(
         chosen: ids of the claims to judge; None for all.
         costs: what one seed of an experiment takes, for the reports.
     """
-    verdicts = tuple(
-        judge_claim(claim, source.file, known, generator_of(claim))
-        for source in sources
-        for claim in source.claims
-        if chosen is None or claim.id in chosen
+    claims = [(claim, source.file) for source in sources for claim in source.claims]
+    disputes = disputes_of(sources)
+    asked = {claim.id for claim, _ in claims if chosen is None or claim.id in chosen}
+    beside = {other for name in asked for other in disputes.get(name, ())} - asked
+    verdicts = {
+        claim.id: judge_claim(claim, file, known, generator_of(claim))
+        for claim, file in claims
+        if claim.id in asked or claim.id in beside
+    }
+    return Audit(
+        sources=tuple(sources),
+        verdicts=tuple(verdict for name, verdict in verdicts.items() if name in asked),
+        left_out=tuple(dict.fromkeys(reason for _, reason in known.left_out)),
+        costs=costs or {},
+        beside=tuple(verdict for name, verdict in verdicts.items() if name in beside),
     )
-    return Audit(tuple(sources), verdicts, tuple(dict.fromkeys(reason for _, reason in known.left_out)), costs or {})
 
 
 def generator_of_id(claim: Claim) -> Generator:
@@ -127,7 +136,8 @@ def _judge(claim: Claim, arms: Sequence[Arm], known: Evidence, generator: Genera
 
 def _nothing(arms: Sequence[Arm], quantity: Quantity, known: Evidence) -> Finding:
     missing = "; ".join(dict.fromkeys(known.missing(arm.subject, quantity) for arm in arms))
-    return Finding(Decision.INCONCLUSIVE, NOTHING, "nothing was observed", missing)
+    of = " and ".join(str(arm.subject) for arm in arms)
+    return Finding(Decision.INCONCLUSIVE, NOTHING, f"nothing was observed of {of}", missing)
 
 
 def _other_definition(asked: Quantity, observation: Observation) -> Finding:
@@ -152,7 +162,9 @@ def _same_seed(claim: Claim, known: Evidence) -> tuple[Finding, tuple[Arm, ...]]
     arms = (Arm(claim.subject, seen_once),)
     if not seen_once:
         missing = known.missing(claim.subject, claim.quantity)
-        return Finding(Decision.INCONCLUSIVE, SAME_SEED, f"seed {claim.seed} was not seen", missing), arms
+        return Finding(
+            Decision.INCONCLUSIVE, SAME_SEED, f"seed {claim.seed} of {claim.subject} was not seen", missing
+        ), arms
     other = next((seen for seen in seen_once if seen.quantity != claim.quantity), None)
     if other is not None:
         return _other_definition(claim.quantity, other), arms

@@ -117,12 +117,14 @@ class Audit:
         verdicts: of the claims that were asked for, in the order of the sources.
         left_out: evidence that could not be used, and why.
         costs: what one seed of an experiment takes, for people.
+        beside: of the claims that were not asked for, but dispute one that was; they decide nothing.
     """
 
     sources: tuple[Source, ...]
     verdicts: tuple[ClaimVerdict, ...]
     left_out: tuple[str, ...] = ()
     costs: Mapping[str, str] = field(default_factory=dict)
+    beside: tuple[ClaimVerdict, ...] = ()
 
     @property
     def exit_code(self) -> ExitCode:
@@ -161,28 +163,25 @@ class Audit:
     @cached_property
     def disputes(self) -> dict[str, tuple[str, ...]]:
         """Claim id -> the claims that it disputes or that dispute it, over everything that was read."""
-        pairs = [(claim.id, other) for source in self.sources for claim in source.claims for other in claim.disputes]
-        found: dict[str, tuple[str, ...]] = {}
-        for one, other in pairs:
-            found[one] = _with(found.get(one, ()), other)
-            found[other] = _with(found.get(other, ()), one)
-        return found
+        return disputes_of(self.sources)
 
     @property
     def disputed_pairs(self) -> tuple[tuple[str, str], ...]:
         """Each dispute once, in the order of the sources."""
         pairs = ((one, other) for one, others in self.disputes.items() for other in others)
-        return tuple(dict.fromkeys((min(pair), max(pair)) for pair in pairs))
+        return tuple({frozenset(pair): pair for pair in reversed(list(pairs))}.values())[::-1]
 
     @property
     def clashes(self) -> tuple[tuple[str, str], ...]:
         """Disputes of which both sides came out REPRODUCED, which cannot be."""
-        held = {verdict.claim.id for verdict in self.verdicts if verdict.decision is Decision.REPRODUCED}
+        both = (*self.verdicts, *self.beside)
+        held = {verdict.claim.id for verdict in both if verdict.decision is Decision.REPRODUCED}
         return tuple(pair for pair in self.disputed_pairs if held.issuperset(pair))
 
     def verdict_of(self, claim: str) -> ClaimVerdict | None:
         """The verdict on a claim; None if it was not judged."""
-        return next((verdict for verdict in self.verdicts if verdict.claim.id == claim), None)
+        both = (*self.verdicts, *self.beside)
+        return next((verdict for verdict in both if verdict.claim.id == claim), None)
 
     @property
     def settling(self) -> tuple[tuple[str, tuple[ClaimVerdict, ...]], ...]:
@@ -193,6 +192,16 @@ class Audit:
                 for name in _experiments(verdict.arms):
                     open_claims.setdefault(name, []).append(verdict)
         return tuple((name, tuple(verdicts)) for name, verdicts in sorted(open_claims.items()))
+
+
+def disputes_of(sources: Iterable[Source]) -> dict[str, tuple[str, ...]]:
+    """Claim id -> the claims that it disputes or that dispute it: a dispute has two sides, whoever named it."""
+    found: dict[str, tuple[str, ...]] = {}
+    for claim in (claim for source in sources for claim in source.claims):
+        for other in claim.disputes:
+            found[claim.id] = _with(found.get(claim.id, ()), other)
+            found[other] = _with(found.get(other, ()), claim.id)
+    return found
 
 
 def _with(known: tuple[str, ...], more: str) -> tuple[str, ...]:

@@ -106,6 +106,8 @@ def _tier(verdict: ClaimVerdict) -> str:
 def _p(audit: Audit, verdict: ClaimVerdict) -> str | None:
     if verdict.finding.p is None:
         return None
+    if len(audit.verdicts) == 1:
+        return f"{verdict.finding.p:.3g}"
     adjusted = audit.adjusted[verdict.claim.id]
     return f"{verdict.finding.p:.3g}; {adjusted:.3g} adjusted (Holm) for the claims judged here"
 
