@@ -230,8 +230,8 @@ def load_sources(paths: Sequence[Path]) -> tuple[Source, ...]:
     for document, source in zip(documents, sources, strict=True):
         for index, claim in enumerate(source.claims):
             if (taken := first.setdefault(claim.id, claim)) is not claim:
-                found = f"{claim.id} ({taken.path}:{taken.line})"
-                raise document.error(("claims", index, "id"), "this id is taken", expected="a new id", found=found)
+                message = f"this id is taken (by {taken.path}:{taken.line})"
+                raise document.error(("claims", index, "id"), message, expected="a new id", found=claim.id)
     for document, source in zip(documents, sources, strict=True):
         for index, claim in enumerate(source.claims):
             for number, disputed in enumerate(claim.disputes):
@@ -339,7 +339,12 @@ def _check_subject(document: Document, at: Steps, claim: Claim) -> None:
     if claim.tier is Tier.STATISTICAL and claim.subject.kind != "experiment":
         message = "what was not trained over seeds cannot be judged over seeds"
         raise document.error((*at, "tier"), message, expected="numeric", found=claim.tier.value)
+    if claim.tier is Tier.NUMERIC and "experiment" in (claim.subject.kind, claim.against and claim.against.kind):
+        message = "a training is no single number: it is judged over seeds, or for one seed"
+        raise document.error((*at, "tier"), message, expected="statistical or bitwise", found=claim.tier.value)
     trained = claim.tier is Tier.BITWISE and claim.subject.kind == "experiment"
+    if trained and claim.against is not None:
+        raise document.error((*at, "against"), "one seed is compared with nothing", expected="tier statistical")
     for name in ("seed", "device"):
         if trained != (getattr(claim, name) is not None):
             message = f"{name} goes with a bitwise claim about a training, and only with one"
