@@ -25,13 +25,16 @@ SURFACE = {
     "eval": "CHECKPOINT --device --exam --suite --limit --batch-size --method --min-exact --output --format"
     " --experiment --params --data",
     "predict": "CHECKPOINT A B --device --experiment --params",
-    "sanity": "NAME --run --output --format --criteria",
+    "sanity": "NAME --run --output --format --criteria --accept-amended --preflight --experiment --params",
     "compare": "EVALUATION --output --metrics --format",
     "generate": "EXPERIMENT --out --params",
     "split": "EXPERIMENT --format --params",
     "floors": "EXPERIMENT --format --params",
     "analyze": "RUN --t-grok --window --claim --seed --output --device --format",
     "plot": "RUN --csv --png --svg --log-steps --metric",
+    "audit": "[CLAIM|FILE]... --output --format --claims --evidence --runs --no-runs --ledger --params",
+    "observe": "RUN --output --title --note --claims",
+    "forensics": "FILE --output --format",
     "provide": "RUN SEED --out --device",
     "list": "--params --criteria --sources",
     "train": "EXPERIMENT --seeds --device --steps --stop-at --checkpoints --keep --allow-fingerprint-change --out"

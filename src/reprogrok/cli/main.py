@@ -16,12 +16,15 @@ import typer
 from reprogrok import __version__
 from reprogrok.cli import (
     analyze,
+    audit,
     compare,
     doctor,
     eval,  # noqa: A004 - the command's name
     floors,
+    forensics,
     generate,
     list_,
+    observe,
     plot,
     predict,
     provide,
@@ -48,6 +51,9 @@ app.command("split")(split.split)
 app.command("floors")(floors.floors)
 app.command("analyze")(analyze.analyze)
 app.command("plot")(plot.plot)
+app.command("audit")(audit.audit)
+app.command("observe")(observe.observe)
+app.command("forensics")(forensics.forensics)
 app.command("provide")(provide.provide)
 app.command("list")(list_.list_everything)
 app.command("train")(train.train)
