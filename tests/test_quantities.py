@@ -240,7 +240,7 @@ def test_an_event_is_a_plain_look_at_the_evaluations_until_a_step(values, level,
     seen = [value >= float(level) for step, value in enumerate(values) if 10 * step <= until]
     if any(seen):
         assert found.value == 1
-    elif until <= 10 * len(values) - 10:
+    elif until <= 10 * len(values) - 9:  # a run of N updates is followed until N
         assert found.value == 0
     else:
         assert isinstance(found, Absent)

@@ -21,7 +21,7 @@ from reprogrok.files import sha256_file, write_bytes
 from reprogrok.formats import foreign_logs, foreign_runs
 from reprogrok.judge.claims import Quantity, Subject, quantity_of, subject_of
 from reprogrok.judge.data_quantities import UNIQUE
-from reprogrok.judge.outcomes import Absent, Measured, Outcome, reached
+from reprogrok.judge.outcomes import Absent, Measured, Outcome, is_followed, reached
 from reprogrok.judge.quantities import DELAY, Replica, measure
 from reprogrok.judge.run_identity import Kind, identify
 from reprogrok.judge.series_quantities import ABOVE, CHANGE, SERIES, level_of, level_text
@@ -83,21 +83,19 @@ class Filed:
         time = known.get(replace(whole, name=FIRST_STEP), Measured()).time if event or quantity.until else None
         if time is not None and event:
             return self._event(time, quantity.until, seed)
-        if event and (highest := known.get(_highest_of(whole))) is not None:
-            return _event_of_highest(highest, quantity)
         if time is not None and quantity.name == FIRST_STEP and quantity.until is not None:
             return _time_until(time, quantity.until)
-        extreme = known.get(whole) if quantity.until is not None and quantity.name in _EXTREMES else None
-        if extreme is not None and extreme.at_step is not None and extreme.at_step <= (quantity.until or 0):
-            return extreme
-        return Absent(self._others(known, quantity))
+        if quantity.until is not None and self.planned is not None and quantity.until > self.planned:
+            return Absent(f"it was planned for {self.planned:,} updates, and step {quantity.until:,} is asked")
+        if event and (highest := known.get(_highest_of(whole))) is not None:
+            return _event_of_highest(highest, quantity)
+        return _extreme_until(known, quantity) or Absent(self._others(known, quantity))
 
     def _event(self, time: StepInterval | Censored, until: int | None, seed: int | None) -> Outcome:
         gone = seed in self.diverged
         if isinstance(time, StepInterval):
             return reached(time, until, complete=True)
-        end = until if until is not None else None if self.planned is None else self.planned - 1
-        return reached(time, until, complete=gone or (end is not None and time.at >= end))
+        return reached(time, until, complete=gone or is_followed(time.at, self.planned, until))
 
     def _others(self, known: Mapping[Quantity, Measured], quantity: Quantity) -> str:
         """What of that metric is there instead."""
@@ -125,6 +123,18 @@ def _event_of_highest(highest: Measured, quantity: Quantity) -> Outcome:
     if until is None or (highest.at_step is not None and highest.at_step <= until):
         return Measured(1.0)
     return Absent(f"the level was reached by step {highest.at_step}; whether by step {until:,} was not noted down")
+
+
+def _extreme_until(known: Mapping[Quantity, Measured], quantity: Quantity) -> Measured | None:
+    """The extreme of the whole run, where it was reached early enough to be that until the step that is asked."""
+    whole, until = replace(quantity, until=None), quantity.until
+    if until is None or quantity.name not in _EXTREMES:
+        return None
+    # With at most five evaluations there is a steepest step and no rise: it is their middle, and no extreme.
+    if quantity.name == "steepest_step" and replace(whole, name="steepest_rise") not in known:
+        return None
+    found = known.get(whole)
+    return found if found is not None and found.at_step is not None and found.at_step <= until else None
 
 
 def _time_until(time: StepInterval | Censored, until: int) -> Outcome:

@@ -65,3 +65,14 @@ def reached(time: StepInterval | Censored, until: int | None, *, complete: bool)
             return Absent(f"the first evaluation is at step {time.by:,}, after step {until:,}")
         return Measured(0.0)
     return Measured(0.0) if complete else Absent(f"not seen until step {time.at:,}, and more was to come")
+
+
+def is_followed(last: int, planned: int | None, until: int | None) -> bool:
+    """Was something evaluated last at step `last` followed to step `until`, or (None) to its planned end?
+
+    A run of N updates ends with step N - 1, and has then been followed until N, too, and no further.
+    """
+    end = planned if until is None else until
+    if end is None:
+        return False
+    return last >= end or (planned is not None and last >= planned - 1 and end <= planned)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from reprogrok.judge.analysis import TEST_METRICS, TRAIN_METRICS, support_of
 from reprogrok.judge.claims import Quantity
-from reprogrok.judge.outcomes import Absent, Measured, Outcome, misasked, reached
+from reprogrok.judge.outcomes import Absent, Measured, Outcome, is_followed, misasked, reached
 from reprogrok.judge.series_quantities import SERIES, cut, first_step
 from reprogrok.measure.grokking import Censored, Delay, right_answers
 from reprogrok.measure.regime import DEFINITION as REGIME
@@ -58,11 +58,11 @@ class Replica:
     @property
     def ended(self) -> bool:
         """Is there nothing more of its schedule to come? Not where the record does not say how long that is."""
-        return self.diverged or (self.last is not None and self.planned is not None and self.last >= self.planned - 1)
+        return self.reaches(None)
 
     def reaches(self, until: int | None) -> bool:
         """Was it watched as far as a claim looks: to its end, or to step `until`?"""
-        return self.ended if until is None else self.diverged or (self.last is not None and self.last >= until)
+        return self.diverged or (self.last is not None and is_followed(self.last, self.planned, until))
 
     def short(self, until: int | None) -> Absent:
         """Why it does not reach."""
@@ -137,9 +137,9 @@ def _grokked(replica: Replica, quantity: Quantity) -> Outcome:
     found = first_step(series, quantity)
     if isinstance(found, Absent) or found.time is None:
         return found
-    end = quantity.until if quantity.until is not None or replica.planned is None else replica.planned - 1
     # This metric may have been measured less far than others were.
-    complete = replica.diverged or (end is not None and isinstance(found.time, Censored) and found.time.at >= end)
+    at = found.time.at if isinstance(found.time, Censored) else found.time.by
+    complete = replica.diverged or is_followed(at, replica.planned, quantity.until)
     return reached(found.time, quantity.until, complete=complete)
 
 
