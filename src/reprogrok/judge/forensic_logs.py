@@ -117,7 +117,7 @@ def _out_of_order(path: Path) -> Iterator[Finding]:
 
 
 def _listed_steps(path: Path) -> Iterator[tuple[Path, list[tuple[str, int]]]]:
-    for file in (path / LOGS, path / ANALYSIS) if (path / LOGS).is_file() else ():
+    for file in filter(Path.is_file, (path / LOGS, path / ANALYSIS)):
         data = load(file).data
         steps = data.get("step") if isinstance(data, dict) else None
         if isinstance(steps, list) and all(type(step) is int for step in steps):
@@ -234,7 +234,7 @@ def least_set_loss(n: int, batch: int | None, positions: int) -> float:
     The mean over rows is the cross-entropy of the rows' distribution, which is at least its entropy (Cover and Thomas,
     Elements of Information Theory, theorem 2.6.3): ln(n) for n different rows, ln(4,703)/8 = 1.0570 a position. A mean
     of the means of batches weighs the rows of a smaller last batch more: with 1,882 rows in batches of 256 it is
-    (7 ln(8 x 256) + ln(8 x 90)) / 8 / 8 = 0.9368.
+    (7 ln(8 x 256) + ln(8 x 90)) / 8 / 8 = 0.9367.
     """
     if batch is None or batch >= n:
         return math.log(n) / positions

@@ -25,6 +25,7 @@ from reprogrok.record import Record, Series
 
 UNLIKELY = 1e-6  # repeats less probable than this in a whole column are telling
 FULL = 9  # from so many places on, a column is written as its bits are
+_MOVED = 100  # units in the last place that a column has gone through, to count as one that moves
 _NEAR = 50  # units in the last place around a value in which its neighbours are counted
 
 
@@ -131,7 +132,9 @@ def equal_columns(metrics: Mapping[str, Series], where: str) -> Iterator[Finding
         shared = [step for step in one if step in other and 0 < one[step] != 1]
         equal = [step for step in shared if one[step] == other[step]]
         distinct = {one[step] for step in equal}
-        if len(distinct) >= 3 and 2 * len(equal) >= len(shared):
+        # Two columns that have come down to one floor agree there, within a few units of their last place.
+        unit = max((_unit(value, max(map(decimals, distinct))) for value in distinct), default=0.0)
+        if 2 * len(equal) >= len(shared) and len(distinct) >= 3 and max(distinct) - min(distinct) > _MOVED * unit:
             arithmetic = (
                 f"{len(equal):,} of {len(shared):,} evaluations agree to the last digit, {len(distinct):,} values"
             )

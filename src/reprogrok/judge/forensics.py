@@ -158,11 +158,11 @@ def printed(text: str) -> Printed:
     Raises:
         ValueError: it is no number.
     """
-    if (match := _NUMBER.fullmatch(text.strip())) is None:
-        raise ValueError(text)
+    match = _NUMBER.fullmatch(text.strip())
+    if match is None or len(match["power"] or "") > 4:
+        message = f"no number as it is printed: {text[:80]}"
+        raise ValueError(message)
     places, power = match["places"] or "", int(match["power"] or 0) - (2 if match["percent"] else 0)
-    if abs(power) > 400:
-        raise ValueError(text)
     digits = match["whole"].replace(",", "") + places
     unit = Fraction(10) ** (power - len(places))
     value = Fraction(int(match["sign"] + digits)) * unit
@@ -227,7 +227,7 @@ def grim_finding(number: Printed, n: int, where: str, source_of_n: str) -> Findi
     if result.possible:
         return None
     (k, low), (_, high) = result.below, result.above
-    places = max(number.decimals + 2, 4)
+    places = min(max(number.decimals + 2, 4), 8)
     arithmetic = (
         f"{k:,}/{n:,} = {low:.{places}f} and {k + 1:,}/{n:,} = {high:.{places}f}: no k of {n:,} prints as {number}"
         if 0 <= number.value < 1
