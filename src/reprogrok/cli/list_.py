@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reprogrok.cli.options import CRITERIA, PARAMS
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def list_everything(
@@ -15,7 +18,7 @@ def list_everything(
     criteria: CRITERIA = Path("audit/criteria"),
     sources: Annotated[bool, typer.Option("--sources", help="Also print where each experiment comes from.")] = False,
 ) -> None:
-    """Show the experiments of params.yaml, the gates of audit/criteria, and the exams."""
+    """Show the experiments of params.yaml, the gates of audit/criteria, the exams, and what installed packages offer."""
     from rich.box import SIMPLE
     from rich.table import Table
 
@@ -67,3 +70,32 @@ def list_everything(
     else:
         screen.print(f"no gates in {criteria}\n", soft_wrap=True)
     screen.print(exams)
+    _print_offered(screen)
+
+
+def _print_offered(screen: Console) -> None:
+    """Operations, splits and metrics of installed packages; nothing where there are none.
+
+    Raises:
+        InputError: one of the packages is broken.
+    """
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    from reprogrok.data import operations, packages, splits
+    from reprogrok.measure import own_metrics
+
+    words = {
+        operations.GROUP: {name: found.formula for name, found in operations.all_operations().items()},
+        splits.GROUP: splits.own_splits(),
+        own_metrics.GROUP: {name: found.title for name, found in own_metrics.all_metrics().items()},
+    }
+    built_in = {operations.GROUP: operations.OPERATIONS, splits.GROUP: splits.KINDS, own_metrics.GROUP: ()}
+    offered = Table(box=SIMPLE, title="of installed packages (docs/own-project.md)", title_justify="left")
+    for name in ("kind", "name", "package", "what"):
+        offered.add_column(name)
+    for group, described in words.items():
+        for name, entry in sorted(packages.offered(group, built_in[group]).items()):
+            offered.add_row(packages.kind_of(group), name, packages.release(entry), described[name])
+    if offered.rows:
+        screen.print(offered)
