@@ -82,7 +82,7 @@ def plan(experiment: Experiment) -> Plan:
     """Say what a run of this experiment will log.
 
     Raises:
-        InputError: its operation or split cannot be; the field is inside the experiment.
+        InputError: its operation, split or metrics cannot be; the field is inside the experiment.
     """
     task = experiment.task
     if isinstance(task, ModularTask):
@@ -127,8 +127,12 @@ def _modular(experiment: Experiment, task: ModularTask) -> Plan:
         "test_examples": split.test,
         "steps": experiment.steps,
     }
-    names = analysed if experiment.analyse_every is not None else {}
-    return Plan(experiment, found | names | _UPDATE, facts, frozenset(analysed), split)
+    found |= analysed if experiment.analyse_every is not None else {}
+    if experiment.metrics:  # of installed packages, which are asked for their definitions
+        from reprogrok.measure.own_metrics import own_definitions  # noqa: PLC0415
+
+        found |= own_definitions(experiment.metrics, found)
+    return Plan(experiment, found | _UPDATE, facts, frozenset(analysed), split)
 
 
 def _overlap(task: ModularTask) -> bool:

@@ -37,6 +37,9 @@ def _answers_learnable(asked: Requirement, planned: Plan) -> RequirementCheck:
         if answers.unseen
         else f"all {answers.test:,} test answers occur in training"
     )
+    if least <= 0:
+        note = _note(asked, Kind.VACUOUS, f"a share lies in [0, 1], so no split can miss {float(least):g}")
+        return RequirementCheck(asked, Outcome.HOLDS, f"already: {says}", None, (note,))
     if decimal(seen / split.test) >= least:
         return RequirementCheck(asked, Outcome.HOLDS, f"already: {says}", None, ())
     note = _note(asked, Kind.FAILS, f"{says}, and at least {float(least):g} is required")
