@@ -162,7 +162,8 @@ def _holes(grid: range, present: set[int], series: Series) -> str:
 def _judge_condition(condition: Condition, points: list[Point], grid: range, *, complete: bool) -> ConditionResult:
     operator, limit = OPERATORS[condition.operator], condition.limit
     readings = list(operator.readings(points, Frame(grid, condition.within, condition.confidence)))
-    if not readings:
+    # A slope is one number of the whole series: with a hole there is none, not even a provisional one.
+    if not readings or (operator.quantifier is Quantifier.INTERVAL and not complete):
         return ConditionResult(condition, Outcome.INCONCLUSIVE)
 
     def margin(reading: Reading) -> Decimal:
@@ -182,7 +183,8 @@ def _judge_condition(condition: Condition, points: list[Point], grid: range, *, 
     if broken and not none:  # the limit lies inside the interval
         return ConditionResult(condition, Outcome.INCONCLUSIVE, note=note)
     deciding = max(readings, key=margin) if none else min(readings, key=margin)
-    return ConditionResult(condition, known if none else unbroken, deciding, margin(deciding), note=note)
+    outcome = Outcome.FAILS if none else Outcome.HOLDS
+    return ConditionResult(condition, outcome, deciding, margin(deciding), note=note)
 
 
 def _count(number: int, noun: str) -> str:
