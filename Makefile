@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUN := PATH="$(BIN):$$PATH" DVC_NO_ANALYTICS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv repro test check campaign bench pins clean
+.PHONY: help venv repro test check campaign ledger bench pins clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +52,9 @@ check: venv ## Lint, formatting, types, and the form of dvc.yaml
 
 campaign: venv ## Attack a training run in every way and count what is lost (about 15 minutes)
 	@$(RUN) OMP_NUM_THREADS=1 python tests/campaign $(ARGS)
+
+ledger: venv ## Judge all claims by what is committed and write audit/LEDGER.md
+	@$(RUN) reprogrok audit --no-runs --ledger audit/LEDGER.md >/dev/null; case $$? in 0|1|3) ;; *) exit 2 ;; esac
 
 bench: venv ## Measure speed against the plain reference
 	@$(RUN) python benchmarks/bench.py $(ARGS)

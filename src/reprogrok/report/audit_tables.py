@@ -29,20 +29,23 @@ def print_audit(audit: Audit, console: Console) -> None:
             continue
         console.print(Text(f"{source.title} ({source.file})", style="bold"), soft_wrap=True)
         table = Table(box=SIMPLE)
-        for name in ("claim", "line", "verdict", "claimed", "numbers, or what is missing", "of"):
+        for name in ("claim", "verdict", "claimed", "observed, of how much, or what is missing"):
             table.add_column(name, overflow="fold")
         for verdict in verdicts:
             table.add_row(
-                verdict.claim.id,
-                str(verdict.claim.at),
+                f"{verdict.claim.id} (line {verdict.claim.at})",
                 decision_text(verdict.decision),
                 words.claimed(verdict.claim),
-                words.reason(verdict),
-                words.sizes(verdict),
+                _observed(verdict),
             )
         console.print(table)
     _print_clashes(audit, console)
     _print_summary(audit, console)
+
+
+def _observed(verdict: ClaimVerdict) -> str:
+    seen = any(arm.observations for arm in verdict.arms)
+    return f"{words.reason(verdict)} ({words.sizes(verdict)})" if seen else words.reason(verdict)
 
 
 def decision_text(decision: Decision) -> Text:

@@ -83,6 +83,8 @@ def interval_text(interval: tuple[float, float] | None) -> str | None:
 def reason(verdict: ClaimVerdict) -> str:
     """The numbers, and of an open claim what is missing."""
     finding = verdict.finding
+    if not origins(verdict) and any(arm.subject.kind == "experiment" for arm in verdict.arms):
+        return finding.numbers  # what would make it is to train: one sentence for all of them, elsewhere
     if verdict.decision is Decision.INCONCLUSIVE and finding.missing:
         return f"{finding.numbers}; missing: {finding.missing}" if finding.numbers else f"missing: {finding.missing}"
     return finding.numbers

@@ -122,8 +122,7 @@ def _grounds(verdict: ClaimVerdict, folder: Path) -> str:
     """Numbers, test, n, devices, files: of a claim without any observation only what is not there."""
     finding = verdict.finding
     if not words.origins(verdict):
-        trained = any(arm.subject.kind == "experiment" for arm in verdict.arms)
-        return _text(finding.numbers if trained else words.reason(verdict))
+        return _text(words.reason(verdict))
     seen = [words.sizes(verdict)]
     if (devices := words.devices(verdict)) != words.NOTHING:
         seen.append(devices)
