@@ -15,7 +15,8 @@ DEVICE_OF_PARAMS = Annotated[
 PARAMS = Annotated[Path, typer.Option(help="The file of experiments.")]
 
 CRITERIA = Annotated[Path, typer.Option(help="The folder of criteria files, or one such file.")]
-CLAIMS = Annotated[Path, typer.Option(help="The folder of claims files.")]
+CLAIMS = Annotated[Path, typer.Option(metavar="DIR", help="The folder of claims files.")]
+EVIDENCE = Annotated[Path, typer.Option(metavar="DIR", help="The folder of evidence files.")]
 DATA = Annotated[Path | None, typer.Option(help="Folder that `generate` wrote; its problems must be the protocol's.")]
 
 

@@ -174,6 +174,11 @@ class Evidence:
             said.append(_MAKES[subject.kind].format(name=subject.name))
         return "; ".join(said) or f"nothing is missing of {subject}"
 
+    def seeds(self, experiment: str) -> frozenset[int]:
+        """The seeds of an experiment that were tried, whatever was measured of them."""
+        sources = self._of(Subject("experiment", experiment))
+        return frozenset(seed for source in sources for seed in source.seeds if seed is not None)
+
     def _of(self, subject: Subject) -> Iterator[Source]:
         return (source for source in self.sources if source.subject == subject)
 
