@@ -102,7 +102,8 @@ def test_one_claim_is_explained(run):
 def test_an_open_claim_says_what_would_settle_it_and_what_that_costs(run):
     output = run("e8-groks").output
     assert "e8-groks: INCONCLUSIVE" in output
-    assert "missing: nothing at hand is an observation of experiment e8" in output
+    assert "missing: runs of e8" in output
+    assert "to go on: `reprogrok reproduce e8-groks`" in output
 
 
 def test_an_unknown_claim_names_the_nearest(run):

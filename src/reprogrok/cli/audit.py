@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reprogrok.cli.options import PARAMS, Format
+from reprogrok.cli.options import CLAIMS, EVIDENCE, PARAMS, Format
 from reprogrok.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 _CHECKPOINTS = Path("checkpoints")
 _SUFFIXES = {".yaml", ".yml", ".json"}
-
-CLAIMS = Annotated[Path, typer.Option(metavar="DIR", help="The folder of claims files.")]
-EVIDENCE = Annotated[Path, typer.Option(metavar="DIR", help="The folder of evidence files.")]
 
 
 def audit(

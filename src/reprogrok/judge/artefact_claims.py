@@ -21,10 +21,9 @@ from reprogrok.judge.evidence import Observation
 from reprogrok.measure.grokking import Censored, StepInterval
 from reprogrok.measure.statistics import CONFIDENCE, fisher, mcnemar
 
-ARITHMETIC = "one number against the claimed region"
-READ = "the word as it stands"
-APART = "two intervals of steps"
-SIDE_BY_SIDE = "two numbers as they are"
+ARITHMETIC = "arithmetic"
+READ = "reading"
+APART = "intervals of steps"
 _LEVEL = 1 - CONFIDENCE
 _REACHED_EARLIER = {Order.EARLIER, Order.LOWER, Order.LESS_OFTEN}
 
@@ -67,7 +66,7 @@ def judge_one(observation: Observation, expect: Expectation) -> Finding:
     result = judge_number(observation.value, low, high)
     numbers = f"{value_text(observation)}, claimed: {expectation_text(expect)}"
     unchecked = isinstance(expect, Value) and expect.n is not None and observation.n is None
-    notes = ("that it is out of as many as claimed is not checked here",) if unchecked else ()
+    notes = ("the total is not checked here",) if unchecked else ()
     return Finding(result.decision, ARITHMETIC, numbers, result.needs, interval=result.interval, notes=notes)
 
 
@@ -83,12 +82,12 @@ def judge_pair(first: Sequence[Observation], second: Sequence[Observation], orde
     if one.time is not None and other.time is not None:
         return _times_apart(one.time, other.time, order, numbers)
     if one.value is None or other.value is None:
-        return Finding(Decision.INCONCLUSIVE, SIDE_BY_SIDE, numbers, "a value on both sides")
+        return Finding(Decision.INCONCLUSIVE, ARITHMETIC, numbers, "a value on both sides")
     below = one.value < other.value
     as_claimed = below if order in _REACHED_EARLIER else one.value > other.value
     if one.k is None or one.n is None or other.k is None or other.n is None:
         decision = Decision.REPRODUCED if as_claimed else Decision.CONTRADICTED
-        return Finding(decision, SIDE_BY_SIDE, numbers)
+        return Finding(decision, ARITHMETIC, numbers)
     same_exam = one.subject.kind == other.subject.kind == "checkpoint" and one.n == other.n
     errors = _errors(one), _errors(other)
     p = mcnemar(*errors) if same_exam else fisher(one.k, one.n, other.k, other.n)

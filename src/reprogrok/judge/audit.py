@@ -135,9 +135,17 @@ def _judge(claim: Claim, arms: Sequence[Arm], known: Evidence, generator: Genera
 
 
 def _nothing(arms: Sequence[Arm], quantity: Quantity, known: Evidence) -> Finding:
-    missing = "; ".join(dict.fromkeys(known.missing(arm.subject, quantity) for arm in arms))
-    of = " and ".join(str(arm.subject) for arm in arms)
-    return Finding(Decision.INCONCLUSIVE, NOTHING, f"nothing was observed of {of}", missing)
+    missing = "; ".join(dict.fromkeys(_missing(arm.subject, quantity, known) for arm in arms))
+    return Finding(Decision.INCONCLUSIVE, NOTHING, missing=missing)
+
+
+def _missing(subject: Subject, quantity: Quantity, known: Evidence) -> str:
+    """Why nothing was observed; of a training that nobody has run there is nothing more to say."""
+    trained = any(source.subject == subject for source in known.sources)
+    left_out = any(left == subject for left, _ in known.left_out)
+    if subject.kind != TRAINED or trained or left_out:
+        return known.missing(subject, quantity)
+    return f"runs of {subject.name}"
 
 
 def _other_definition(asked: Quantity, observation: Observation) -> Finding:

@@ -119,7 +119,8 @@ def _cost(audit: Audit, verdict: ClaimVerdict) -> list[tuple[str, str | None]]:
     if verdict.decision is not Decision.INCONCLUSIVE:
         return []
     subjects = [arm.subject for arm in verdict.arms if arm.subject.kind == "experiment"]
-    return [(f"one seed of {subject.name}", audit.costs.get(subject.name) or None) for subject in subjects]
+    costs = [(f"one seed of {subject.name}", audit.costs.get(subject.name) or None) for subject in subjects]
+    return [*costs, ("to go on", f"`reprogrok reproduce {verdict.claim.id}`")] if subjects else []
 
 
 def _other(audit: Audit, other: str) -> str:

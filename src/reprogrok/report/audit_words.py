@@ -44,13 +44,15 @@ def definitions(quantity: Quantity) -> str:
 
 
 def size(arm: Arm) -> str:
-    """How much was observed: `8 seeds`, `n = 100,000`, `1 log`; `-` for nothing."""
+    """How much was observed: `8 seeds`, `n = 100,000`, `1 log`, `computed`; `-` for nothing."""
     if not arm.observations:
         return NOTHING
     if arm.seeds:
         return counted(len(arm.seeds), "seed")
     n = next((seen.n for seen in arm.observations if seen.n is not None), None)
-    return f"1 {arm.subject.kind}" if n is None else f"n = {n:,}"
+    if n is not None:
+        return f"n = {n:,}"
+    return "computed" if arm.subject.kind == "data" else f"1 {arm.subject.kind}"
 
 
 def sizes(verdict: ClaimVerdict) -> str:
@@ -83,8 +85,6 @@ def interval_text(interval: tuple[float, float] | None) -> str | None:
 def reason(verdict: ClaimVerdict) -> str:
     """The numbers, and of an open claim what is missing."""
     finding = verdict.finding
-    if not origins(verdict) and any(arm.subject.kind == "experiment" for arm in verdict.arms):
-        return finding.numbers  # what would make it is to train: one sentence for all of them, elsewhere
     if verdict.decision is Decision.INCONCLUSIVE and finding.missing:
         return f"{finding.numbers}; missing: {finding.missing}" if finding.numbers else f"missing: {finding.missing}"
     return finding.numbers
