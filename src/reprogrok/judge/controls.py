@@ -60,9 +60,8 @@ def check_controls(gate: Gate, path: Path) -> Controls:
         verdict = _judge_trace(gate, data, trace)
         failed, asked = _failing(verdict), {trace["id"], *trace.get("also", ())}
         if failed != asked:
-            expected = f"a trace that fails {_list(asked)} and nothing else"
-            found = f"{_list(failed)} fails{_why(verdict, asked - failed)}"
-            raise document.error(at, "a control does not do what it is there for", expected=expected, found=found)
+            what = f"this trace fails {_list(failed)}{_why(verdict, asked - failed)}"
+            raise document.error(at, what, expected=f"{_list(asked)} to fail, and nothing else")
     untold = [name for name in ids if name not in {trace["id"] for trace in data["fails"]}]
     if untold:
         expected = f"one trace for each of {', '.join(ids)}"
@@ -82,10 +81,8 @@ def _check_passing(document: Document, gate: Gate) -> None:
             raise document.error(("reason",), "a reason why no run can pass, beside a run that passes")
         verdict = _judge_trace(gate, data, data["passes"])
         if verdict.outcome is not Outcome.HOLDS:
-            found = f"{verdict.decision}{_why(verdict, _ids(gate))}"
-            raise document.error(
-                ("passes",), "a control does not do what it is there for", expected="a trace that passes", found=found
-            )
+            names = [name for name, outcome, _ in _outcomes(verdict) if outcome is not Outcome.HOLDS]
+            raise document.error(("passes",), f"this trace does not pass{_why(verdict, names)}")
         return
     if "reason" not in data:
         raise document.error(("passes",), "no run can pass, and the field reason does not say why")
