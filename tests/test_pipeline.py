@@ -119,8 +119,10 @@ def test_the_long_experiments_are_a_pipeline_of_the_same_stages(repository):
     params = read_params(ROOT / "params.yaml")
     rest = {name: entry for name, entry in params.experiments.items() if name not in (*params.pipeline, "smoke")}
     stages = {name: MODULAR if entry.task.name == "modular" else STAGES for name, entry in rest.items()}
-    assert sorted(listed) == sorted(f"long/dvc.yaml:{stage}@{name}" for name in rest for stage in stages[name])
+    expected = [f"long/dvc.yaml:{stage}@{name}" for name in rest for stage in ("gate", *stages[name])]
+    assert sorted(listed) == sorted(expected)
     default, long = (load(ROOT / name).data["stages"] for name in ("dvc.yaml", "long/dvc.yaml"))
+    assert long["train"]["do"]["deps"].pop() == "results/${item}/go"
     for stage in dict.fromkeys((*STAGES, *MODULAR)):
         assert long[stage]["do"].pop("wdir") == ".."
         # The published window of an analysis is for runs as long as those of its authors.
@@ -138,3 +140,57 @@ def test_a_mini_leaves_its_analysis(repository):
     assert {"step", "test_accuracy_median", "train_accuracy_median", "final_layer_rank_median"} <= set(
         header.split(",")
     )
+
+
+def test_every_long_run_is_registered_with_the_gate_in_front_of_it():
+    gates = load(ROOT / "long/dvc.yaml").data["vars"][1]["gate_of"]
+    params = read_params(ROOT / "params.yaml")
+    assert {name: (gate,) for name, gate in gates.items()} == {name: params.experiments[name].gates for name in gates}
+
+
+@pytest.fixture
+def laid(tmp_path):
+    """The project as it is, nothing made yet."""
+    fresh = Repository(tmp_path / "laid")
+    lay_pipeline(fresh, b"no checkpoint")
+    return fresh
+
+
+def test_no_go_writes_its_verdict_and_starts_no_training(laid):
+    stopped = laid.run("dvc", "repro", "long/dvc.yaml:train@v2")
+    assert stopped.returncode != 0
+    assert "failed to reproduce 'long/dvc.yaml:gate@v2'" in stopped.stderr
+    assert "train@v2" not in stopped.stdout
+    verdict = load(laid.folder / "results" / "v2" / "preflight.json", "preflight").data
+    assert (verdict["verdict"], verdict["exit_code"]) == ("NO_GO", 1)
+    assert not (laid.folder / "results" / "v2" / "go").exists()
+    assert not (laid.folder / "runs").exists()
+    # The other gates do not wait for it.
+    assert "GO" in laid.dvc("repro", "--keep-going", "--dry", "long/dvc.yaml:gate@v1")
+
+
+def test_a_go_lets_the_training_start_and_is_taken_back_when_the_experiment_changes(laid):
+    results = laid.folder / "results" / "d10-1"
+    laid.dvc("repro", "long/dvc.yaml:gate@d10-1")
+    assert load(results / "preflight.json", "preflight").data["verdict"] == "GO"
+    assert (results / "go").read_text("utf-8") == "GO\n"
+    assert "Data and pipelines are up to date." in laid.dvc("status", "long/dvc.yaml:gate@d10-1")
+    text = (laid.folder / "params.yaml").read_text("utf-8")
+    before, entry = text.split("  d10-1:\n")
+    unfair = "split: {kind: result_range, seed: 42, train: [0, 48], test: [48, 97]}"
+    entry = entry.replace("split: {kind: random, seed: 42, fraction: 0.5}", unfair, 1)
+    (laid.folder / "params.yaml").write_text(f"{before}  d10-1:\n{entry}", "utf-8")
+    assert laid.run("dvc", "repro", "long/dvc.yaml:train@d10-1").returncode != 0
+    assert load(results / "preflight.json", "preflight").data["verdict"] == "NO_GO"
+    assert not (results / "go").exists()
+    assert not (laid.folder / "runs").exists()
+
+
+def test_a_verdict_in_other_words_retrains_nothing():
+    depends = {
+        dependency
+        for stage in ("generate", "train", "evaluate", "compare", "analyse")
+        for dependency in load(ROOT / "long/dvc.yaml").data["stages"][stage]["do"].get("deps", [])
+    }
+    assert "results/${item}/go" in depends
+    assert not any("preflight.json" in dependency for dependency in depends)
