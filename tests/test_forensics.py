@@ -141,13 +141,15 @@ def honest_log(rng):
     test = modulus**2 - int(modulus**2 * fraction)
     count = int(rng.integers(3, 400))
     steps = np.arange(1, count + 1)
-    learned = rng.uniform(0, 1.2) / (1 + np.exp(-(steps - rng.uniform(0, 2 * count)) / rng.uniform(0.1, count / 3)))
+    z = (steps - rng.uniform(0, 2 * count)) / rng.uniform(0.1, count / 3)
+    learned = rng.uniform(0, 1.2) / (1 + np.exp(-np.clip(z, -50, 50)))
     right = rng.binomial(test, np.clip(learned, 0, 1))
     single = bool(rng.integers(2))
     share = (right.astype(np.float32) / np.float32(test)).astype(float) if single else right / test
-    base = 1.2 + 3 * (1 - np.clip(learned, 0, 1))
+    base = 1.8 + 3 * (1 - np.clip(learned, 0, 1))
+    gap = {"train_loss": 0.0, "test_loss": 10 ** rng.uniform(-3, 0)}
     noise = 10 ** rng.uniform(-5, -1)
-    losses = {name: np.float32(base + noise * rng.standard_normal(count)) for name in ("train_loss", "test_loss")}
+    losses = {name: np.float32(base * (1 + gap[name]) + noise * rng.standard_normal(count)) for name in gap}
     if rng.random() < 0.2:  # the weights stand still, and with them all that is measured on one set
         still = int(rng.integers(count))
         share[still:], losses["test_loss"][still:] = share[still], losses["test_loss"][still]

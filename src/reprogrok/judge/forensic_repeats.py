@@ -1,6 +1,6 @@
 """Columns of a log -> values that repeat more often than their density, or than a moving model, lets expect.
 
-    a column --neighbours within 50 units in the last place--> pairs that chance makes equal --Poisson--> telling or not
+    a column --neighbours a few units in the last place away--> pairs that chance makes equal --Poisson--> telling?
     a column, the others --equal while they change--> frozen, equal to another column, equal to another seed
 
 Equal losses are no wonder: 2,000 float32 losses within a few thousandths fall together by the birthday paradox (five
@@ -26,7 +26,9 @@ from reprogrok.record import Record, Series
 UNLIKELY = 1e-6  # repeats less probable than this in a whole column are telling
 FULL = 9  # from so many places on, a column is written as its bits are
 _MOVED = 100  # units in the last place that a column has gone through, to count as one that moves
-_NEAR = 50  # units in the last place around a value in which its neighbours are counted
+_MANY, _PLACES = 20, 4  # values, and places of them, that have to be equal where a column is rounded
+_NEAR = (2, 5, 10, 20, 50)  # units in the last place around a value in which its neighbours are counted
+_CLUSTERED = 3  # pairs of equal values scatter more than Poisson's where values crowd
 
 
 def decimals(value: float) -> int:
@@ -56,12 +58,15 @@ def repeats(series: Series, where: str) -> Iterator[Finding]:
     places = max(decimals(value) for _, value in kept)
     values = np.sort(np.array([value for _, value in kept]))
     units = np.array([_unit(float(value), places) for value in values])
-    near = np.searchsorted(values, values + _NEAR * units, side="right") - np.arange(len(values)) - 1
     equal = sum(count * (count - 1) // 2 for count in Counter(values.tolist()).values())
-    expected = (int(near.sum()) - equal + 3) / (2 * _NEAR)
+    # The narrowest window sees the top of a peak, the widest has enough pairs in it: whichever lets expect the most.
+    expected = 0.0
+    for width in _NEAR:
+        near = np.searchsorted(values, values + (width + 0.5) * units, side="right") - np.arange(len(values)) - 1
+        expected = max(expected, (int(near.sum()) - equal + 3) / (2 * width))
     chance = float(poisson.sf(equal - 1, expected))
     said = "a model that returns to the same weights, or evaluations that were read twice, repeat losses honestly"
-    if equal and chance < UNLIKELY:
+    if equal > _CLUSTERED * expected and chance < UNLIKELY:
         value, times = Counter(values.tolist()).most_common(1)[0]
         arithmetic = (
             f"{equal:,} pairs of equal losses at steps that do not follow each other; their density lets expect"
@@ -76,7 +81,7 @@ def repeats(series: Series, where: str) -> Iterator[Finding]:
         earlier = first.setdefault(stretch, index)
         if index - earlier >= 3 and len(set(stretch)) == 3:
             spread = float(values[-1] - values[0]) or 1.0
-            chance = min(1.0, len(kept) ** 2 / 2 * (float(units.max()) / spread * _NEAR) ** 3)
+            chance = min(1.0, len(kept) ** 2 / 2 * (float(units.max()) / spread * _NEAR[-1]) ** 3)
             if chance < UNLIKELY:
                 arithmetic = (
                     f"three losses in a row, steps {kept[earlier][0]:,} on, stand again at {kept[index][0]:,} on"
@@ -132,9 +137,13 @@ def equal_columns(metrics: Mapping[str, Series], where: str) -> Iterator[Finding
         shared = [step for step in one if step in other and 0 < one[step] != 1]
         equal = [step for step in shared if one[step] == other[step]]
         distinct = {one[step] for step in equal}
-        # Two columns that have come down to one floor agree there, within a few units of their last place.
-        unit = max((_unit(value, max(map(decimals, distinct))) for value in distinct), default=0.0)
-        if 2 * len(equal) >= len(shared) and len(distinct) >= 3 and max(distinct) - min(distinct) > _MOVED * unit:
+        # Two columns that have come down to one floor agree there, within a few units of their last place. With few
+        # places two sets of one kind may agree at most evaluations, so there all have to.
+        written = max(map(decimals, distinct), default=0)
+        unit = max((_unit(value, written) for value in distinct), default=0.0)
+        few = written < FULL
+        enough = len(distinct) >= (_MANY if few else 3) and len(equal) >= len(shared) / (1 if few else 2)
+        if enough and written >= _PLACES and max(distinct) - min(distinct) > _MOVED * unit:
             arithmetic = (
                 f"{len(equal):,} of {len(shared):,} evaluations agree to the last digit, {len(distinct):,} values"
             )

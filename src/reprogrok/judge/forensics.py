@@ -203,7 +203,7 @@ def grim(number: Printed, n: int) -> Grim:
         raise ValueError(message)
     slack = abs(number.value) * SINGLE
     rounded = (number.value - number.reach - slack, number.value + number.reach + slack)
-    dropped = (number.value - slack, number.value + number.unit + slack)
+    dropped = (number.value - slack, number.value + number.unit * (1 - SINGLE))  # without the next value itself
     places = 1 / number.unit
     k = math.floor(number.value * n)
     return Grim(
