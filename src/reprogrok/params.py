@@ -16,6 +16,7 @@ from reprogrok.errors import InputError
 from reprogrok.schema import Document, Steps, load
 from reprogrok.spec import (
     LEAST_DROPOUT,
+    SPLIT_KINDS,
     AdditionTask,
     CurriculumStage,
     EarlyGrid,
@@ -124,6 +125,10 @@ def read_params(path: Path) -> Params:
 
 def _experiment(document: Document, name: str, entry: Mapping[str, Any]) -> Experiment:
     at: Steps = ("experiments", name)
+    split = entry["task"].get("split", {})
+    if "settings" in split and split["kind"] in SPLIT_KINDS:
+        where = (*at, "task", "split", "settings")
+        raise document.error(where, "only of splits that a package offers", expected=f"no settings of {split['kind']}")
     task = _task(entry["task"])
     model = dict(entry["model"])
     dropout, biases = float(model.pop("dropout", 0)), model.pop("initial_biases", "zero")

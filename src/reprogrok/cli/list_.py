@@ -18,7 +18,7 @@ def list_everything(
     criteria: CRITERIA = Path("audit/criteria"),
     sources: Annotated[bool, typer.Option("--sources", help="Also print where each experiment comes from.")] = False,
 ) -> None:
-    """Show the experiments of params.yaml, the gates of audit/criteria, the exams, and what installed packages offer."""
+    """Show the experiments of params.yaml, the gates of audit/criteria, the exams, and what packages offer."""
     from rich.box import SIMPLE
     from rich.table import Table
 

@@ -49,7 +49,8 @@ def find(group: str, name: str, built_in: Collection[str], field: str) -> EntryP
     known = (*built_in, *entries)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f" (did you mean {near[0]}?)" if near else ""
-    expected = f"one of {', '.join(known)}" if known else f"a package that offers it under {group}; none is installed"
+    package = f"an installed package that offers it ({group})"
+    expected = f"one of {', '.join(known)}, or {package}" if known else package
     raise InputError(f"unknown {kind_of(group)}", field=field, expected=expected, found=name + hint)
 
 
