@@ -33,9 +33,11 @@ SURFACE = {
     "analyze": "RUN --t-grok --window --claim --seed --output --device --format",
     "plot": "RUN --csv --png --svg --log-steps --metric",
     "audit": "[CLAIM|FILE]... --output --format --claims --evidence --runs --no-runs --ledger --params",
+    "reproduce": "CLAIM --seeds --device --workers --dry-run --quiet --observed --claims --evidence --runs --params",
     "observe": "RUN --output --title --note --claims",
     "forensics": "FILE --output --format",
     "provide": "RUN SEED --out --device",
+    "init": "[DIR] --no-dvc",
     "list": "--params --criteria --sources",
     "train": "EXPERIMENT --seeds --device --steps --stop-at --checkpoints --keep --allow-fingerprint-change --out"
     " --dry-run --workers --path --deterministic --params --data --sink --quiet",

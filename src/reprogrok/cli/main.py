@@ -23,11 +23,13 @@ from reprogrok.cli import (
     floors,
     forensics,
     generate,
+    init,
     list_,
     observe,
     plot,
     predict,
     provide,
+    reproduce,
     sanity,
     split,
     train,
@@ -52,9 +54,11 @@ app.command("floors")(floors.floors)
 app.command("analyze")(analyze.analyze)
 app.command("plot")(plot.plot)
 app.command("audit")(audit.audit)
+app.command("reproduce")(reproduce.reproduce)
 app.command("observe")(observe.observe)
 app.command("forensics")(forensics.forensics)
 app.command("provide")(provide.provide)
+app.command("init")(init.init)
 app.command("list")(list_.list_everything)
 app.command("train")(train.train)
 app.command("doctor")(doctor.doctor)
