@@ -1,9 +1,12 @@
-"""`python tests/campaign [--only PART] [--short] [--broken]`: attack a training run, and count what was lost.
+"""`python tests/campaign [calibration|attacks] [--short] [--broken] [--only PART]`: attack what the project promises.
 
-PART is `operations` (faults at every operation, every byte flipped), `kills` (random ones), `repro` (DVC's), or `slots`
-(no attack: eight replicas in a stack against each of them alone). --short
-takes a sample of the first that fits into the tests. --broken runs, on builds with one guard taken out each, the
-attacks that have to find it: a campaign that cannot fail says nothing. Exit code 1 if anything was lost, or not found.
+calibration simulates studies whose truth is known and counts how often the statistics are wrong (calibration.py);
+attacks are made on a training run, and what was lost is counted. Without a word both are carried out.
+
+PART, of the attacks, is `operations` (faults at every operation, every byte flipped), `kills` (random ones), `repro`
+(DVC's), or `slots` (no attack: eight replicas in a stack against each of them alone). --short takes a sample that fits
+into the tests. --broken runs, on builds with one guard taken out each and on rules that are wrong on purpose, what has
+to find them: a campaign that cannot fail says nothing. Exit code 1 if anything was lost, missed, or not found.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from attacks import (
     stopped_work,
 )
 from builds import BROKEN, sound
+from calibration import calibrate
 from kills import killed_repro, random_kills
 from slots import slots_against_replicas_alone
 from victim import Victim, make_victim
@@ -48,10 +52,19 @@ _prepared: list[Attack] = []
 def main() -> int:
     """Carry out the campaign that was asked for; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("campaign", nargs="?", choices=("calibration", "attacks"), help="one of the two")
     parser.add_argument("--short", action="store_true", help="a sample")
     parser.add_argument("--broken", action="store_true", help="see that builds without a guard are found")
     parser.add_argument("--only", choices=PARTS, action="append", help="a part of it")
     asked = parser.parse_args()
+    failed = 0
+    if asked.campaign != "attacks" and not asked.only:
+        failed = calibrate(short=asked.short, broken=asked.broken, say=say)
+    return failed if asked.campaign == "calibration" else max(failed, attack(asked))
+
+
+def attack(asked: argparse.Namespace) -> int:
+    """The attacks on a training run; the exit code."""
     torch.set_num_threads(1)
     _start_tracker()
     with tempfile.TemporaryDirectory(prefix="campaign-") as name:

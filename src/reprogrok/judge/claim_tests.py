@@ -199,21 +199,19 @@ def _median(
         numbers = f"n = {n}, {shown}"
         return TestResult(Decision.INCONCLUSIVE, name, numbers, None, None, needs, LEAST_FOR_MEDIAN - n, LEVEL)
     bounds = (-math.inf if low is None else low, math.inf if high is None else high)
-    decision = _against(*interval, *bounds)
-    needs: str | None = None
-    seeds: int | None = None
-    if decision is Decision.INCONCLUSIVE:
-        below, above = (sum(value < bounds[0] for value in most), sum(value > bounds[1] for value in least))
-        open_ = sum(
-            one < bounds[0] <= other or one <= bounds[1] < other for one, other in zip(least, most, strict=True)
-        )
-        seeds = None if open_ else seeds_for_median(below, above, n)
-        needs = f"{open_} of {n} were not watched long enough to tell on which side of the region they are"
-        if not open_:
-            where = f"if as many lie below ({below} of {n}) and above ({above} of {n}) as so far"
-            needs = f"{_count(seeds)} {_FOR_POWER} {where}"
     ends = " to ".join("not reached" if math.isinf(end) else f"{end:,.6g}" for end in interval)
-    return TestResult(decision, name, f"n = {n}, {shown}, interval {ends}", None, interval, needs, seeds, LEVEL)
+    numbers = f"n = {n}, {shown}, interval {ends}"
+    decision = _against(*interval, *bounds)
+    if decision is not Decision.INCONCLUSIVE:
+        return TestResult(decision, name, numbers, None, interval, error_bound=LEVEL)
+    pairs = list(zip(least, most, strict=True))
+    if short := sum(one < bounds[0] <= other or one <= bounds[1] < other for one, other in pairs):
+        needs = f"longer runs: {short} of {n} ended before one could tell on which side of the region they are"
+        return TestResult(decision, name, numbers, None, interval, needs, None, LEVEL)
+    below, above = sum(value < bounds[0] for value in most), sum(value > bounds[1] for value in least)
+    seeds = seeds_for_median(below, above, n)
+    needs = f"{_count(seeds)} {_FOR_POWER} if as many lie below ({below} of {n}) and above ({above} of {n}) as so far"
+    return TestResult(decision, name, numbers, None, interval, needs, seeds, LEVEL)
 
 
 def judge_order_rates(k1: int, n1: int, k2: int, n2: int, order: Order) -> TestResult:

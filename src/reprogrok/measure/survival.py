@@ -16,6 +16,7 @@ interval read off the band: Brookmeyer & Crowley 1982. Of the scores: Mantel 196
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import comb
@@ -97,8 +98,8 @@ def kaplan_meier(times: Times) -> Survival:
     if not reached:
         return Survival(len(times), 0, (), (), (), (), last)
     curve = ecdf(CensoredData(uncensored=reached, right=ends)).sf
-    # A band around a share of 0 or 1 is 0/0: SciPy says NaN, and so does this.
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with warnings.catch_warnings():  # a band around a share of 0 or 1 is 0/0: SciPy says NaN, and warns
+        warnings.simplefilter("ignore", RuntimeWarning)
         band = curve.confidence_interval(CONFIDENCE, method="log-log")
     steps = sorted(set(reached))
     return Survival(
