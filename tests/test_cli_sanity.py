@@ -296,6 +296,9 @@ def test_an_ascii_terminal_is_served(columns_run):
         (["v2b", "--run", "audit"], "no run here: expected summary.json"),
         (["v9", "--criteria", "audit/criteria/v2b.yaml"], "$.gate: another gate"),
         (["v2b", "--format", "xml"], "xml"),
+        (["v2b", "--experiment", "v2"], "--experiment: only with --preflight"),
+        (["v2b", "--preflight", "--run", "runs/v2b"], "--run: a run cannot be judged before it is there"),
+        (["v2b", "--preflight", "--accept-amended"], "--accept-amended: nothing was registered yet"),
         ([], "NAME"),
     ],
 )

@@ -1,4 +1,7 @@
-"""`reprogrok sanity NAME`: a gate and a run's folder -> a verdict on the screen, in a file, and as the exit code."""
+"""`reprogrok sanity NAME`: a gate and a run's folder -> a verdict on the screen, in a file, and as the exit code.
+
+With --preflight there is no run yet: the gate is held against an experiment of params.yaml instead.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reprogrok.cli.options import CRITERIA
-from reprogrok.errors import RecordError
+from reprogrok.cli.options import CRITERIA, PARAMS
+from reprogrok.errors import InputError, RecordError
 
 if TYPE_CHECKING:
     from reprogrok.judge.verdict import Verdict
@@ -45,14 +48,31 @@ def sanity(
             help="Give a GO although the criteria were amended after training began; the verdict records it.",
         ),
     ] = False,
+    preflight: Annotated[
+        bool,
+        typer.Option("--preflight", help="Judge the gate before any run: can each criterion pass, and can it fail?"),
+    ] = False,
+    experiment: Annotated[
+        str | None,
+        typer.Option(
+            "--experiment", metavar="NAME", help="With --preflight: the experiment. [default: the gate's name]"
+        ),
+    ] = None,
+    params: PARAMS = Path("params.yaml"),
 ) -> None:
     """Judge a run by the criteria of a gate: GO (exit 0), NO_GO (1) or INCONCLUSIVE (3); 2 if it cannot be judged."""
+    _check_options(run, experiment, preflight=preflight, accept_amended=accept_amended)
     from reprogrok.files import write_bytes
     from reprogrok.formats.foreign_runs import read_run
     from reprogrok.judge.criteria import find_gate, load_gate
     from reprogrok.judge.gate import judge
 
     gate = load_gate(find_gate(name, criteria), name)
+    if preflight:
+        from reprogrok.cli.preflight import preflight_command
+
+        preflight_command(gate, experiment, params, output, output_format)
+        return
     folder = Path("runs") / name if run is None else run
     if run is None and not folder.exists():
         advice = f"`reprogrok train {name}` first (if params.yaml has it), or --run DIR for another folder"
@@ -66,6 +86,20 @@ def sanity(
     else:
         typer.echo(_document(verdict, output_format), nl=False)
     raise typer.Exit(verdict.exit_code)
+
+
+def _check_options(run: Path | None, experiment: str | None, *, preflight: bool, accept_amended: bool) -> None:
+    """Refuse options that would have no effect.
+
+    Raises:
+        InputError: one of them was given.
+    """
+    if preflight and run is not None:
+        raise InputError("a run cannot be judged before it is there", field="--run", expected="no --preflight")
+    if preflight and accept_amended:
+        raise InputError("nothing was registered yet", field="--accept-amended", expected="no --preflight")
+    if experiment is not None and not preflight:
+        raise InputError("only with --preflight; a run that is there is named by --run", field="--experiment")
 
 
 def _document(verdict: Verdict, output_format: Format) -> bytes:
