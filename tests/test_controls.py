@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -170,3 +172,14 @@ def test_a_folder_of_controls_can_be_checked_against_its_gate_alone(gates):
     gate = load_gate(gates / "smoke.yaml")
     assert check_controls(gate, gates / CONTROLS / "smoke.yaml") == gate.controls
     assert load(gates / CONTROLS / "smoke.yaml", "controls").data["gate"] == "smoke"
+
+
+def test_loading_every_gate_with_its_controls_needs_no_torch():
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom reprogrok.judge.criteria import gate_names, load_gate\n"
+        "folder = Path('audit/criteria')\n"
+        "assert all(load_gate(folder / f'{name}.yaml').controls for name in gate_names(folder))\n"
+        "assert not {'torch', 'matplotlib'} & set(sys.modules)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")

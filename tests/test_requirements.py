@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from reprogrok.errors import InputError
-from reprogrok.judge.analysis import Support
 from reprogrok.judge.criteria import Requirement, load_gate
 from reprogrok.judge.gate import judge
+from reprogrok.judge.requirements import Answers
 from reprogrok.record import Record, Series
 from reprogrok.report.gate_documents import as_github, as_json, as_junit
 from reprogrok.report.gate_tables import print_verdict
@@ -30,10 +30,10 @@ LEARNABLE = Requirement("answers-learnable", at_least=Decimal(1), line=41)
 CHANCE = Requirement("not-below-chance", "test_accuracy", "argmax/answer", level=0.001, window=range(101), line=42)
 DEFINITIONS = {"train_accuracy": "argmax/answer", "test_accuracy": "argmax/answer"}
 N = 970
-KNOWN = Support(97, 1.0, None, "the split")
+KNOWN = Answers(97, 1.0, "the split")
 
 
-def required(asked, *, train=None, test=None, support=KNOWN, facts=None, **changes):
+def required(asked, *, train=None, test=None, answers=KNOWN, facts=None, **changes):
     """The verdict of a gate that requires `asked`, and nothing that its one criterion would not give."""
     series = {"train_accuracy": train, "test_accuracy": test}
     metrics = {name: Series(tuple(cells), tuple(map(float, cells.values()))) for name, cells in series.items() if cells}
@@ -43,7 +43,7 @@ def required(asked, *, train=None, test=None, support=KNOWN, facts=None, **chang
         DEFINITIONS | {"train_loss": "ce/answer+eos/batch"}, {"test_examples": N} if facts is None else facts,
     )  # fmt: skip
     gate = dataclasses.replace(SMOKE, requires=(asked,))
-    return judge(gate, dataclasses.replace(record, **changes), support)
+    return judge(gate, dataclasses.replace(record, **changes), answers)
 
 
 def result(*arguments, **series):
@@ -78,7 +78,7 @@ def test_training_is_memorised_if_an_evaluation_says_so_in_time(train, outcome, 
     ("ceiling", "outcome"), [(1.0, "HOLDS"), (0.999, "FAILS"), (0.0, "FAILS"), (None, "INCONCLUSIVE")]
 )
 def test_answers_are_learnable_as_far_as_the_split_lets_them(ceiling, outcome):
-    found = result(LEARNABLE, support=Support(97, ceiling, None, "the split"))
+    found = result(LEARNABLE, answers=Answers(97, ceiling, "the split"))
     assert (found.outcome.value, found.value) == (outcome, ceiling)
 
 
@@ -111,14 +111,14 @@ def test_every_look_at_the_accuracy_counts():
 
 
 @pytest.mark.parametrize(
-    ("facts", "support", "words"),
+    ("facts", "answers", "words"),
     [
         ({}, KNOWN, "it is not known of how many examples the accuracy is"),
-        (None, Support(None, None, None, "-"), "it is not known how many answers there are"),
+        (None, Answers(None, None, "-"), "it is not known how many answers there are"),
     ],
 )
-def test_chance_needs_the_number_of_examples_and_of_answers(facts, support, words):
-    found = result(CHANCE, test={0: 0, 100: 0}, facts=facts, support=support)
+def test_chance_needs_the_number_of_examples_and_of_answers(facts, answers, words):
+    found = result(CHANCE, test={0: 0, 100: 0}, facts=facts, answers=answers)
     assert (found.outcome.value, found.reasons) == ("INCONCLUSIVE", (words,))
 
 

@@ -28,7 +28,7 @@ from reprogrok.record import Record, Series
 from reprogrok.schema import Document, Steps, load
 
 if TYPE_CHECKING:
-    from reprogrok.judge.analysis import Support
+    from reprogrok.judge.requirements import Answers
 
 CEILING = "seen_answer_ceiling"
 LAYOUT = "control"
@@ -123,13 +123,13 @@ def _judge_trace(gate: Gate, data: Mapping[str, Any], trace: Mapping[str, Any]) 
     }
     whole = {name: value for name, value in facts.items() if name != CEILING}
     record = Record(gate.path, gate.name, LAYOUT, {0: series}, _definitions(gate), whole)
-    return judge(gate, record, _support(facts) if gate.requires else None)
+    return judge(gate, record, _answers(facts) if gate.requires else None)
 
 
-def _support(facts: Mapping[str, Any]) -> Support:
-    from reprogrok.judge.analysis import Support  # noqa: PLC0415 - brings NumPy and SciPy
+def _answers(facts: Mapping[str, Any]) -> Answers:
+    from reprogrok.judge.requirements import Answers  # noqa: PLC0415 - brings NumPy and SciPy
 
-    return Support(facts.get("classes"), facts.get(CEILING), None, "the control's facts")
+    return Answers(facts.get("classes"), facts.get(CEILING), "the control's facts")
 
 
 def _sampled(

@@ -50,16 +50,16 @@ from reprogrok.judge.verdict import (
 from reprogrok.record import Record, Series
 
 if TYPE_CHECKING:
-    from reprogrok.judge.analysis import Support
+    from reprogrok.judge.requirements import Answers
 
 
-def judge(gate: Gate, record: Record, support: Support | None = None, *, accept_amended: bool = False) -> Verdict:
+def judge(gate: Gate, record: Record, answers: Answers | None = None, *, accept_amended: bool = False) -> Verdict:
     """Judge a run by the criteria of a gate and by what it requires.
 
     Args:
         gate: the criteria.
         record: the run.
-        support: what the run's split implies, where the record does not say it itself.
+        answers: what the run's split implies, where the record does not say it itself.
         accept_amended: do not withhold a GO because the criteria were amended after training began.
 
     Raises:
@@ -72,7 +72,7 @@ def judge(gate: Gate, record: Record, support: Support | None = None, *, accept_
     if gate.requires:
         from reprogrok.judge.requirements import judge_requirements  # noqa: PLC0415 - brings NumPy and SciPy
 
-        required = judge_requirements(gate.requires, record, support)
+        required = judge_requirements(gate.requires, record, answers)
     assessments = tuple(assess(criterion, record.facts) for criterion in gate.criteria)
     return Verdict(
         gate=gate,

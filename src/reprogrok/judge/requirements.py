@@ -13,9 +13,8 @@ the metric cannot have, or a record that ends before the last step asked about.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from reprogrok.judge.analysis import Support, support_of
 from reprogrok.judge.bounds import bounds
 from reprogrok.judge.criteria import ANSWERS_LEARNABLE, TRAINING_MEMORISED, Requirement
 from reprogrok.judge.gate import not_comparable, usable
@@ -25,21 +24,49 @@ from reprogrok.measure.grokking import chance, right_answers
 from reprogrok.record import Record, Series
 
 
-def judge_requirements(
-    requires: tuple[Requirement, ...], record: Record, support: Support | None = None
-) -> Mapping[int, tuple[RequirementResult, ...]]:
-    """Each replica's results, by seed and in the order of the gate; `support` is that of the record unless given.
+@dataclass(frozen=True)
+class Answers:
+    """What the task and its split imply for the answers of the test set.
+
+    Attributes:
+        possible: different answers; None if unknown.
+        ceiling: share of test examples whose answer occurs in training; None if unknown.
+        source: where both come from.
+    """
+
+    possible: int | None
+    ceiling: float | None
+    source: str
+
+
+def answers_of(record: Record) -> Answers:
+    """The answers of a recorded run, counted over all equations of its split where its configuration tells them.
 
     Raises:
         InputError: the configuration of the run cannot be read.
     """
-    known = support_of(record) if support is None else support
+    # Control traces know their answers, and are judged wherever a gate is loaded: nothing heavy for them.
+    from reprogrok.judge.analysis import support_of  # noqa: PLC0415 - counting a split brings torch
+
+    found = support_of(record)
+    return Answers(found.classes, found.ceiling, found.source)
+
+
+def judge_requirements(
+    requires: tuple[Requirement, ...], record: Record, answers: Answers | None = None
+) -> Mapping[int, tuple[RequirementResult, ...]]:
+    """Each replica's results, by seed and in the order of the gate; `answers` are those of the record unless given.
+
+    Raises:
+        InputError: the configuration of the run cannot be read.
+    """
+    known = answers_of(record) if answers is None else answers
     return {seed: tuple(_judge(asked, record, seed, known) for asked in requires) for seed in record.replicas}
 
 
-def _judge(asked: Requirement, record: Record, seed: int, support: Support) -> RequirementResult:
+def _judge(asked: Requirement, record: Record, seed: int, answers: Answers) -> RequirementResult:
     if asked.kind == ANSWERS_LEARNABLE:
-        return _answers_learnable(asked, support)
+        return _answers_learnable(asked, answers)
     metrics = record.replicas[seed]
     metric, definition = str(asked.metric), str(asked.definition)
     if (reason := not_comparable(metric, definition, metrics, record.definitions)) is not None:
@@ -52,7 +79,7 @@ def _judge(asked: Requirement, record: Record, seed: int, support: Support) -> R
         return RequirementResult(asked, Outcome.INCONCLUSIVE, reasons=tuple(reasons))
     if asked.kind == TRAINING_MEMORISED:
         return _training_memorised(asked, points, tuple(reasons))
-    return _not_below_chance(asked, points, tuple(reasons), record.facts.get("test_examples"), support.classes)
+    return _not_below_chance(asked, points, tuple(reasons), record.facts.get("test_examples"), answers.possible)
 
 
 def _short(series: Series, window: range, diverged: int | None) -> list[str]:
@@ -66,13 +93,13 @@ def _short(series: Series, window: range, diverged: int | None) -> list[str]:
     )
 
 
-def _answers_learnable(asked: Requirement, support: Support) -> RequirementResult:
-    if support.ceiling is None or asked.at_least is None:
-        reason = f"which test answers occur in training is not known ({support.source})"
+def _answers_learnable(asked: Requirement, answers: Answers) -> RequirementResult:
+    if answers.ceiling is None or asked.at_least is None:
+        reason = f"which test answers occur in training is not known ({answers.source})"
         return RequirementResult(asked, Outcome.INCONCLUSIVE, reasons=(reason,))
-    outcome = Outcome.HOLDS if decimal(support.ceiling) >= asked.at_least else Outcome.FAILS
-    numbers = f"share {support.ceiling:.6g} ({support.source})"
-    return RequirementResult(asked, outcome, support.ceiling, numbers=numbers)
+    outcome = Outcome.HOLDS if decimal(answers.ceiling) >= asked.at_least else Outcome.FAILS
+    numbers = f"share {answers.ceiling:.6g} ({answers.source})"
+    return RequirementResult(asked, outcome, answers.ceiling, numbers=numbers)
 
 
 def _training_memorised(asked: Requirement, points: list[Point], reasons: tuple[str, ...]) -> RequirementResult:
