@@ -424,6 +424,25 @@ def test_a_training_beside_one_number_is_judged_by_its_median():
     assert "is one number" in found.finding.notes[-1]
 
 
+@pytest.mark.parametrize(
+    ("expect", "seeds"),
+    [
+        (Word("unstable"), 6),
+        (Rate(0.5, 1), 6),
+        (Rate(0, 1), 1),
+        (Between(0, 500), 6),
+        (Order.EARLIER, 4),  # 2 of comb(8, 4) = 70 splits
+        (Order.MORE_OFTEN, 3),  # 2 * 0.5**6 = 0.031, and 2 * 0.5**4 = 0.125
+        (Seen(0, 1), 15),
+    ],
+)
+def test_a_training_that_nobody_has_run_needs_as_many_seeds_as_can_decide_at_all(expect, seeds):
+    against = OTHER if isinstance(expect, Order) else None
+    found = verdict(claim(expect, subject=TRAINING, against=against, quantity=GROKKED)).finding
+    assert found.seeds_needed == seeds
+    assert f"at least {seeds} seed" in found.missing
+
+
 # All together.
 
 
@@ -509,6 +528,20 @@ def test_experiments_that_would_settle_something_are_listed_with_what_they_would
         "e1": ["a", "b"],
         "e2": ["b"],
     }
+
+
+def test_what_no_number_of_seeds_decides_is_not_listed_among_what_seeds_decide():
+    """None of one seed at the source fits nearly every rate."""
+    one = claim(Seen(0, 1), subject=TRAINING, quantity=GROKKED)
+    assert audit([one], known(TRAINING, GROKKED, *[NO] * 6)).settling == ()
+    assert audit([one]).verdicts[0].settled_by == {"e1": 15}
+
+
+def test_seeds_that_are_there_are_not_asked_for_again():
+    one = claim(Order.MORE_OFTEN, subject=TRAINING, against=OTHER, quantity=GROKKED)
+    assert audit([one]).verdicts[0].settled_by == {"e1": 3, "e2": 3}
+    assert audit([one], known(TRAINING, GROKKED, YES, YES)).verdicts[0].settled_by == {"e1": 1, "e2": 3}
+    assert audit([one], known(TRAINING, GROKKED, *[YES] * 4)).verdicts[0].settled_by == {"e2": 3}
 
 
 def test_the_json_is_held_to_its_schema_and_says_what_the_audit_says():

@@ -22,7 +22,7 @@ from reprogrok.judge.claim_tests import Decision
 from reprogrok.judge.claim_verdict import Arm, Audit, ClaimVerdict, Finding, device_of, disputes_of
 from reprogrok.judge.claims import Claim, Order, Quantity, Source, Subject, Tier
 from reprogrok.judge.evidence import Evidence, Observation
-from reprogrok.judge.trained_claims import judge_training, judge_trainings
+from reprogrok.judge.trained_claims import counted_seeds, judge_training, judge_trainings, least_seeds
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -119,7 +119,7 @@ def _replicas(subject: Subject, quantity: Quantity, known: Evidence) -> tuple[Ob
 def _judge(claim: Claim, arms: Sequence[Arm], known: Evidence, generator: Generator) -> Finding:
     nothing = tuple(arm for arm in arms if not arm.observations)
     if nothing:
-        return _nothing(nothing, claim.quantity, known)
+        return _nothing(claim, nothing, known)
     other = next((seen for arm in arms for seen in arm.observations if seen.quantity != claim.quantity), None)
     if other is not None:
         return _other_definition(claim.quantity, other)
@@ -134,9 +134,14 @@ def _judge(claim: Claim, arms: Sequence[Arm], known: Evidence, generator: Genera
     return judge_training(first, claim.expect) if trained[0] else judge_artefact(first, claim.expect)
 
 
-def _nothing(arms: Sequence[Arm], quantity: Quantity, known: Evidence) -> Finding:
-    missing = "; ".join(dict.fromkeys(_missing(arm.subject, quantity, known) for arm in arms))
-    return Finding(Decision.INCONCLUSIVE, NOTHING, missing=missing)
+def _nothing(claim: Claim, arms: Sequence[Arm], known: Evidence) -> Finding:
+    """Say why there is nothing, and of trainings how many seeds could decide at all."""
+    missing = "; ".join(dict.fromkeys(_missing(arm.subject, claim.quantity, known) for arm in arms))
+    trained = any(arm.subject.kind == TRAINED for arm in arms)
+    seeds = least_seeds(claim.expect) if trained else None
+    if seeds is not None:
+        missing += f"; at least {counted_seeds(seeds)}, if they all agree"
+    return Finding(Decision.INCONCLUSIVE, NOTHING, missing=missing, seeds_needed=seeds)
 
 
 def _missing(subject: Subject, quantity: Quantity, known: Evidence) -> str:
@@ -169,10 +174,9 @@ def _same_seed(claim: Claim, known: Evidence) -> tuple[Finding, tuple[Arm, ...]]
     seen_once = tuple(seen for index, seen in enumerate(found) if seen not in found[:index])
     arms = (Arm(claim.subject, seen_once),)
     if not seen_once:
-        missing = known.missing(claim.subject, claim.quantity)
-        return Finding(
-            Decision.INCONCLUSIVE, SAME_SEED, f"seed {claim.seed} of {claim.subject} was not seen", missing
-        ), arms
+        where = "every device" if claim.device == ANY_DEVICE else claim.device
+        missing = f"{_missing(claim.subject, claim.quantity, known)}, seed {claim.seed} on {where}"
+        return Finding(Decision.INCONCLUSIVE, SAME_SEED, missing=missing), arms
     other = next((seen for seen in seen_once if seen.quantity != claim.quantity), None)
     if other is not None:
         return _other_definition(claim.quantity, other), arms

@@ -107,6 +107,25 @@ class ClaimVerdict:
         """Was it decided by a rule that is wrong now and then by chance?"""
         return self.decision is not Decision.INCONCLUSIVE and self.finding.error_bound > 0
 
+    @property
+    def settled_by(self) -> Mapping[str, int | None]:
+        """Of an open claim: experiment -> how many more seeds of it; None for the one seed that the claim names.
+
+        Empty where no number of seeds decides, as against a published 0 of 2, or where nothing is trained.
+        """
+        if self.decision is not Decision.INCONCLUSIVE:
+            return {}
+        needed = self.finding.seeds_needed
+        trained = [arm for arm in self.arms if arm.subject.kind == "experiment"]
+        if self.claim.seed is not None:
+            return {arm.subject.name: None for arm in trained}
+        if needed is None:
+            return {}
+        # Before every side has been run, what is needed is a total; later it is more than there is.
+        begun = all(arm.observations for arm in self.arms)
+        more = {arm.subject.name: needed if begun else needed - len(arm.seeds) for arm in trained}
+        return {name: seeds for name, seeds in more.items() if seeds > 0}
+
 
 @dataclass(frozen=True)
 class Audit:
@@ -185,13 +204,12 @@ class Audit:
 
     @property
     def settling(self) -> tuple[tuple[str, tuple[ClaimVerdict, ...]], ...]:
-        """Experiment -> the open claims that runs of it would settle or narrow; claims about artefacts are not here."""
-        open_claims: dict[str, list[ClaimVerdict]] = {}
+        """Experiment -> the open claims that more seeds of it can settle; claims about artefacts are not here."""
+        found: dict[str, list[ClaimVerdict]] = {}
         for verdict in self.verdicts:
-            if verdict.decision is Decision.INCONCLUSIVE:
-                for name in _experiments(verdict.arms):
-                    open_claims.setdefault(name, []).append(verdict)
-        return tuple((name, tuple(verdicts)) for name, verdicts in sorted(open_claims.items()))
+            for name in verdict.settled_by:
+                found.setdefault(name, []).append(verdict)
+        return tuple((name, tuple(verdicts)) for name, verdicts in sorted(found.items()))
 
 
 def disputes_of(sources: Iterable[Source]) -> dict[str, tuple[str, ...]]:
@@ -206,7 +224,3 @@ def disputes_of(sources: Iterable[Source]) -> dict[str, tuple[str, ...]]:
 
 def _with(known: tuple[str, ...], more: str) -> tuple[str, ...]:
     return known if more in known else (*known, more)
-
-
-def _experiments(arms: Iterable[Arm]) -> list[str]:
-    return list(dict.fromkeys(arm.subject.name for arm in arms if arm.subject.kind == "experiment"))

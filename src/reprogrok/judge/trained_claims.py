@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, assert_never
 
 from reprogrok.judge.artefact_claims import expectation_text, number_text, region, value_text
 from reprogrok.judge.claim_tests import (
+    LEVEL,
     Decision,
     TestResult,
     judge_median,
@@ -31,11 +33,14 @@ from reprogrok.judge.claim_verdict import Finding
 from reprogrok.judge.claims import Between, Expectation, Order, Rate, Seen, Value, Word
 from reprogrok.judge.evidence import Observation
 from reprogrok.measure.grokking import Censored, StepInterval
+from reprogrok.measure.statistics import rates_differ
+from reprogrok.measure.survival import LEAST_FOR_MEDIAN, least_per_arm
 
 if TYPE_CHECKING:
     from numpy.random import Generator
 
 TYPICALLY = 0.5
+_MANY = 40
 _RATES = {Order.MORE_OFTEN, Order.LESS_OFTEN}
 
 
@@ -48,18 +53,19 @@ def judge_training(observations: Sequence[Observation], expect: Expectation) -> 
     """
     match expect:
         case Seen():
-            return _rate(observations, _happened, lambda k, n: judge_seen(k, n, expect.k, expect.n), expect)
+            return _rate(observations, _happened, lambda k, n: judge_seen(k, n, expect.k, expect.n))
         case Rate():
-            return _rate(observations, _happened, lambda k, n: judge_rate(k, n, expect.low, expect.high), expect)
+            found = _rate(observations, _happened, lambda k, n: judge_rate(k, n, expect.low, expect.high))
+            return _beside(found, expect)
         case Word():
             finding = _rate(
-                observations, lambda seen: _is(seen, expect.word), lambda k, n: judge_rate(k, n, TYPICALLY, 1.0), expect
+                observations, lambda seen: _is(seen, expect.word), lambda k, n: judge_rate(k, n, TYPICALLY, 1.0)
             )
             words = sorted({seen.word or "not known" for seen in observations})
             note = f'"is {expect.word}" is read as: more than half of all seeds are; seen: {", ".join(words)}'
             return replace(finding, notes=(*finding.notes, note))
         case Value() | Between():
-            return _median(observations, expect)
+            return _beside(_median(observations, expect), expect)
         case Order():
             raise TypeError("an order needs two subjects")
         case _:
@@ -88,6 +94,40 @@ def judge_trainings(
     return _finding(judge_order_values(values[0], values[1], order, generator))
 
 
+@cache
+def least_seeds(expect: Expectation) -> int | None:
+    """How many seeds (per arm) can decide at all, if they agree as well as they can; None if very many cannot.
+
+    Worked values: 6 for "typically", since 0.025 ** (1/6) = 0.54 and 0.025 ** (1/5) = 0.48; 6 for a median; 15 for a
+    published 0 of 1, which 15 of 15 contradict with p = 0.047.
+    """
+
+    def decides(n: int) -> bool:
+        match expect:
+            case Value() | Between():
+                return n >= LEAST_FOR_MEDIAN
+            case Order():
+                return rates_differ(n, n, 0, n).p <= LEVEL if expect in _RATES else least_per_arm(n, n) == 0
+            case Word() | Rate() | Seen():
+                return any(_decided(k, n, expect) for k in (0, n))
+            case _:
+                assert_never(expect)
+
+    return next((n for n in range(1, _MANY) if decides(n)), None)
+
+
+def counted_seeds(seeds: int) -> str:
+    """`1 seed`, `6 seeds`."""
+    return f"{seeds} seed{'' if seeds == 1 else 's'}"
+
+
+def _decided(k: int, n: int, expect: Word | Rate | Seen) -> bool:
+    if isinstance(expect, Seen):  # two counts are told apart by fewer seeds than it takes to call them equal
+        return rates_differ(k, n, expect.k, expect.n).p <= LEVEL
+    low, high = (expect.low, expect.high) if isinstance(expect, Rate) else (TYPICALLY, 1.0)
+    return judge_rate(k, n, low, high).decision is not Decision.INCONCLUSIVE
+
+
 def _finding(result: TestResult, notes: tuple[str, ...] = ()) -> Finding:
     return Finding(
         decision=result.decision,
@@ -102,11 +142,15 @@ def _finding(result: TestResult, notes: tuple[str, ...] = ()) -> Finding:
     )
 
 
+def _beside(finding: Finding, expect: Expectation) -> Finding:
+    """Put what is claimed beside what was observed."""
+    return replace(finding, numbers=f"{finding.numbers}; claimed: {expectation_text(expect)}")
+
+
 def _rate(
     observations: Sequence[Observation],
     event: Callable[[Observation], bool | None],
     judge: Callable[[int, int], TestResult],
-    expect: Expectation,
 ) -> Finding:
     """Judge a rate, whatever the replicas may have been that were not measured."""
     seen = [event(observation) for observation in observations]
@@ -119,7 +163,7 @@ def _rate(
     note = f"{unknown} of {n} replicas were not measured; judged with all of them for and all of them against"
     if best.decision is finding.decision:
         return replace(finding, notes=(note,))
-    numbers = f"{k} to {k + unknown} of {n}, claimed: {expectation_text(expect)}"
+    numbers = f"{k} to {k + unknown} of {n}"
     return Finding(Decision.INCONCLUSIVE, finding.test, numbers, f"{unknown} of {n} replicas measured", notes=(note,))
 
 

@@ -59,6 +59,7 @@ def document_of(audit: Audit) -> dict[str, Any]:
                 "experiment": name,
                 "cost_per_seed": audit.costs.get(name) or None,
                 "claims": [verdict.claim.id for verdict in verdicts],
+                "more_seeds": max((verdict.settled_by[name] or 1 for verdict in verdicts), default=1),
             }
             for name, verdicts in audit.settling
         ],

@@ -138,7 +138,7 @@ def _settling(audit: Audit) -> str:
         (
             _code(name),
             ", ".join(_claim_link(verdict.claim.id) for verdict in verdicts),
-            _more_seeds(verdicts),
+            _more_seeds(name, verdicts),
             _text(audit.costs.get(name) or words.NOTHING),
         )
         for name, verdicts in audit.settling
@@ -159,21 +159,20 @@ def _settling(audit: Audit) -> str:
         )
         parts.append(_table(("Experiment", "Open claims", "More seeds", "One seed takes"), rows))
     if others:
-        parts.append("Not a matter of seeds:")
+        parts.append("No number of seeds decides these, as they stand:")
         parts.append("\n".join(others))
     return "\n\n".join(parts)
 
 
-def _more_seeds(verdicts: Sequence[ClaimVerdict]) -> str:
+def _more_seeds(name: str, verdicts: Sequence[ClaimVerdict]) -> str:
     """The most that any of the claims needs; a claim about one seed needs that one, on its device."""
-    needed = [verdict.finding.seeds_needed for verdict in verdicts if verdict.finding.seeds_needed is not None]
+    needed = [seeds for verdict in verdicts if (seeds := verdict.settled_by[name]) is not None]
     named = [
         f"seed {verdict.claim.seed} on {'every device' if verdict.claim.device == 'any' else verdict.claim.device}"
         for verdict in verdicts
         if verdict.claim.seed is not None
     ]
-    parts = ([f"{max(needed):,}"] if needed else []) + list(dict.fromkeys(named))
-    return ", ".join(parts) or "not known before the first"
+    return ", ".join([*([f"{max(needed):,}"] if needed else []), *dict.fromkeys(named)])
 
 
 def _left_out(audit: Audit) -> str:
