@@ -139,6 +139,9 @@ def test_a_file_outside_the_folder_is_judged_too(run, tmp_path):
         (["--claims", "nowhere"], "no claims here"),
         (["nowhere.yaml"], "No such file"),
         (["--output", "audit"], "audit"),
+        (["--runs", "nowhere"], "nowhere --runs: no such folder"),
+        (["--evidence", "nowhere"], "nowhere --evidence: no such folder"),
+        (["--params", "nowhere.yaml"], "nowhere.yaml: No such file"),
     ],
 )
 def test_what_cannot_be_judged_is_one_error(run, words, message):

@@ -37,6 +37,7 @@ def now(tmp_path_factory):
     app.command()(command)
     with contextlib.chdir(folder):
         result = CliRunner().invoke(app, ["--no-runs", "--ledger", "audit/LEDGER.md"])
+    assert isinstance(result.exception, SystemExit | None), result.exception
     assert result.exit_code in {0, 1, 3}, result.output
     return (folder / "audit" / "LEDGER.md").read_text("utf-8")
 
@@ -48,6 +49,11 @@ def test_the_committed_ledger_is_what_the_command_gives_now(now):
 def test_every_claim_stands_in_it_once():
     claims = all_claims(load_sources(claims_files(ROOT / "audit" / "claims")))
     assert sorted(re.findall(r'<a id="([^"]+)">', TEXT)) == sorted(claims)
+
+
+def test_no_two_claims_that_dispute_each_other_both_hold():
+    """One of them would be written down wrongly, or judged wrongly."""
+    assert "Impossible" not in TEXT
 
 
 def test_every_link_leads_somewhere():

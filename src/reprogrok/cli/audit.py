@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from reprogrok.judge.claim_verdict import Audit
     from reprogrok.judge.claims import Source
 
+_CLAIMS, _EVIDENCE, _RUNS, _PARAMS = Path("audit/claims"), Path("audit/evidence"), Path("runs"), Path("params.yaml")
 _CHECKPOINTS = Path("checkpoints")
 _SUFFIXES = {".yaml", ".yml", ".json"}
 
@@ -32,12 +33,12 @@ def audit(
     ] = None,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the verdicts as JSON.")] = None,
     output_format: Annotated[Format, typer.Option("--format", help="What is printed.")] = Format.TABLE,
-    claims: CLAIMS = Path("audit/claims"),
-    evidence: EVIDENCE = Path("audit/evidence"),
-    runs: Annotated[Path, typer.Option(metavar="DIR", help="The folder of runs.")] = Path("runs"),
+    claims: CLAIMS = _CLAIMS,
+    evidence: EVIDENCE = _EVIDENCE,
+    runs: Annotated[Path, typer.Option(metavar="DIR", help="The folder of runs.")] = _RUNS,
     no_runs: Annotated[bool, typer.Option("--no-runs", help="Judge by what is committed alone.")] = False,
     ledger: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write all verdicts as a ledger.")] = None,
-    params: PARAMS = Path("params.yaml"),
+    params: PARAMS = _PARAMS,
 ) -> None:
     """Judge published claims by the evidence at hand: REPRODUCED, CONTRADICTED or INCONCLUSIVE; nothing is trained.
 
@@ -51,6 +52,9 @@ def audit(
     for path in (output, ledger):
         if path is not None:
             check_writable(path)
+    for option, folder, usual in (("--evidence", evidence, _EVIDENCE), ("--runs", runs, _RUNS)):
+        if folder != usual and not folder.is_dir():
+            raise InputError("no such folder", path=folder, field=option)
     named = claims_or_files or []
     if ledger is not None and named:
         raise InputError("a ledger holds every claim", field="--ledger", expected="no claim named beside it")
@@ -88,7 +92,7 @@ def _judge(named: Sequence[str], claims: Path, evidence: Path, runs: Path | None
     paths.update({path.resolve(): path for path in files if path.resolve() not in paths})
     sources = load_sources(list(paths.values()))
     chosen = _chosen(named, sources, {path.resolve() for path in files}) if named else None
-    experiments = read_params(params) if params.is_file() else None
+    experiments = read_params(params) if params.is_file() or params != _PARAMS else None
     known = gather(evidence, runs, _CHECKPOINTS, experiments)
     costs = {} if experiments is None else {name: found.cost for name, found in experiments.experiments.items()}
     return judge_claims(sources, known, generator_of=generator_of_id, chosen=chosen, costs=costs)
