@@ -290,7 +290,8 @@ def test_an_ascii_terminal_is_served(columns_run):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["v2c"], "no such gate: expected one of smoke, v2b, v2b-mini (did you mean v2b?), found"),
+        (["v2c"], "no such gate: expected one of addition, modular, smoke, "),
+        (["v2c"], ", v2b, v2b-fixed, v2b-mini (did you mean v2b?), found"),
         (["v2b", "--criteria", "nowhere"], "nowhere: no criteria here"),
         (["v2b", "--run", "nowhere"], "nowhere: no such folder"),
         (["v2b", "--run", "audit"], "no run here: expected summary.json"),
