@@ -270,8 +270,6 @@ def test_every_command_takes_such_a_run(with_package, reprogrok, tmp_path):
         assert words in listed.stdout
     for command, said in (
         (("split", "max-11"), "small-sums, limit 12, seed 42"),
-        (("floors", "max-11"), "max mod 11"),
-        (("generate", "max-11"), "train"),
         (("sanity", "max-11"), "GO (exit 0)"),
         (("analyze", "runs/max-11"), "wrote runs/max-11/post_analysis-seed-0.json"),
         (("plot", "runs/max-11", "--metric", "test_near_miss", "--csv", "curves.csv"), "wrote curves.csv"),
@@ -286,7 +284,7 @@ def test_every_command_takes_such_a_run(with_package, reprogrok, tmp_path):
     ("command", "message"),
     [
         (("eval", "runs/max-11/seed-0/last.pt"), "unknown split: expected one of random, three_way, "),
-        (("train", "max-11", "--dry-run"), "params.yaml:7 $.experiments.max-11.task.operation: unknown operation: "),
+        (("train", "max-11", "--dry-run"), "params.yaml:8 $.experiments.max-11.task.operation: unknown operation: "),
         (("sanity", "max-11"), "audit/criteria/max-11.yaml:10 $.criteria[0].metric: unknown metric: expected one of "),
     ],
 )

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -82,11 +82,13 @@ def _taken_back(directory: Path) -> Iterator[list[Path]]:
         yield made
     except BaseException:
         for path in reversed(made):
-            if path.is_dir() and not path.is_symlink():
-                if path.name == ".dvc" or not any(path.iterdir()):
-                    shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+            with suppress(OSError):  # of what was never made, and of folders that hold something else
+                if path.name == ".dvc":
+                    shutil.rmtree(path)
+                elif path.is_dir():
+                    path.rmdir()
+                else:
+                    path.unlink()
         raise
 
 
@@ -119,13 +121,13 @@ def _set_up_dvc(directory: Path, made: list[Path]) -> str:
     git = next((path for path in above if (path / ".git").exists()), None)
     how = ["--no-scm"] if git is None else [] if git == above[0] else ["--subdir"]
     made.append(directory / ".dvc")
-    command = [sys.executable, "-m", "dvc", "init", "--quiet", *how]
+    command = [sys.executable, "-m", "dvc", "init", *how]
     environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
     done = subprocess.run(  # noqa: S603 - the DVC that is installed beside us, words of our own
         command, cwd=directory, env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        reason = " ".join((done.stderr or done.stdout).split()).removeprefix("ERROR: ")
+        reason = " ".join(done.stderr.split()).removeprefix("ERROR: failed to initiate DVC - ")
         message = f"`{' '.join(['dvc', 'init', *how])}` failed, nothing was written: {reason}"
         raise InputError(message, path=directory, expected="--no-dvc, or what DVC asks for")
     return f" and ran `{' '.join(['dvc', 'init', *how])}`"
