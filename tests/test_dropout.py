@@ -60,7 +60,7 @@ def test_the_half_word_at_the_threshold_is_kept_and_the_one_below_is_dropped(mon
     assert kept[0].tolist() == [False, True, True, True, True, False, False, False]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.sampled_from([0.1, 0.3, 0.9]),
     st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=4, unique=True),

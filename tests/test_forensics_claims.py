@@ -203,7 +203,7 @@ def honest_numbers(rng):
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_honest_claims_give_no_finding(tmp_path_factory, seed):
     reported = honest_numbers(np.random.default_rng(seed))
     examination = write(tmp_path_factory.mktemp("claims"), claim("c", *reported))

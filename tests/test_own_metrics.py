@@ -147,8 +147,10 @@ def test_bounds_that_are_no_interval_are_refused():
     [
         (
             [],
-            "$.metrics: unknown metric: expected an installed package that offers it (reprogrok.metrics), "
-            "found mean_operand",
+            (
+                "$.metrics: unknown metric: expected an installed package that offers it (reprogrok.metrics), "
+                "found mean_operand"
+            ),
         ),
         (
             [("mean", f"{__name__}:MEAN_OPERAND")],

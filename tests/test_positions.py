@@ -95,7 +95,7 @@ def test_what_comes_after_the_last_scored_position_is_not_read():
 
 
 @given(chosen=st.lists(st.booleans(), min_size=N, max_size=N))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_twins_and_all_others_add_up_to_the_set(chosen):
     found = score_positions(SPEC, weights_of(SPEC, (0, 1)), rows_of(), range(4, 5), ANSWER)
     chosen_N = torch.tensor(chosen)

@@ -4,7 +4,7 @@ import math
 from itertools import product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, binom, binomtest, hypergeom
 
@@ -32,7 +32,6 @@ def test_worked_intervals(k, n, low, high):
 
 
 @given(COUNTS, st.sampled_from([0.9, 0.95, 0.99]))
-@settings(deadline=None)
 def test_intervals_are_those_of_the_beta_distribution(counts, confidence):
     k, n = counts
     tail, found = (1 - confidence) / 2, proportion(k, n, confidence)
@@ -44,7 +43,6 @@ def test_intervals_are_those_of_the_beta_distribution(counts, confidence):
 
 
 @given(COUNTS)
-@settings(deadline=None)
 def test_an_interval_mirrors_and_grows_with_the_count(counts):
     k, n = counts
     found, mirrored = proportion(k, n), proportion(n - k, n)
@@ -91,7 +89,6 @@ def test_worked_values_of_mcnemar(first, second, p):
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
-@settings(deadline=None)
 def test_mcnemar_is_the_two_sided_binomial(first, second):
     n = first + second
     tail = sum(math.comb(n, i) for i in range(min(first, second) + 1)) / 2**n

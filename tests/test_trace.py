@@ -62,7 +62,7 @@ def test_states_and_shares_are_those_of_the_plain_module(spec):
     tied=st.booleans(),
     seed=st.integers(0, 2**40),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_any_shape_of_the_family_is_traced(*, sizes, ranks, tied, seed):
     layers, heads, width, hidden = sizes
     tie = "shareA_tieKV" if tied and ranks[1] else "none"
