@@ -178,6 +178,20 @@ def test_runs_are_found_and_say_what_their_evidence_says(trained, params, tmp_pa
     assert first.ran_on["device"] == "cpu"
 
 
+def test_the_score_of_a_training_is_that_of_its_best_state(trained, params, reprogrok):
+    known = gather(None, trained / "runs", None, params)
+    result = reprogrok(
+        "eval", "runs/smoke/seed-1/best.pt", "--suite", "uniform", "--format", "json", "--device", "cpu", cwd=trained
+    )
+    total = json.loads(result.stdout)["suites"]["uniform"]["total"]
+    subject = Subject("experiment", "smoke")
+    (_, one) = known.observations(subject, Quantity("errors", "addition-100k/1"))
+    assert (one.seed, one.k, one.n) == (1, total["errors"], total["n"])
+    (first, _) = known.observations(subject, Quantity("exact_match", "addition-100k/1/41"))
+    assert first.n == 10_000
+    assert "no exam of this task is called x" in known.missing(subject, Quantity("errors", "x"))
+
+
 def plain(observation):
     return replace(observation, origin="", ran_on={})
 

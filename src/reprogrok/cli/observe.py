@@ -37,13 +37,13 @@ def observe(
     check_writable(output)
     from reprogrok.formats.foreign_runs import read_run
     from reprogrok.judge.evidence_files import (
-        OURS,
         observe_evaluation,
         observe_run,
         observe_settings,
         subject_of_run,
         write_evidence,
     )
+    from reprogrok.judge.quantities import OURS
 
     asked = asked_of(claims)
     entries: list[dict[str, Any]] = []

@@ -22,7 +22,7 @@ from reprogrok.formats import foreign_logs, foreign_runs
 from reprogrok.judge.claims import Quantity, Subject, quantity_of, subject_of
 from reprogrok.judge.data_quantities import UNIQUE
 from reprogrok.judge.outcomes import Absent, Measured, Outcome, is_followed, reached
-from reprogrok.judge.quantities import DELAY, Replica, measure
+from reprogrok.judge.quantities import DELAY, OURS, Replica, measure
 from reprogrok.judge.run_identity import Kind, identify
 from reprogrok.judge.series_quantities import ABOVE, CHANGE, SERIES, level_of, level_text
 from reprogrok.measure.grokking import GROK_THRESHOLDS, MAX_RISE5, Censored, StepInterval
@@ -32,7 +32,6 @@ from reprogrok.schema import check_written, load
 
 FORMAT = "reprogrok.evidence/3"
 GROKKED, FIRST_STEP = "grokked", "first_step"
-OURS = "reprogrok"
 
 # What is the largest of the whole run, and was reached by some step, is the largest until that step.
 _EXTREMES = ("highest", "lowest", "largest_rise", "largest_drop", "steepest_step", "steepest_rise")

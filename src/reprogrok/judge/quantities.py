@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from reprogrok.judge.analysis import TEST_METRICS, TRAIN_METRICS, support_of
 from reprogrok.judge.claims import Quantity
 from reprogrok.judge.outcomes import Absent, Measured, Outcome, is_followed, misasked, reached
+from reprogrok.judge.replica_exams import ERRORS, EXACT_MATCH, measure_exam
 from reprogrok.judge.series_quantities import SERIES, cut, first_step
 from reprogrok.measure.grokking import Censored, Delay, right_answers
 from reprogrok.measure.regime import DEFINITION as REGIME
@@ -26,6 +27,7 @@ from reprogrok.measure.regime import Finding, find_regime
 from reprogrok.record import Record, Series
 
 DELAY = "delay/0.99-0.99"
+OURS = "reprogrok"
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,12 @@ class ReplicaQuantity:
     says: str
 
 
+def _exam(replica: Replica, quantity: Quantity) -> Outcome:
+    if replica.run.layout != OURS:
+        return Absent("its weights are not at hand")
+    return measure_exam(replica.run.path, replica.seed, quantity) if replica.ended else replica.short(None)
+
+
 def _grokked(replica: Replica, quantity: Quantity) -> Outcome:
     series = series_of(replica, quantity)
     if isinstance(series, Absent):
@@ -192,5 +200,7 @@ REPLICAS: Mapping[str, ReplicaQuantity] = {
     "delay_factor": ReplicaQuantity(
         (DELAY,), "times", _delay_factor, "the least factor that fits between learning the test and the training set"
     ),
+    ERRORS: ReplicaQuantity(("the exam's id",), "problems", _exam, "wrong answers of the best state"),
+    EXACT_MATCH: ReplicaQuantity(("the exam's id",), "share", _exam, "right answers of the best state"),
     "delay_factor_most": ReplicaQuantity((DELAY,), "times", _delay_factor, "the largest factor that fits"),
 }  # fmt: skip
