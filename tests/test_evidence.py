@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,13 @@ from hypothesis import strategies as st
 from reprogrok import record
 from reprogrok.errors import InputError, RecordError
 from reprogrok.formats.foreign_runs import read_run
+from reprogrok.judge import replica_exams
 from reprogrok.judge.claims import Quantity, Subject
 from reprogrok.judge.evidence import Evidence, gather
 from reprogrok.judge.evidence_files import observe_run, observe_settings, read_evidence, standard, write_evidence
 from reprogrok.judge.outcomes import Absent
 from reprogrok.judge.quantities import Replica, measure
+from reprogrok.measure.exam import build_exam
 from reprogrok.measure.grokking import StepInterval
 from reprogrok.params import read_params
 from reprogrok.record import Record, Series
@@ -178,17 +181,17 @@ def test_runs_are_found_and_say_what_their_evidence_says(trained, params, tmp_pa
     assert first.ran_on["device"] == "cpu"
 
 
-def test_the_score_of_a_training_is_that_of_its_best_state(trained, params, reprogrok):
+def test_the_score_of_a_training_is_that_of_its_best_state(trained, params, reprogrok, monkeypatch):
+    monkeypatch.setattr(replica_exams, "build_exam", partial(build_exam, limit=50))  # the same way, in less time
     known = gather(None, trained / "runs", None, params)
-    result = reprogrok(
-        "eval", "runs/smoke/seed-1/best.pt", "--suite", "uniform", "--format", "json", "--device", "cpu", cwd=trained
-    )
-    total = json.loads(result.stdout)["suites"]["uniform"]["total"]
+    words = ("--suite", "uniform", "--limit", "50", "--format", "json", "--device", "cpu")
+    result = reprogrok("eval", "runs/smoke/seed-1/best.pt", *words, cwd=trained)
+    suite = json.loads(result.stdout)["suites"]["uniform"]
     subject = Subject("experiment", "smoke")
-    (_, one) = known.observations(subject, Quantity("errors", "addition-100k/1"))
-    assert (one.seed, one.k, one.n) == (1, total["errors"], total["n"])
-    (first, _) = known.observations(subject, Quantity("exact_match", "addition-100k/1/41"))
-    assert first.n == 10_000
+    (_, one) = known.observations(subject, Quantity("errors", suite["exam"]))
+    assert (one.seed, one.k, one.n) == (1, suite["total"]["errors"], 500)
+    (first, _) = known.observations(subject, Quantity("exact_match", f"{suite['exam']}/41"))
+    assert first.n == 50
     assert "no exam of this task is called x" in known.missing(subject, Quantity("errors", "x"))
 
 
