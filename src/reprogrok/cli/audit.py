@@ -90,7 +90,7 @@ def _judge(named: Sequence[str], claims: Path, evidence: Path, runs: Path | None
     # Disputes lead from one document to another, so all are read, whichever are judged.
     paths = {path.resolve(): path for path in (claims_files(claims) if claims.is_dir() or not files else [])}
     paths.update({path.resolve(): path for path in files if path.resolve() not in paths})
-    sources = load_sources(list(paths.values()))
+    sources = sorted(load_sources(list(paths.values())), key=lambda source: source.file)
     chosen = _chosen(named, sources, {path.resolve() for path in files}) if named else None
     experiments = read_params(params) if params.is_file() or params != _PARAMS else None
     known = gather(evidence, runs, _CHECKPOINTS, experiments)

@@ -120,7 +120,7 @@ def _cost(audit: Audit, verdict: ClaimVerdict) -> list[tuple[str, str | None]]:
         return []
     subjects = [arm.subject for arm in verdict.arms if arm.subject.kind == "experiment"]
     costs = [(f"one seed of {subject.name}", audit.costs.get(subject.name) or None) for subject in subjects]
-    return [*costs, ("to go on", f"`reprogrok reproduce {verdict.claim.id}`")] if subjects else []
+    return [*costs, ("to go on", f"`reprogrok reproduce {verdict.claim.id}`")] if verdict.settled_by else []
 
 
 def _other(audit: Audit, other: str) -> str:
