@@ -203,7 +203,7 @@ def test_a_log_that_sees_honest_birthdays_gives_no_finding(columns_run):
 
     def crowd(column):
         crowded = (1.15 + 0.002 * rng.random(200)).astype(np.float32)  # 17,000 float32 numbers for 200 draws
-        crowded[50] = crowded[7]
+        crowded[50:53] = crowded[7], crowded[9], crowded[20]
         column[:] = crowded.astype(float).tolist()
 
     assert examine_log(columns_run(config=honest, metrics=change("train_loss", crowd))).findings == ()

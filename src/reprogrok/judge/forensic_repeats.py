@@ -93,6 +93,10 @@ def repeats(series: Series, where: str) -> Iterator[Finding]:
 def frozen(name: str, metrics: Mapping[str, Series], definitions: Mapping[str, str], where: str) -> Iterator[Finding]:
     """A loss with all its digits that stands still, evaluation by evaluation, while the model is seen to move."""
     points = measured(metrics[name])
+    changes = [abs(after - before) for (_, before), (_, after) in pairwise(points) if after != before]
+    if not changes:
+        return
+    usual, places = float(np.median(changes)), max(decimals(value) for _, value in points)
     start = 0
     for index in range(1, len(points) + 1):
         if index < len(points) and points[index][1] == points[start][1]:
@@ -102,12 +106,14 @@ def frozen(name: str, metrics: Mapping[str, Series], definitions: Mapping[str, s
         if length < 3 or first[1] <= 0:
             continue
         other = _moving(name, metrics, definitions, range(first[0], last[0] + 1))
-        if other is None:
+        # Where evaluations differ by a few units in the last place, three of them fall together now and then.
+        chance = len(points) * min(1.0, _unit(first[1], places) / usual) ** (length - 1)
+        if other is None or chance >= UNLIKELY:
             continue
         arithmetic = f"the same to the last digit at {length:,} evaluations in a row, while {other} changes among them"
         said = "a column that was filled up with its last value, because it is measured less often, looks the same"
         at = f"{where}, steps {first[0]:,} to {last[0]:,}"
-        yield Finding(Kind.REPEATED, at, repr(first[1]), arithmetic, Sure.TELLING, said)
+        yield Finding(Kind.REPEATED, at, repr(first[1]), arithmetic, Sure.TELLING, said, chance)
 
 
 def _moving(name: str, metrics: Mapping[str, Series], definitions: Mapping[str, str], steps: range) -> str | None:
