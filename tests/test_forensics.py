@@ -203,10 +203,18 @@ def test_a_log_that_sees_honest_birthdays_gives_no_finding(columns_run):
 
     def crowd(column):
         crowded = (1.15 + 0.002 * rng.random(200)).astype(np.float32)  # 17,000 float32 numbers for 200 draws
-        crowded[50:53] = crowded[7], crowded[9], crowded[20]
+        crowded[[50, 60, 70, 80, 90, 100]] = crowded[[7, 20, 33, 9, 41, 3]]  # six more than chance made
         column[:] = crowded.astype(float).tolist()
 
     assert examine_log(columns_run(config=honest, metrics=change("train_loss", crowd))).findings == ()
+
+
+def test_a_few_equal_losses_among_many_are_not_enough(columns_run):
+    def repeat_five(column):
+        for index in (50, 60, 70, 80, 90):
+            column[index] = column[index * 2]
+
+    assert examine_log(columns_run(config=honest, metrics=change("train_loss", repeat_five))).findings == ()
 
 
 # --- what is planted is found --------------------------------------------------------------------------------------
