@@ -239,4 +239,4 @@ def test_a_wheel_installed_elsewhere_makes_a_project_that_it_reads(tmp_path):
     )
     assert files_of(folder) == FILES
     listed = python("import sys; from reprogrok.cli.main import main; sys.argv = ['reprogrok', 'list']; main()", folder)
-    assert listed.count(NAME) == 2  # the experiment and its gate
+    assert sum(line.split()[:1] == [NAME] for line in listed.splitlines()) == 2  # the experiment and its gate
