@@ -18,7 +18,7 @@ from hypothesis import settings
 from reprogrok.params import read_params
 
 # No test asserts a time: on a busy machine an example may take any.
-settings.register_profile("reprogrok")
+settings.register_profile("reprogrok", deadline=None)
 settings.load_profile("reprogrok")
 
 ROOT = Path(__file__).resolve().parents[1]
