@@ -225,7 +225,7 @@ FOUND = {
         (Kind.COUNTS, Sure.CERTAIN, "17"),
         (Kind.COUNTS, Sure.TELLING, "17"),
         (Kind.COUNTS, Sure.TELLING, "32"),
-        (Kind.BOUND, Sure.CERTAIN, "216"),
+        (Kind.COUNTS, Sure.CERTAIN, "216"),
     },
     "experiments-log.yaml": set(),
     "post-analysis.yaml": set(),
