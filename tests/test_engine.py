@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from reprogrok.data.holdout import hold_out
 from reprogrok.data.sampling import Batches
 from reprogrok.formats.checkpoints import load_state, state_bytes
+from reprogrok.measure.logged import definitions_of
 from reprogrok.model.compiler import compiler
 from reprogrok.model.decoder import logits
 from reprogrok.model.device import subnormals_as_zero
@@ -25,7 +26,6 @@ from reprogrok.params import read_params
 from reprogrok.spec import CurriculumStage
 from reprogrok.train import engine as engine_module
 from reprogrok.train.engine import Engine
-from reprogrok.train.lessons import definitions_of
 from reprogrok.train.optimiser import learning_rate, step_numbers
 from reprogrok.train.step import Layout, loss_and_logits
 

@@ -13,11 +13,11 @@ from engine_runs import finished, needs, tensors
 from test_lessons import experiment_of
 
 from reprogrok.formats.checkpoints import load_state, state_bytes
+from reprogrok.measure.logged import definitions_of
+from reprogrok.measure.representation import LOGGED
 from reprogrok.model.device import subnormals_as_zero
 from reprogrok.spec import EarlyGrid
 from reprogrok.train.engine import Engine
-from reprogrok.train.lessons import definitions_of
-from reprogrok.train.modular import ANALYSIS
 
 torch.set_num_threads(1)
 
@@ -119,11 +119,11 @@ def test_metrics_are_those_that_are_defined_and_analysis_comes_when_it_is_asked_
     for evaluation in evaluations:
         expected = set(definitions_of(TINY))
         if evaluation.step not in {0, 8, 16, 19}:
-            expected -= set(ANALYSIS)
+            expected -= set(LOGGED)
         assert set(evaluation.metrics) == expected, evaluation.step
         assert all(len(column) == 2 for column in evaluation.metrics.values())
     never = replace(TINY, analyse_every=None)
-    assert set(definitions_of(TINY)) - set(definitions_of(never)) == set(ANALYSIS)
+    assert set(definitions_of(TINY)) - set(definitions_of(never)) == set(LOGGED)
     assert (
         finished(Engine(never, SEEDS[:1], CPU, "eager"), stop_at=5)[1][-1].metrics.keys()
         == definitions_of(never).keys()

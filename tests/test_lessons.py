@@ -15,6 +15,7 @@ from reprogrok.data.epochs import Epochs
 from reprogrok.data.splits import make_split
 from reprogrok.errors import InputError
 from reprogrok.judge.bounds import METRICS
+from reprogrok.measure.logged import definitions_of, facts_of
 from reprogrok.model.initialise import initial_weights
 from reprogrok.params import read_params
 from reprogrok.spec import (
@@ -29,7 +30,7 @@ from reprogrok.spec import (
 )
 from reprogrok.train import engine as engine_module
 from reprogrok.train.engine import Engine
-from reprogrok.train.lessons import check, definitions_of, facts_of, lessons_of, score_of
+from reprogrok.train.lessons import check, lessons_of, score_of
 from reprogrok.train.optimiser import step_numbers
 
 torch.set_num_threads(1)

@@ -20,12 +20,13 @@ from reprogrok.data.splits import make_split
 from reprogrok.errors import InputError
 from reprogrok.judge.bounds import METRICS, bounds
 from reprogrok.measure import own_metrics
+from reprogrok.measure.logged import definitions_of
 from reprogrok.measure.own_metrics import Answers, Metric, answer_logits, find_metric, own_definitions
 from reprogrok.model.decoder import logits
 from reprogrok.model.initialise import initial_weights
 from reprogrok.params import read_params
 from reprogrok.spec import ModelSpec, ModularTask, SplitSpec
-from reprogrok.train.lessons import definitions_of, lessons_of
+from reprogrok.train.lessons import lessons_of
 
 MEAN_OPERAND = Metric("mean_operand", "here/mean-operand/1", "mean of a", lambda answers: answers.a_N.mean(), 0, 4)
 MISNAMED = Metric("other", "here/other/1", "another", lambda _: 0.0)

@@ -27,10 +27,11 @@ from reprogrok.judge.checkpoint_states import first_test_rows, states_of
 from reprogrok.judge.post_analysis import document
 from reprogrok.measure import fourier
 from reprogrok.measure.fourier import MEASURES, Grid
+from reprogrok.measure.logged import definitions_of
+from reprogrok.measure.representation import LOGGED
 from reprogrok.report.analysis_tables import print_analyses
 from reprogrok.schema import load
 from reprogrok.spec import ModularTask, SplitSpec
-from reprogrok.train import modular
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
@@ -312,7 +313,7 @@ def test_every_metric_of_a_modular_run_lands_on_its_side(waves, operation, modul
     experiment = params.read_params(waves.parents[1] / "params.yaml").experiments["waves"]
     layout = "llmc8" if loss == "all" else "power5"
     task = ModularTask(operation, modulus, layout, loss, SplitSpec("random", 42, fraction=0.5))
-    definitions = modular.definitions(dataclasses.replace(experiment, analyse_every=100), task)
+    definitions = definitions_of(dataclasses.replace(experiment, analyse_every=100, task=task))
     series = run.replicas[0]["test_loss"]
     # grad_norm and its like are of every run, whatever its task.
     metrics = dict.fromkeys((*definitions, "grad_norm", "learning_rate"), series)
@@ -322,7 +323,7 @@ def test_every_metric_of_a_modular_run_lands_on_its_side(waves, operation, modul
         *("final_layer_rank", "average_rank", "final_layer_rank_after", "final_layer_entropy_rank"),
         *("final_layer_participation_ratio", "attention_entropy", "answer_entropy"),
     }
-    assert set(modular.ANALYSIS) == analysed
+    assert set(LOGGED) == analysed
     assert set(written["analysis_metrics"]) == {"step", *analysed}
     assert set(written["training_metrics"]) == {"step", *metrics} - analysed
 

@@ -18,7 +18,7 @@ from scipy.stats import binom
 from test_engine_modular import TINY
 
 from reprogrok.errors import ExitCode, InputError
-from reprogrok.judge.bounds import examples
+from reprogrok.judge.bounds import METRICS, examples
 from reprogrok.judge.criteria import Condition, Criterion, Gate, Requirement, load_gate
 from reprogrok.judge.operators import Limit, Relation, decimal
 from reprogrok.judge.planned import Plan, plan
@@ -28,11 +28,11 @@ from reprogrok.judge.preflight_findings import Kind
 from reprogrok.judge.preflight_requirements import check_requirement, least_by_luck
 from reprogrok.judge.requirements import Answers, judge_requirements
 from reprogrok.judge.verdict import Decision, Outcome
+from reprogrok.measure.logged import facts_of
+from reprogrok.measure.representation import LOGGED
 from reprogrok.params import read_params
 from reprogrok.record import Record, Series
 from reprogrok.train.engine import Engine
-from reprogrok.train.lessons import definitions_of, facts_of
-from reprogrok.train.modular import ANALYSIS
 
 ROOT = Path(__file__).resolve().parents[1]
 PARAMS = read_params(ROOT / "params.yaml")
@@ -215,17 +215,17 @@ def test_a_run_that_does_not_measure_where_the_criterion_looks_can_never_hold():
 
 
 @pytest.mark.parametrize("name", [*PARAMS.experiments])
-def test_the_plan_of_a_run_is_what_the_trainer_writes(name):
+def test_criteria_may_speak_of_whatever_a_run_will_log(name):
     experiment = PARAMS.experiments[name]
     planned = plan(experiment)
-    assert planned.definitions == definitions_of(experiment)
     assert planned.facts == facts_of(experiment)
+    assert all(definition in METRICS[metric] for metric, definition in planned.definitions.items())
     assert (planned.split is None) == (experiment.task.name == "addition")
 
 
 def test_the_steps_of_the_plan_are_those_of_a_run():
     planned = plan(TINY)
-    assert planned.analysed == set(ANALYSIS)
+    assert planned.analysed == set(LOGGED)
     torch.set_num_threads(1)
     _, evaluations = finished(Engine(TINY, (44,), torch.device("cpu"), "eager"))
     for metric in planned.definitions:

@@ -2,9 +2,8 @@
 
     Experiment --plan--> Plan: metric -> definition id, metric -> steps, facts that bound metrics, audit of the split
 
-A judge needs no trainer, so this is a second account of what `train` writes into a run's `spec.json`, and tests hold
-the two together for every experiment of `params.yaml`, and the steps to those of a run. Addition needs no torch here;
-the equations of a modular task do.
+`measure.logged` says it to the trainer as well; a test holds the steps to those of a run. Addition needs no torch
+here; the equations of a modular task do.
 """
 
 from __future__ import annotations
@@ -13,42 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reprogrok.data.protocols import VALIDATION
-from reprogrok.spec import FORMATS, Experiment, ModularTask
+from reprogrok.measure.logged import definitions_of, facts_of, facts_of_equations
+from reprogrok.spec import Experiment, ModularTask
 
 if TYPE_CHECKING:
     from reprogrok.data.split_audit import SplitAudit
-
-PUBLISHED_POSITIONS = 8  # the ids of measures over all positions name T only where it is another
-
-_UPDATE = {
-    "grad_norm": "l2/before-clip",
-    "weight_norm": "l2/all-parameters",
-    "update_norm": "l2/all-parameters",
-    "learning_rate": "of-the-update",
-}
-_ADDITION = {
-    "train_loss": "ce/answer+eos/batch",
-    "train_exact_match": "exact/answer/batch",
-    "test_loss": f"ce/answer+eos/validation-{VALIDATION}",
-    "test_exact_match": f"exact/answer/validation-{VALIDATION}",
-    "test_token_accuracy": f"token/answer/validation-{VALIDATION}",
-}
-_SIDE = {
-    "accuracy": "argmax/answer",
-    "answer_loss": "ce/answer",
-    "smallest_margin": "margin/answer/min-all",
-    "saturated": "softmax/float32-one/answer",
-}
-_ANALYSED = {
-    "final_layer_rank": "pca99/blockin",
-    "average_rank": "pca99/blockin",
-    "final_layer_rank_after": "pca99/blockout",
-    "final_layer_entropy_rank": "entropy-rank/blockin",
-    "final_layer_participation_ratio": "participation-ratio/blockin",
-    "attention_entropy": "attn/all-queries",
-    "answer_entropy": "attn/answer-query-normalised",
-}
 
 
 @dataclass(frozen=True)
@@ -84,58 +52,12 @@ def plan(experiment: Experiment) -> Plan:
     Raises:
         InputError: its operation, split or metrics cannot be; the field is inside the experiment.
     """
-    task = experiment.task
-    if isinstance(task, ModularTask):
-        return _modular(experiment, task)
-    facts = {
-        "positions": experiment.model.max_seq_len,
-        "width": experiment.model.d_model,
-        "test_examples": VALIDATION,
-        "steps": experiment.steps,
-    }
-    return Plan(experiment, _ADDITION | _UPDATE, facts, frozenset(), None)
-
-
-def _modular(experiment: Experiment, task: ModularTask) -> Plan:
+    if not isinstance(experiment.task, ModularTask):
+        return Plan(experiment, definitions_of(experiment), facts_of(experiment), frozenset(), None)
     # Only here, because the equations bring numpy and torch.
-    from reprogrok.data.modular import Modular  # noqa: PLC0415
     from reprogrok.data.split_audit import audit_split  # noqa: PLC0415
+    from reprogrok.measure.representation import LOGGED  # noqa: PLC0415
 
-    split = audit_split(task, block=experiment.block)
-    shape = FORMATS[task.format]
-    loss = f"ce/all-{shape.positions}" if task.loss == "all" else "ce/answer"
-    found = {
-        "train_loss": f"{loss}/batch{'-dropout' * bool(experiment.dropout)}",
-        "train_set_loss": loss,
-        "test_loss": loss,
-    }
-    predicted = Modular(task.operation, task.modulus, task.format).predicted
-    for side in ("train", "test"):
-        found |= {f"{side}_{name}": definition for name, definition in _SIDE.items()}
-        for position in task.scored:
-            found[f"{side}_loss_at_{position}"] = f"ce/position/{predicted[position]}"
-            found[f"{side}_accuracy_at_{position}"] = f"argmax/position/{predicted[position]}"
-    for part in ("twin", "new", *(("trained",) if _overlap(task) else ())):
-        found |= {f"test_{part}_accuracy": "argmax/answer", f"test_{part}_loss": "ce/answer"}
-    length = "" if shape.positions == PUBLISHED_POSITIONS else f"/T{shape.positions}"
-    analysed = {name: f"{definition}{length}" for name, definition in _ANALYSED.items()}
-    facts = {
-        "positions": shape.positions,
-        "width": experiment.model.d_model,
-        "classes": split.answers.possible,
-        "train_examples": split.train - split.left_out,
-        "test_examples": split.test,
-        "steps": experiment.steps,
-    }
-    found |= analysed if experiment.analyse_every is not None else {}
-    if experiment.metrics:  # of installed packages, which are asked for their definitions
-        from reprogrok.measure.own_metrics import own_definitions  # noqa: PLC0415
-
-        found |= own_definitions(experiment.metrics, found)
-    return Plan(experiment, found | _UPDATE, facts, frozenset(analysed), split)
-
-
-def _overlap(task: ModularTask) -> bool:
-    """Is some equation on both sides? Only two ranges of answers can overlap."""
-    train, test = task.split.train, task.split.test
-    return train is not None and test is not None and max(train[0], test[0]) < min(train[1], test[1])
+    split = audit_split(experiment.task, block=experiment.block)
+    facts = facts_of_equations(experiment, experiment.task, split)
+    return Plan(experiment, definitions_of(experiment), facts, frozenset(LOGGED), split)

@@ -13,7 +13,6 @@ from torch import Tensor
 from reprogrok.data.addition import Addition
 from reprogrok.data.holdout import hold_out
 from reprogrok.data.problems import Pairs
-from reprogrok.data.protocols import VALIDATION
 from reprogrok.data.sampling import Batches
 from reprogrok.model.decoder import Weights
 from reprogrok.spec import AdditionTask, Experiment
@@ -22,24 +21,6 @@ from reprogrok.train.step import loss_and_logits
 
 CHUNK = 32  # steps drawn at once: one vectorised draw costs a tenth of 32 small ones
 VALIDATION_ROWS = 1_000  # rows per forward pass of an evaluation
-
-DEFINITIONS = {
-    "train_loss": "ce/answer+eos/batch",
-    "train_exact_match": "exact/answer/batch",
-    "test_loss": "ce/answer+eos/validation-5000",
-    "test_exact_match": "exact/answer/validation-5000",
-    "test_token_accuracy": "token/answer/validation-5000",
-}
-
-
-def facts(experiment: Experiment) -> dict[str, int]:
-    """What bounds the metrics of a run."""
-    return {
-        "positions": experiment.model.max_seq_len,
-        "width": experiment.model.d_model,
-        "test_examples": VALIDATION,
-        "steps": experiment.steps,
-    }
 
 
 class AdditionLessons:

@@ -7,7 +7,7 @@ Axes: R replicas, T positions, B problems.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from reprogrok.spec import AdditionTask, Experiment
@@ -17,13 +17,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from reprogrok.model.decoder import Weights
-
-UPDATE_DEFINITIONS = {
-    "grad_norm": "l2/before-clip",
-    "weight_norm": "l2/all-parameters",
-    "update_norm": "l2/all-parameters",
-    "learning_rate": "of-the-update",
-}
 
 
 class Lessons(Protocol):
@@ -76,17 +69,6 @@ def check(experiment: Experiment) -> None:
         check_batches(experiment, experiment.task)
 
 
-def definitions_of(experiment: Experiment) -> Mapping[str, str]:
-    """What each metric of a run means; numbers of different definitions are never compared."""
-    if isinstance(experiment.task, AdditionTask):
-        from reprogrok.train.addition import DEFINITIONS  # noqa: PLC0415
-
-        return DEFINITIONS | UPDATE_DEFINITIONS
-    from reprogrok.train.modular import definitions  # noqa: PLC0415
-
-    return definitions(experiment, experiment.task) | UPDATE_DEFINITIONS
-
-
 def packages_of(experiment: Experiment) -> dict[str, str]:
     """What of the experiment comes from installed packages: `split small-sums` -> `my-lab 0.1 (my_lab:small_sums)`."""
     if isinstance(experiment.task, AdditionTask):
@@ -99,17 +81,6 @@ def packages_of(experiment: Experiment) -> dict[str, str]:
 def score_of(experiment: Experiment) -> str:
     """The metric by which the best weights are chosen."""
     return "test_exact_match" if isinstance(experiment.task, AdditionTask) else "test_accuracy"
-
-
-def facts_of(experiment: Experiment) -> Mapping[str, int]:
-    """What bounds the metrics of a run."""
-    if isinstance(experiment.task, AdditionTask):
-        from reprogrok.train.addition import facts  # noqa: PLC0415
-
-        return facts(experiment)
-    from reprogrok.train.modular import facts as facts_of_equations  # noqa: PLC0415
-
-    return facts_of_equations(experiment, experiment.task)
 
 
 def share(right_RN: Tensor) -> Tensor:

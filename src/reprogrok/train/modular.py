@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,45 +20,11 @@ from reprogrok.data.modular import Modular
 from reprogrok.data.operations import Integers
 from reprogrok.data.splits import NEW_PAIRS, TRAINED, TWINS, held_out_parts, make_split
 from reprogrok.measure import own_metrics, positions, representation
+from reprogrok.measure.logged import definitions_of, parts_of
 from reprogrok.model.decoder import Weights
-from reprogrok.spec import FORMATS, Experiment, ModularTask, OwnSplitSpec
+from reprogrok.spec import Experiment, ModularTask, OwnSplitSpec
 
-ANALYSIS = {
-    "final_layer_rank": representation.RANK,
-    "average_rank": representation.RANK,
-    "final_layer_rank_after": representation.RANK_AFTER,
-    "final_layer_entropy_rank": representation.ENTROPY_RANK,
-    "final_layer_participation_ratio": representation.PARTICIPATION_RATIO,
-    "attention_entropy": representation.ENTROPY,
-    "answer_entropy": representation.ANSWER_ENTROPY,
-}
-
-
-def definitions(experiment: Experiment, task: ModularTask) -> dict[str, str]:
-    """What each metric of a run means; which set it was taken on is in its name."""
-    loss = f"ce/all-{len(task.scored)}" if task.loss == "all" else "ce/answer"
-    found = {
-        "train_loss": f"{loss}/batch{'-dropout' * bool(experiment.dropout)}",
-        "train_set_loss": loss,
-        "test_loss": loss,
-    }
-    predicted = Modular(task.operation, task.modulus, task.format).predicted
-    for side in ("train", "test"):
-        found |= {
-            f"{side}_accuracy": positions.ACCURACY,
-            f"{side}_answer_loss": positions.ANSWER_LOSS,
-            f"{side}_smallest_margin": positions.SMALLEST_MARGIN,
-            f"{side}_saturated": positions.SATURATED,
-        }
-        for position in task.scored:  # what a position predicts depends on the format
-            found[f"{side}_loss_at_{position}"] = f"{positions.LOSS}/{predicted[position]}"
-            found[f"{side}_accuracy_at_{position}"] = f"{positions.POSITION_ACCURACY}/{predicted[position]}"
-    for part in _parts(task):
-        found |= {f"test_{part}_accuracy": positions.ACCURACY, f"test_{part}_loss": positions.ANSWER_LOSS}
-    length = FORMATS[task.format].positions
-    analysed = {name: representation.definition(measure, length) for name, measure in ANALYSIS.items()}
-    found |= analysed if experiment.analyse_every is not None else {}
-    return found | (own_metrics.own_definitions(experiment.metrics, found) if experiment.metrics else {})
+_PARTS = {"twin": TWINS, "new": NEW_PAIRS, "trained": TRAINED}
 
 
 def packages_of_equations(experiment: Experiment, task: ModularTask) -> dict[str, str]:
@@ -80,30 +45,8 @@ def check_batches(experiment: Experiment, task: ModularTask) -> None:
     Raises:
         InputError: an operation, a split, a batch or a metric that cannot be.
     """
-    definitions(experiment, task)
+    definitions_of(experiment)
     Epochs((0,), len(make_split(task).train_N), experiment.batch, experiment.batches, torch.device("cpu"))
-
-
-def _parts(task: ModularTask) -> dict[str, str]:
-    """The parts of the test set, by the names of metrics; only where two ranges overlap is a test pair trained on."""
-    split, parts = task.split, {"twin": TWINS, "new": NEW_PAIRS}
-    if split.train is None or split.test is None:
-        return parts
-    overlap = max(split.train[0], split.test[0]) < min(split.train[1], split.test[1])
-    return parts | {"trained": TRAINED} if overlap else parts
-
-
-def facts(experiment: Experiment, task: ModularTask) -> dict[str, int]:
-    """What bounds the metrics of a run."""
-    split = make_split(task).in_blocks(experiment.block)
-    return {
-        "positions": FORMATS[task.format].positions,
-        "width": experiment.model.d_model,
-        "classes": len(np.unique(Modular(task.operation, task.modulus, task.format).equations().c_N)),
-        "train_examples": len(split.train_N),
-        "test_examples": len(split.test_N),
-        "steps": experiment.steps,
-    }
 
 
 class ModularLessons:
@@ -128,7 +71,7 @@ class ModularLessons:
 
         self._sides_TN = {"train": tokens(split.train_N), "test": tokens(split.test_N)}
         parts = held_out_parts(split, equations)
-        self._parts_N = {part: torch.from_numpy(parts[name]) for part, name in _parts(task).items()}
+        self._parts_N = {part: torch.from_numpy(parts[_PARTS[part]]) for part in parts_of(task)}
         first_N = torch.from_numpy(split.test_N[: representation.BATCHES * representation.BATCH])
         # Rank and entropy are those of every position, whichever the loss falls on.
         self._analysed_TN = self._task.columns(a_N[first_N], b_N[first_N]).to(device)
@@ -153,7 +96,7 @@ class ModularLessons:
         return {}
 
     def measured(self, weights: Weights, *, analyse: bool) -> dict[str, Tensor]:
-        """All that `definitions` names but what describes the update itself: (R,) each."""
+        """All that `measure.logged` names but what describes the update itself: (R,) each."""
         found: dict[str, Tensor] = {}
         for side, tokens_TN in self._sides_TN.items():
             seen = positions.score_positions(self._spec, weights, tokens_TN, self._scored, self._task.first_answer)
