@@ -360,6 +360,13 @@ def test_replicas_that_were_not_measured_are_counted_for_and_against():
     assert verdict(one, known(TRAINING, GROKKED, *[YES] * 20, unknown)).decision is REPRODUCED
 
 
+def test_replicas_that_were_not_measured_may_lie_between_too_few_and_too_many():
+    one = claim(Rate(0.4, 0.6), subject=TRAINING, quantity=GROKKED)
+    unknown = Absent("not seen until step 300, and more was to come")
+    found = verdict(one, known(TRAINING, GROKKED, *[YES] * 10, *[NO] * 10, *[unknown] * 80))
+    assert found.decision is INCONCLUSIVE  # 10 of 100 is too few and 90 of 100 too many, but it may be 50 of 100
+
+
 def test_a_file_that_did_not_note_a_quantity_down_takes_nothing_from_one_that_did():
     one = claim(Rate(0.5, 1), subject=TRAINING, quantity=GROKKED)
     silent = known(TRAINING, REGIME, *[Measured(word="x")] * 30, seeds=tuple(range(100, 130)), origin="other.json")

@@ -6,7 +6,7 @@
     Order                  rates, times or numbers of two trainings; against one fixed number: the median
 
 A replica that was not measured is not left out, which would favour the replicas that went well: a rate is judged with
-all such replicas counted for and against, and decided only if both agree; a median is not judged at all.
+each number of such replicas counted for, and decided only if all agree; a median is not judged at all.
 """
 
 from __future__ import annotations
@@ -159,9 +159,9 @@ def _rate(
     finding = _finding(judge(k, n))
     if not unknown:
         return finding
-    best = _finding(judge(k + unknown, n))
-    note = f"{unknown} of {n} replicas were not measured; judged with all of them for and all of them against"
-    if best.decision is finding.decision:
+    note = f"{unknown} of {n} replicas were not measured; judged with each number of them for and the rest against"
+    # Not the two ends alone: a rate may be too small with none of them, too large with all, and as claimed between.
+    if all(judge(k + more, n).decision is finding.decision for more in range(unknown, 0, -1)):
         return replace(finding, notes=(note,))
     numbers = f"{k} to {k + unknown} of {n}"
     return Finding(Decision.INCONCLUSIVE, finding.test, numbers, f"{unknown} of {n} replicas measured", notes=(note,))
