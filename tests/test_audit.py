@@ -32,7 +32,7 @@ from reprogrok.judge.claims import (
     Value,
     Word,
 )
-from reprogrok.judge.evidence import Evidence, Observation
+from reprogrok.judge.evidence import Evidence, Observation, gather
 from reprogrok.judge.evidence import Source as Known
 from reprogrok.judge.outcomes import Absent, Measured
 from reprogrok.measure.grokking import Censored, StepInterval
@@ -365,6 +365,22 @@ def test_replicas_that_were_not_measured_may_lie_between_too_few_and_too_many():
     unknown = Absent("not seen until step 300, and more was to come")
     found = verdict(one, known(TRAINING, GROKKED, *[YES] * 10, *[NO] * 10, *[unknown] * 80))
     assert found.decision is INCONCLUSIVE  # 10 of 100 is too few and 90 of 100 too many, but it may be 50 of 100
+
+
+def test_of_runs_that_were_stopped_early_the_successes_are_not_all_that_counts(tmp_path):
+    one = claim(Rate(0, 0.5), subject=TRAINING, quantity=GROKKED)
+    for seed in range(12):
+        found = {"after": 225, "by": 250} if seed % 2 else {"censored_at": 1000}
+        asked = {**GROKKED.as_dict(), "name": "first_step"}
+        entry = {
+            "subject": {"experiment": "e1"}, "updates": 1001, "planned": 50000,
+            "replicas": [{"seed": seed, "measured": [{"quantity": asked, **found}]}],
+        }  # fmt: skip
+        written = {"format": "reprogrok.evidence/3", "title": "one seed", "command": "none", "observations": [entry]}
+        (tmp_path / f"{seed}.json").write_text(json.dumps(written))
+    found = verdict(one, *gather(tmp_path).sources)
+    assert found.decision is INCONCLUSIVE  # 6 of 12 got there by step 1,000; the others may until step 50,000
+    assert "6 of 12" in found.finding.missing
 
 
 def test_a_file_that_did_not_note_a_quantity_down_takes_nothing_from_one_that_did():

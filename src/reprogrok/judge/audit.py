@@ -22,6 +22,7 @@ from reprogrok.judge.claim_tests import Decision
 from reprogrok.judge.claim_verdict import Arm, Audit, ClaimVerdict, Finding, device_of, disputes_of
 from reprogrok.judge.claims import Claim, Order, Quantity, Source, Subject, Tier
 from reprogrok.judge.evidence import Evidence, Observation
+from reprogrok.judge.outcomes import Absent, Outcome
 from reprogrok.judge.trained_claims import counted_seeds, judge_training, judge_trainings, least_seeds
 
 if TYPE_CHECKING:
@@ -103,17 +104,26 @@ def _arms(claim: Claim, known: Evidence) -> tuple[Arm, ...]:
 
 
 def _replicas(subject: Subject, quantity: Quantity, known: Evidence) -> tuple[Observation, ...]:
-    """Every observation, and an empty one for each replica that was watched beside them and shows no such quantity."""
+    """Every observation, and an empty one for each replica that was watched and shows no such quantity.
+
+    Those of the same file or run count, and those that would have shown it had they gone otherwise, wherever they are:
+    of runs that were stopped early only the successes are seen.
+    """
     found = known.observations(subject, quantity)
     used, seeds = {seen.origin for seen in found}, {seen.seed for seen in found}
     silent = {
         seed: Observation(subject, quantity, seed=seed, ran_on=source.ran_on, origin=source.origin)
         for source in known.sources
-        if source.subject == subject and (source.origin in used or quantity.name in _OF_SOME_OUTCOMES)
+        if found and source.subject == subject
         for seed in source.seeds
-        if found and seed not in seeds
+        if seed not in seeds
+        and (source.origin in used or quantity.name in _OF_SOME_OUTCOMES or _left_open(source.outcome(seed, quantity)))
     }
     return (*found, *silent.values())
+
+
+def _left_open(outcome: Outcome) -> bool:
+    return isinstance(outcome, Absent) and outcome.open
 
 
 def _judge(claim: Claim, arms: Sequence[Arm], known: Evidence, generator: Generator) -> Finding:

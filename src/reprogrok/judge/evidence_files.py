@@ -121,7 +121,8 @@ def _event_of_highest(highest: Measured, quantity: Quantity) -> Outcome:
         return Measured(0.0)
     if until is None or (highest.at_step is not None and highest.at_step <= until):
         return Measured(1.0)
-    return Absent(f"the level was reached by step {highest.at_step}; whether by step {until:,} was not noted down")
+    reason = f"the level was reached by step {highest.at_step}; whether by step {until:,} was not noted down"
+    return Absent(reason, open=True)
 
 
 def _extreme_until(known: Mapping[Quantity, Measured], quantity: Quantity) -> Measured | None:

@@ -38,10 +38,13 @@ class Absent:
     Attributes:
         reason: as one clause.
         again: could training or measuring anew make it? Not where the question is at fault.
+        open: would it be there had the same replica gone otherwise? A run that was stopped early shows an event that
+            happened and cannot show that none will: leaving it out would favour the runs that went well.
     """
 
     reason: str
     again: bool = True
+    open: bool = False
 
 
 def misasked(reason: str) -> Absent:
@@ -62,9 +65,11 @@ def reached(time: StepInterval | Censored, until: int | None, *, complete: bool)
         if until is None or time.by <= until:
             return Measured(1.0, at_step=time.by)
         if time.after is None:
-            return Absent(f"the first evaluation is at step {time.by:,}, after step {until:,}")
+            return Absent(f"the first evaluation is at step {time.by:,}, after step {until:,}", open=True)
         return Measured(0.0)
-    return Measured(0.0) if complete else Absent(f"not seen until step {time.at:,}, and more was to come")
+    if complete:
+        return Measured(0.0)
+    return Absent(f"not seen until step {time.at:,}, and more was to come", open=True)
 
 
 def is_followed(last: int, planned: int | None, until: int | None) -> bool:

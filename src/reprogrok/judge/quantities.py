@@ -157,7 +157,7 @@ def _diverged(replica: Replica, quantity: Quantity) -> Outcome:
     step = replica.run.diverged.get(replica.seed)
     if step is not None and (quantity.until is None or step <= quantity.until):
         return Measured(1.0, at_step=step)
-    return Measured(0.0) if replica.reaches(quantity.until) else replica.short(quantity.until)
+    return Measured(0.0) if replica.reaches(quantity.until) else replace(replica.short(quantity.until), open=True)
 
 
 def _finding(replica: Replica, until: int | None) -> Finding:
