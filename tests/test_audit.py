@@ -163,6 +163,21 @@ def test_a_time_is_the_step_that_the_log_says_and_one_not_reached_is_later_or_ne
     assert found.decision is decision
 
 
+def test_two_files_that_differ_on_one_artefact_decide_nothing_whichever_is_read_first():
+    one = claim(Value(12, 0, n=100_000), subject=CHECKPOINT, quantity=ERRORS)
+    twelve, thirteen = (known(CHECKPOINT, ERRORS, measured(k, k, 100_000), origin=f"{k}.json") for k in (12, 13))
+    for files in ((twelve, thirteen), (thirteen, twelve)):
+        found = verdict(one, *files)
+        assert found.decision is INCONCLUSIVE
+        assert "12 of 100,000 (12.json)" in found.finding.numbers
+        assert "13 of 100,000 (13.json)" in found.finding.numbers
+    assert verdict(one, twelve, twelve).decision is REPRODUCED
+    order = claim(Order.LOWER, subject=CHECKPOINT, quantity=ERRORS, against=OTHER_CHECKPOINT)
+    beside = known(OTHER_CHECKPOINT, ERRORS, measured(900, 900, 100_000))
+    assert verdict(order, twelve, beside).decision is REPRODUCED
+    assert verdict(order, twelve, thirteen, beside).decision is INCONCLUSIVE
+
+
 def test_a_word_must_match():
     one = claim(Word("answer"), quantity=REGIME)
     assert verdict(one, known(LOG, REGIME, Measured(word="answer"))).decision is REPRODUCED

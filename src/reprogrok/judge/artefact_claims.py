@@ -37,13 +37,13 @@ def judge_artefact(observations: Sequence[Observation], expect: Expectation) -> 
     """
     findings = [judge_one(observation, expect) for observation in observations]
     decisions = {finding.decision for finding in findings}
-    if len(decisions) > 1:
-        seen = "; ".join(
-            f"{finding.numbers} ({observation.origin})"
-            for observation, finding in zip(observations, findings, strict=True)
-        )
-        return Finding(Decision.INCONCLUSIVE, findings[0].test, seen, "to find out why the observations disagree")
-    return findings[0]
+    return disagreement(observations) if len(decisions) > 1 else findings[0]
+
+
+def disagreement(observations: Sequence[Observation]) -> Finding:
+    """Leave open what observations of one artefact do not agree on, and say which say what."""
+    seen = "; ".join(f"{value_text(observation)} ({observation.origin})" for observation in observations)
+    return Finding(Decision.INCONCLUSIVE, READ, seen, "to find out why the observations disagree")
 
 
 def judge_one(observation: Observation, expect: Expectation) -> Finding:
@@ -71,7 +71,7 @@ def judge_one(observation: Observation, expect: Expectation) -> Finding:
 
 
 def judge_pair(first: Sequence[Observation], second: Sequence[Observation], order: Order) -> Finding:
-    """Judge an order of two artefacts, each with at least one observation; the first of each is compared.
+    """Judge an order of two artefacts, each with one observation.
 
     Times whose intervals overlap are left open. Of two checkpoints that sat the same exam only the counts of errors
     are known, not which problems they share; McNemar's p is largest if they share none, and that bound is used.

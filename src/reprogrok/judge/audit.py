@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reprogrok.files import sha256_bytes
-from reprogrok.judge.artefact_claims import judge_artefact, judge_one, judge_pair, value_text
+from reprogrok.judge.artefact_claims import disagreement, judge_artefact, judge_one, judge_pair, value_text
 from reprogrok.judge.claim_tests import Decision
 from reprogrok.judge.claim_verdict import Arm, Audit, ClaimVerdict, Finding, device_of, disputes_of
 from reprogrok.judge.claims import Claim, Order, Quantity, Source, Subject, Tier
@@ -133,15 +133,24 @@ def _judge(claim: Claim, arms: Sequence[Arm], known: Evidence, generator: Genera
     other = next((seen for arm in arms for seen in arm.observations if seen.quantity != claim.quantity), None)
     if other is not None:
         return _other_definition(claim.quantity, other)
-    first, *rest = (arm.observations for arm in arms)
-    trained = [arm.subject.kind == TRAINED for arm in arms]
     if isinstance(claim.expect, Order):
-        if trained[0]:
-            return judge_trainings(first, rest[0], claim.expect, generator)
-        if trained[1]:
-            return judge_trainings(rest[0], first, _MIRRORED[claim.expect], generator)
-        return judge_pair(first, rest[0], claim.expect)
-    return judge_training(first, claim.expect) if trained[0] else judge_artefact(first, claim.expect)
+        return _ordered(claim.expect, arms, generator)
+    (arm,) = arms
+    judge = judge_training if arm.subject.kind == TRAINED else judge_artefact
+    return judge(arm.observations, claim.expect)
+
+
+def _ordered(order: Order, arms: Sequence[Arm], generator: Generator) -> Finding:
+    torn = next((arm for arm in arms if arm.subject.kind != TRAINED and len(arm.observations) > 1), None)
+    if torn is not None:
+        return disagreement(torn.observations)
+    first, second = (arm.observations for arm in arms)
+    trained = [arm.subject.kind == TRAINED for arm in arms]
+    if trained[0]:
+        return judge_trainings(first, second, order, generator)
+    if trained[1]:
+        return judge_trainings(second, first, _MIRRORED[order], generator)
+    return judge_pair(first, second, order)
 
 
 def _nothing(claim: Claim, arms: Sequence[Arm], known: Evidence) -> Finding:

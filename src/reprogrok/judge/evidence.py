@@ -11,7 +11,7 @@ whose spec digest is not that of params.yaml is not used, and said to be left ou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -135,17 +135,19 @@ class Evidence:
         """What was measured of a quantity, in the order of seeds.
 
         Of an experiment one per seed: of several, that of the newest engine, then the one that was trained for longer,
-        then the first in the order of the sources. Of anything else one at most.
+        then the first in the order of the sources. Of anything else one for each thing that was found: of one artefact
+        there is one truth, and two sources that differ are a matter for the judge, not for the order of files.
 
         Args:
             subject: what is asked about.
             quantity: what is asked.
             device: only what was computed on "cpu", "cuda" or "mps"; None for all.
         """
+        sources = [source for source in self._of(subject) if device in (None, source.ran_on.get("device"))]
+        if subject.kind != "experiment":
+            return _different(source.observe(seed, quantity) for source in sources for seed in source.seeds)
         best: dict[int | None, Observation] = {}
-        for source in self._of(subject):
-            if device is not None and source.ran_on.get("device") != device:
-                continue
+        for source in sources:
             for seed in source.seeds:
                 # What one source knows better is not computed from the next.
                 if seed in best and _rank(best[seed]) >= (source.engine_version, source.updates or 0):
@@ -185,6 +187,15 @@ class Evidence:
 
 def _rank(observation: Observation) -> tuple[int, int]:
     return observation.engine_version, observation.updates or 0
+
+
+def _different(observations: Iterable[Observation | None]) -> tuple[Observation, ...]:
+    """The first of each that says something else."""
+    first: dict[tuple[Any, ...], Observation] = {}
+    for seen in observations:
+        if seen is not None:
+            first.setdefault((seen.value, seen.word, seen.k, seen.n, seen.time), seen)
+    return tuple(first.values())
 
 
 def _seed(seed: int | None) -> str:
