@@ -119,6 +119,18 @@ def test_times_that_were_not_reached_are_later():
     assert judge_median_time([reached(100 * step) for step in range(1, 7)], 100, 600).decision is YES
 
 
+def test_an_evaluation_grid_too_coarse_for_the_region_decides_nothing():
+    coarse = [StepInterval(0, 1_000, "first-above/0.99")] * 8  # somewhere up to 1,000: by 500, or not
+    found = judge_median_time(coarse, 0, 500)
+    assert found.decision is OPEN
+    assert "denser evaluations: 8 of 8" in str(found.needs)
+    assert judge_median_time(coarse, 500, None).decision is OPEN
+    assert judge_median_time(coarse, 0, 1_000).decision is YES
+    fine = [StepInterval(500, 1_000, "first-above/0.99")] * 8  # after 500, certainly
+    assert judge_median_time(fine, 0, 500).decision is NO
+    assert judge_median_time(fine, 501, 1_000).decision is YES
+
+
 def test_an_order_of_rates():
     assert judge_order_rates(8, 8, 0, 8, Order.MORE_OFTEN).decision is YES
     assert judge_order_rates(8, 8, 0, 8, Order.LESS_OFTEN).decision is NO

@@ -179,6 +179,7 @@ def judge_median(values: Sequence[float], low: float | None, high: float | None)
 def judge_median_time(times: Sequence[StepInterval | Censored], low: float | None, high: float | None) -> TestResult:
     """The exact interval of the median right end against a region of steps.
 
+    A time is its right end, as logs give it, unless the region ends inside its interval: (0, 1000] may be by 500.
     A replica that did not get there is later than its last evaluation, at most for ever: no assumption is made on why
     it was not watched any longer, so the interval is exact, and wide where many were censored early.
     """
@@ -186,6 +187,11 @@ def judge_median_time(times: Sequence[StepInterval | Censored], low: float | Non
     shown = "no replica" if not times else "median not reached" if median is None else f"median {median:,}"
     reached = sum(isinstance(time, StepInterval) for time in times)
     least, most = right_ends(times)
+    ends = [end for end in (low, high) if end is not None]
+    for index, time in enumerate(times):
+        # Evaluated on both sides of an end of the region, and not at it: on which side it was is not known.
+        if isinstance(time, StepInterval) and any((time.after or 0) < end < time.by for end in ends):
+            least[index] = float(time.earliest)
     return _median(least, most, low, high, f"{shown}, {reached} of {len(times)} got there")
 
 
@@ -205,8 +211,12 @@ def _median(
     if decision is not Decision.INCONCLUSIVE:
         return TestResult(decision, name, numbers, None, interval, error_bound=LEVEL)
     pairs = list(zip(least, most, strict=True))
-    if short := sum(one < bounds[0] <= other or one <= bounds[1] < other for one, other in pairs):
-        needs = f"longer runs: {short} of {n} ended before one could tell on which side of the region they are"
+    unclear = [other for one, other in pairs if one < bounds[0] <= other or one <= bounds[1] < other]
+    if coarse := sum(math.isfinite(other) for other in unclear):
+        needs = f"denser evaluations: {coarse} of {n} may lie on either side of an end of the region"
+        return TestResult(decision, name, numbers, None, interval, needs, None, LEVEL)
+    if unclear:
+        needs = f"longer runs: {len(unclear)} of {n} ended before one could tell on which side of the region they are"
         return TestResult(decision, name, numbers, None, interval, needs, None, LEVEL)
     below, above = sum(value < bounds[0] for value in most), sum(value > bounds[1] for value in least)
     seeds = seeds_for_median(below, above, n)
