@@ -52,6 +52,15 @@ def test_a_new_folder_gets_every_file_and_is_told_what_comes_next(tmp_path, caps
     assert commands == [f"cd {folder}", "dvc repro", "reprogrok audit"]
 
 
+@pytest.mark.parametrize("name", ["my study", "1 ü!", "it's", "-x"])
+def test_the_way_into_the_folder_can_be_copied_into_a_shell(tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    make(Path(name))
+    way = next(line.strip() for line in capsys.readouterr().out.splitlines() if line.startswith("  cd "))
+    done = subprocess.run(f"{way} && pwd", shell=True, capture_output=True, text=True, check=True)  # noqa: S602 - ours
+    assert done.stdout.strip() == str(tmp_path / name)
+
+
 def test_the_folder_that_one_is_in_needs_no_cd(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     make(Path())

@@ -9,6 +9,7 @@ middle, `dvc init` included, is taken back.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -50,7 +51,7 @@ def init(
     place = "." if directory.resolve() == Path.cwd() else str(directory)
     typer.echo(f"wrote {len(files)} files to {place}{said}; README.md says what each is for\n\nnext:")
     if place != ".":
-        typer.echo(f"  cd {place}")
+        typer.echo(f"  cd {shlex.quote(f'./{place}' if place.startswith('-') else place)}")
     typer.echo("  dvc repro          # data, training of six seeds, gate, analysis: about a minute on two cores")
     typer.echo("  reprogrok audit    # judge the claim by these runs")
     if missing := [program for program in ("dvc", "reprogrok") if shutil.which(program) is None]:
