@@ -152,6 +152,22 @@ def test_two_documents_that_dispute_each_other_are_held_side_by_side(tmp_path):
     assert examine_claims(second).findings == ()  # it disputes nothing itself, and is read alone
 
 
+def test_a_file_is_read_without_the_document_that_it_disputes_and_says_so(tmp_path):
+    bound = number("1.307", "loss", positions=7, scored=8)
+    alone = write(tmp_path, claim("one", bound, disputes=["other"]), name="first", read=False)
+    (tmp_path / "params.yaml").write_text("engine_version: 2\n", "utf-8")  # a neighbour, and no claims file
+    examination = examine_claims(alone)
+    assert [finding.kind for finding in examination.findings] == [Kind.BOUND]
+    assert examination.checks[-1].note.endswith("; disputed and not here: other")
+
+
+def test_a_neighbour_that_is_a_broken_claims_file_is_an_error_and_not_passed_over(tmp_path):
+    alone = write(tmp_path, claim("one", *sizes("4,704", "4,705"), disputes=["other"]), name="first", read=False)
+    (tmp_path / "second.yaml").write_text("format: reprogrok.claims/1\nsource: nobody\n", "utf-8")
+    with pytest.raises(InputError, match=r"second\.yaml"):
+        examine_claims(alone)
+
+
 def test_what_a_source_says_in_two_places_is_one_finding(tmp_path):
     bound = number("1.307", "loss", positions=7, scored=8)
     (finding,) = write(tmp_path, claim("a", bound), claim("b", bound | {"at": 95})).findings

@@ -218,8 +218,8 @@ class Source:
     path: Path
 
 
-def load_sources(paths: Sequence[Path]) -> tuple[Source, ...]:
-    """Read claims files together: ids are unique over all of them, and what is disputed exists.
+def load_sources(paths: Sequence[Path], *, complete: bool = True) -> tuple[Source, ...]:
+    """Read claims files together: ids are unique over all of them, and, if they are complete, what is disputed exists.
 
     Raises:
         InputError: a file is not what the schema asks for, or says something that does not fit together.
@@ -235,7 +235,7 @@ def load_sources(paths: Sequence[Path]) -> tuple[Source, ...]:
     for document, source in zip(documents, sources, strict=True):
         for index, claim in enumerate(source.claims):
             for number, disputed in enumerate(claim.disputes):
-                if disputed not in first or disputed == claim.id:
+                if disputed == claim.id or (complete and disputed not in first):
                     at: Steps = ("claims", index, "disputes", number)
                     raise document.error(at, "no such other claim", expected="the id of another claim", found=disputed)
     return sources

@@ -17,7 +17,7 @@ from pathlib import Path
 from reprogrok.judge import forensic_counts as counts
 from reprogrok.judge import forensic_series as series
 from reprogrok.judge.bounds import largest_entropy
-from reprogrok.judge.claims import SUFFIX, claims_files, load_sources
+from reprogrok.judge.claims import SUFFIX, Source, all_claims, claims_files, load_sources
 from reprogrok.judge.forensic_entries import SHARES, Entry, entries_of
 from reprogrok.judge.forensics import Check, Examination, Finding, Kind, Sure, share_silent
 from reprogrok.schema import load
@@ -28,8 +28,8 @@ WHOLE_ROW = 7  # a mean over so many positions has both operands among them
 def examine_claims(path: Path) -> Examination:
     """Look at the printed numbers of a claims file, or of all claims files of a folder together.
 
-    Of a single file whose claims dispute those of its neighbours the neighbours are read, too; what is found has this
-    file on one side at least.
+    Of a single file whose claims dispute those of other documents the claims files beside it are read, too; what is
+    found has this file on one side at least, and what is disputed and not there is named.
 
     Raises:
         InputError: a file is no claims file, or a reported text is no number.
@@ -39,13 +39,28 @@ def examine_claims(path: Path) -> Examination:
     else:
         alone = load(path, "claims").data
         disputes = any("disputes" in claim for claim in alone["claims"])
-        sources = load_sources(sorted({path, *path.parent.glob(f"*{SUFFIX}")}) if disputes else [path])
+        sources = load_sources(sorted({path, *_claims_beside(path)}) if disputes else [path], complete=False)
         own = alone["source"]["file"]
     entries = [entry for source in sources for entry in entries_of(source)]
     found = _gathered(finding for check in _CHECKS for finding in check(entries))
     concerned = tuple(finding for finding in found if own is None or f"{own}:" in f"{finding.where} {finding.printed}")
-    looked_at = _looked_at([entry for entry in entries if own in {None, entry.source}])
+    looked_at = _looked_at([entry for entry in entries if own in {None, entry.source}], _absent(sources, own))
     return Examination(str(path), concerned, tuple(looked_at))
+
+
+def _claims_beside(path: Path) -> Iterator[Path]:
+    """The claims files in the folder of one of them; other YAML may lie there as well."""
+    for file in path.parent.glob(f"*{SUFFIX}"):
+        data = load(file).data
+        if isinstance(data, dict) and str(data.get("format")).startswith("reprogrok.claims/"):
+            yield file
+
+
+def _absent(sources: Sequence[Source], own: str | None) -> list[str]:
+    """The ids that the claims looked at dispute and that were not read."""
+    there = all_claims(sources)
+    asked = (claim for source in sources if own in {None, source.file} for claim in source.claims)
+    return list(dict.fromkeys(other for claim in asked for other in claim.disputes if other not in there))
 
 
 def _gathered(findings: Iterable[Finding]) -> Iterator[Finding]:
@@ -61,7 +76,7 @@ def _gathered(findings: Iterable[Finding]) -> Iterator[Finding]:
         yield replace(group[0], where=group[0].where + more)
 
 
-def _looked_at(entries: Sequence[Entry]) -> Iterator[Check]:
+def _looked_at(entries: Sequence[Entry], absent: Sequence[str]) -> Iterator[Check]:
     for n in sorted({entry.whole("n") or 0 for entry in entries if _asks_grim(entry)}):
         numbers = [entry.number for entry in entries if _asks_grim(entry) and entry.whole("n") == n]
         silent = share_silent(numbers, n)
@@ -71,7 +86,9 @@ def _looked_at(entries: Sequence[Entry]) -> Iterator[Check]:
         yield Check("k of n", len(numbers), silent, note)
     beside = sum(entry.reported.of in SHARES and entry.whole("k") is not None for entry in entries)
     yield Check("share beside its count", beside, 0, "shares that are printed with k and n")
-    yield Check("everything else", len(entries), 0, "all printed numbers, where run, split and step tell what they are")
+    note = "all printed numbers, where run, split and step tell what they are"
+    note += f"; disputed and not here: {', '.join(absent)}" if absent else ""
+    yield Check("everything else", len(entries), 0, note)
 
 
 def _asks_grim(entry: Entry) -> bool:
