@@ -407,6 +407,17 @@ def test_steps_that_go_back_are_found_in_every_layout(tmp_path):
     assert finding.arithmetic == "50 follows 100"
 
 
+@pytest.mark.parametrize("name", ["main.log", "log.txt", "run-7.out"])
+def test_steps_of_an_llmc_log_that_go_back_are_found_under_every_name_that_is_read(tmp_path, name):
+    log = tmp_path / "run" / name
+    log.parent.mkdir()
+    log.write_text("s:0 tel:4.8520\ns:100 tel:1.2000\ns:50 tel:1.1000\n", "utf-8")
+    paths = [log] if log.suffix == ".out" else [log, log.parent]
+    for path in paths:
+        (finding,) = examine_log(path).findings
+        assert (finding.kind, finding.arithmetic) == (Kind.STEPS, "50 follows 100")
+
+
 def test_what_is_no_log_is_refused_and_not_judged(tmp_path):
     (tmp_path / "log.txt").write_text("hello\n", "utf-8")
     with pytest.raises(InputError, match=r"not a line of an llm\.c log"):

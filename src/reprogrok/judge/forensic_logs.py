@@ -128,8 +128,8 @@ def _listed_steps(path: Path) -> Iterator[tuple[Path, list[tuple[str, int]]]]:
         cells = [(f"line {number}", row.split(",")[0]) for number, row in enumerate(rows[1:], 2)]
         if rows and rows[0].startswith("step,") and all(cell.isascii() and cell.isdigit() for _, cell in cells):
             yield file, [(place, int(cell)) for place, cell in cells]
-    logs = [path] if path.is_file() and path.suffix in {".txt", ".log"} else sorted(path.glob("*.txt"))
-    for file in logs:
+    inside = sorted(file for file in path.glob("*") if file.suffix in {".txt", ".log"} and file.is_file())
+    for file in [path] if path.is_file() and path not in tables else inside:
         points: dict[str, list[tuple[str, int]]] = {}
         for number, line in enumerate(read_bytes(file).decode("utf-8", "replace").splitlines(), 1):
             head, _, rest = line.partition(" ")
