@@ -103,6 +103,20 @@ def test_our_own_runs_are_read_too(run, trained):
     assert document["checks"][0]["note"].startswith("test_exact_match of n = 5,000")
 
 
+def test_a_log_inside_a_runs_folder_stands_for_the_run(run, columns_run, trained):
+    folder = columns_run(config=without_left_over, metrics=of_another_n)
+    result = run(folder / "logs" / "metrics.json")
+    assert result.exit_code == 1
+    assert result.stdout == run(folder).stdout
+    ours = trained / "runs" / "smoke"
+    assert run(ours / "metrics.jsonl").stdout == run(ours).stdout
+
+
+def test_a_file_that_is_not_there_is_called_so(run, tmp_path):
+    with pytest.raises(InputError, match=r"gone\.csv: no such file or folder: expected .*a log"):
+        run(tmp_path / "gone.csv")
+
+
 @pytest.mark.parametrize("name", ["absent", "broken.yaml", "broken.json", "log.txt"])
 def test_what_cannot_be_read_is_an_error_and_no_finding(run, tmp_path, name):
     if name != "absent":

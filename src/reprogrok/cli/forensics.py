@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reprogrok.cli.options import Format
+from reprogrok.errors import RecordError
 
 if TYPE_CHECKING:
     from reprogrok.judge.forensics import Examination
@@ -46,7 +47,7 @@ def forensics(
 
 
 def _examine(file: Path) -> Examination:
-    """Look at a file as what it is: claims by their suffix, an evaluation by its block, else a log.
+    """Look at a file as what it is: claims by their suffix, a run by its folder or log, else an evaluation.
 
     Raises:
         InputError: it cannot be read.
@@ -58,8 +59,17 @@ def _examine(file: Path) -> Examination:
 
         return examine_claims(file)
     from reprogrok.cli.runs import find_run
+    from reprogrok.formats.foreign_runs import LOGS
     from reprogrok.judge.forensic_evaluations import examine_evaluation
     from reprogrok.judge.forensic_logs import examine_log
+    from reprogrok.record import METRICS
 
-    found = find_run(file)
+    if file.suffix and not file.exists():
+        expected = "a run's folder, a log, an evaluation, or a claims file"
+        raise RecordError("no such file or folder", path=file, expected=expected)
+    # These two need what lies beside them, as the size of the test set.
+    inside = next(
+        (log for log in (LOGS, Path(METRICS)) if file.is_file() and file.parts[-len(log.parts) :] == log.parts), None
+    )
+    found = find_run(file if inside is None else file.parents[len(inside.parts) - 1])
     return examine_evaluation(found) if found.suffix == ".json" else examine_log(found)
