@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -129,7 +129,7 @@ def judge_rate(k: int, n: int, low: float, high: float) -> TestResult:
         if seeds is None and k / n in (low, high):
             needs = f"a rate beside the region's edge: no number of seeds decides if it is {k / n:.2g}"
     numbers = f"{k} of {n}, rate {interval_text(rate)}"
-    return TestResult(decision, name, numbers, None, (rate.low, rate.high), needs, seeds, LEVEL)
+    return _of_several(TestResult(decision, name, numbers, None, (rate.low, rate.high), needs, seeds, LEVEL), n)
 
 
 def judge_seen(k: int, n: int, claimed_k: int, claimed_n: int, margin: float = MARGIN) -> TestResult:
@@ -160,7 +160,7 @@ def judge_seen(k: int, n: int, claimed_k: int, claimed_n: int, margin: float = M
             needs += f"; {claimed_k} of {claimed_n} fits rates {interval_text(theirs)}"
     shown = proportion(k, n)
     numbers = f"{k} of {n} beside {claimed_k} of {claimed_n}, p = {test.p:.2g}, rates at most {apart:.2g} apart"
-    return TestResult(decision, name, numbers, test.p, (shown.low, shown.high), needs, seeds, LEVEL)
+    return _of_several(TestResult(decision, name, numbers, test.p, (shown.low, shown.high), needs, seeds, LEVEL), n)
 
 
 def judge_median(values: Sequence[float], low: float | None, high: float | None) -> TestResult:
@@ -238,7 +238,7 @@ def judge_order_rates(k1: int, n1: int, k2: int, n2: int, order: Order) -> TestR
         if k1 * n2 == k2 * n1:
             needs = "a difference: both rates are the same so far, and no number of seeds orders equal rates"
     numbers = f"{k1} of {n1} and {k2} of {n2}, p = {test.p:.2g}"
-    return TestResult(decision, test.test, numbers, test.p, None, needs, seeds, LEVEL)
+    return _of_several(TestResult(decision, test.test, numbers, test.p, None, needs, seeds, LEVEL), n1, n2)
 
 
 def judge_order_times(
@@ -299,7 +299,7 @@ def _ordered(
         needs = f"about {_count(seeds)} in each {_FOR_POWER} if both go on as so far"
         if least := least_per_arm(*n):
             needs += f"; {least} at least, for a p of 0.05 to be possible"
-    return TestResult(decision, name, numbers, found.p, None, needs, seeds, LEVEL)
+    return _of_several(TestResult(decision, name, numbers, found.p, None, needs, seeds, LEVEL), *n)
 
 
 def expected_wrong(results: Iterable[TestResult]) -> float:
@@ -314,6 +314,14 @@ def adjusted(results: Sequence[TestResult]) -> list[float | None]:
     """Holm's p for each result that has a p, adjusted for all of those; None for the others."""
     tested = iter(holm([result.p for result in results if result.p is not None]))
     return [None if result.p is None else next(tested) for result in results]
+
+
+def _of_several(result: TestResult, *replicas: int) -> TestResult:
+    """One seed decides nothing about a training, however rare its outcome: it may be the device or a fault of ours."""
+    if min(replicas) > 1 or result.decision is Decision.INCONCLUSIVE:
+        return result
+    needs = "a second seed: one seed contradicts a bitwise claim at most"
+    return replace(result, decision=Decision.INCONCLUSIVE, needs=needs, seeds_needed=1)
 
 
 def _against(least: float, most: float, low: float, high: float) -> Decision:

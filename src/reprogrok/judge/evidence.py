@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from reprogrok import record
+from reprogrok.errors import InputError
 from reprogrok.judge.claims import Quantity, Subject
 from reprogrok.judge.data_quantities import UNIQUE, measure_data
 from reprogrok.judge.evidence_files import Filed, read_evidence
@@ -86,6 +87,7 @@ class Source:
         engine_version: of what trained it.
         updates: that were done.
         planned: that the schedule is for.
+        sha256: file name -> hash of what was read; empty if not stated.
     """
 
     subject: Subject
@@ -96,6 +98,7 @@ class Source:
     engine_version: int = 0
     updates: int | None = None
     planned: int | None = None
+    sha256: Mapping[str, str] = field(default_factory=dict)
 
     def observe(self, seed: int | None, quantity: Quantity) -> Observation | None:
         """What was measured; None where nothing was."""
@@ -227,7 +230,8 @@ def gather(
         params: the experiments; without them no spec digest is compared, and nothing follows from data.
 
     Raises:
-        InputError: a file of evidence, a spec, a fingerprint or a manifest is not what it has to be.
+        InputError: a file of evidence, a spec, a fingerprint or a manifest is not what it has to be, or two of them
+            speak of different checkpoints by one name.
     """
     experiments = {} if params is None else params.experiments
     sources: list[Source] = []
@@ -238,8 +242,20 @@ def gather(
         else:
             sources.append(found[0])
     sources += _from_manifests(checkpoints)
+    _check_same_files(sources)
     sources += [_from_data(experiment) for experiment in experiments.values()]
     return Evidence(tuple(sources), tuple(left_out))
+
+
+def _check_same_files(sources: Iterable[Source]) -> None:
+    """A checkpoint goes by its name, so one name must mean one file, wherever its hash is stated."""
+    first: dict[str, tuple[str, str]] = {}
+    for source in sources:
+        for name, sha256 in source.sha256.items() if source.subject.kind == "checkpoint" else ():
+            known, origin = first.setdefault(name, (sha256, source.origin))
+            if known != sha256:
+                message = f"{name} is another file here than in {origin}"
+                raise InputError(message, path=source.origin, expected=f"sha256 {known[:16]}…", found=f"{sha256[:16]}…")
 
 
 _Candidate = tuple[Source, str | None]  # with the digest of its spec, if it has one
@@ -272,6 +288,7 @@ def _of_file(filed: Filed) -> Source:
         engine_version=filed.engine_version,
         updates=filed.updates,
         planned=filed.planned,
+        sha256=filed.sha256,
     )
 
 
@@ -313,7 +330,8 @@ def _from_manifests(folder: Path | None) -> Iterator[Source]:
             known[Quantity("errors", score["exam"])] = Measured(float(errors), k=errors, n=n)
             known[Quantity("exact_match", score["exam"])] = Measured((n - errors) / n, k=n - errors, n=n)
         subject = Subject("checkpoint", Path(manifest["file"]).stem)
-        filed = Filed(subject, path.as_posix(), {None: known}, frozenset(), manifest["examined_on"])
+        sha256 = {manifest["file"]: manifest["sha256"]}
+        filed = Filed(subject, path.as_posix(), {None: known}, frozenset(), manifest["examined_on"], sha256=sha256)
         yield _of_file(filed)
 
 

@@ -10,8 +10,9 @@ event from its time or from the highest value, and what is asked until a step fr
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ class Filed:
         engine_version: of what trained it; 0 if none is stated.
         updates: that were done; None if not stated.
         planned: that the schedule is for; None if not stated.
+        sha256: file name -> hash of what was read.
     """
 
     subject: Subject
@@ -71,6 +73,7 @@ class Filed:
     engine_version: int = 0
     updates: int | None = None
     planned: int | None = None
+    sha256: Mapping[str, str] = field(default_factory=dict)
 
     def outcome(self, seed: int | None, quantity: Quantity) -> Outcome:
         """What a quantity came to: as it is written, or as it follows from others that are."""
@@ -176,6 +179,7 @@ def read_evidence(path: Path) -> tuple[Filed, ...]:
                 engine_version=entry.get("engine_version", 0),
                 updates=entry.get("updates"),
                 planned=entry.get("planned"),
+                sha256=entry.get("sha256", {}),
             )
         )
     return tuple(filed)
@@ -205,8 +209,16 @@ def _measured(items: Iterable[Mapping[str, Any]]) -> dict[Quantity, Measured]:
         elif value is None and "word" not in item:
             raise ValueError(f"{quantity.name} came to nothing: no value, no word and no time")
         value = None if value is None else float(value)
+        k, n = item.get("k"), item.get("n")
+        if value is not None and k is not None and n is not None and not _is_count(value, k, n):
+            raise ValueError(f"{quantity.name} is {value:g} and also {k} of {n}: neither {k} nor {k / n:g}")
         found[quantity] = Measured(value, item.get("word"), item.get("k"), item.get("n"), time, item.get("at_step"))
     return found
+
+
+def _is_count(value: float, k: int, n: int) -> bool:
+    """Is the value that count, or that share?"""
+    return any(math.isclose(value, same, rel_tol=1e-6, abs_tol=1e-9) for same in (k, k / n, 1 - k / n))
 
 
 # Writing.
