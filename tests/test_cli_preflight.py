@@ -54,6 +54,14 @@ def test_v2_is_stopped_before_it_starts(look):
     )
 
 
+def test_a_go_says_apart_what_can_still_go_both_ways_and_what_holds_already(look):
+    assert look("smoke").stdout.splitlines()[0] == "smoke before smoke: GO (exit 0): 2 criteria can pass and can fail"
+    assert look("modular", "--experiment", "c12-5").stdout.splitlines()[0] == (
+        "modular before c12-5: GO (exit 0): 2 criteria and 2 requirements can pass and can fail;"
+        " 1 requirement already holds"
+    )
+
+
 def test_a_run_that_may_start_says_so_and_the_file_is_the_printed_document(look, tmp_path):
     output = tmp_path / "new" / "preflight.json"
     result = look("modular", "--experiment", "c12-7", "--format", "json", "--output", output)

@@ -9,6 +9,7 @@ from reprogrok import __version__
 from reprogrok.files import pretty_json
 from reprogrok.judge.preflight import Preflight
 from reprogrok.judge.preflight_findings import ConditionCheck, CriterionCheck, Note, RequirementCheck
+from reprogrok.judge.verdict import Outcome
 from reprogrok.judge.witness import Witness
 from reprogrok.report.gate_words import path_text
 from reprogrok.report.words import counted
@@ -25,9 +26,12 @@ def summary(found: Preflight) -> str:
         return f"{head}: {note_text(stops[0])}{more}"
     expected = len(found.notes)
     tail = f"; {counted(expected, 'thing')} to know" if expected else ""
+    held = sum(check.decided is Outcome.HOLDS for check in found.requirements)
     parts = [counted(len(found.criteria), "criterion").replace("criterions", "criteria")]
-    parts += [counted(len(found.requirements), "requirement")] if found.requirements else []
-    return f"{head}: {' and '.join(parts)} can pass and can fail, or hold already{tail}"
+    if open_ones := len(found.requirements) - held:
+        parts.append(counted(open_ones, "requirement"))
+    already = f"; {counted(held, 'requirement')} already {'holds' if held == 1 else 'hold'}" if held else ""
+    return f"{head}: {' and '.join(parts)} can pass and can fail{already}{tail}"
 
 
 def note_text(note: Note) -> str:
