@@ -406,3 +406,16 @@ def test_a_table_wraps_and_cuts_nothing(width):
     assert "..." not in text
     if width == 200:
         assert "a-long-name-of-a-criterion" in text
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_in_a_narrow_terminal_every_number_is_there_and_at_80_columns_no_word_is_broken(width):
+    asked = condition("max_rise", within=20, value=0.1)
+    verdict = judge(
+        gate_of(criterion_of(condition(), asked, name="accuracy-stays-low")),
+        record_of({"test_accuracy": full(0.9)}),
+    )
+    text = printed(verdict, width)
+    assert max(map(len, text.splitlines()[5:])) <= width
+    words = ["accuracy-stays-low", "test_accuracy", "HOLDS", "FAILS", "10/10"] if width >= 80 else []
+    assert all(word in text.split() for word in [*words, "0.9", "-0.4", "+0.1"])

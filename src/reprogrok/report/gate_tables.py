@@ -28,6 +28,8 @@ STYLES = {
     Decision.NO_GO: "bold red",
 }
 
+_ENDLESS = 10_000
+
 
 def print_verdict(verdict: Verdict, console: Console) -> None:
     """Print a verdict; nothing is cut: cells wrap in a narrow terminal, other lines are as long as they are."""
@@ -43,7 +45,9 @@ def print_verdict(verdict: Verdict, console: Console) -> None:
     line(f"controls:     {words.controls_text(verdict.gate.controls)}")
     for change in fingerprint_lines(verdict.fingerprint):
         line(f"fingerprint:  {change}", "yellow")
-    console.print(_table(verdict))
+    table = _table(verdict)
+    natural = console.measure(table, options=console.options.update(max_width=_ENDLESS)).maximum
+    console.print(table if natural <= console.width else _narrow_table(verdict))
     if verdict.gate.requires:
         console.print(_requirements(verdict))
     for reason in _reasons(verdict):
@@ -96,6 +100,33 @@ def _table(verdict: Verdict) -> Table:
         table.add_column(name, overflow="fold")
     for name in ("worst", "at step", "margin", "first violation", "points"):
         table.add_column(name, justify="right", overflow="fold")
+    for seed, outcome, cells in _rows(verdict):
+        texts = [Text(cell) for cell in ([seed] if several else []) + cells]
+        texts[2 + several].stylize(STYLES[outcome])
+        table.add_row(*texts)
+    return table
+
+
+def _narrow_table(verdict: Verdict) -> Table:
+    """The same cells two and two above each other, where side by side they would break within words."""
+    several = len(verdict.replicas) > 1
+    table = Table(box=box.SIMPLE, pad_edge=False, header_style="bold")
+    if several:
+        table.add_column("seed", justify="right", overflow="fold")
+    table.add_column("criterion,\ncondition", overflow="fold")
+    table.add_column("outcome,\npoints", overflow="fold")
+    for name in ("worst,\nat step", "margin, first\nviolation"):
+        table.add_column(name, justify="right", overflow="fold")
+    for seed, outcome, (criterion, condition, shown, worst, at, margin, first, points) in _rows(verdict):
+        asked = Text(f"{criterion}\n{condition}" if criterion else condition)
+        came = Text.assemble((shown, STYLES[outcome]), f"\n{points}")
+        texts = [asked, came, Text(f"{worst}\n{at}"), Text(f"{margin}\n{first}")]
+        table.add_row(*([Text(seed)] if several else []), *texts)
+    return table
+
+
+def _rows(verdict: Verdict) -> Iterator[tuple[str, Outcome, list[str]]]:
+    """Seed, outcome and the eight cells of each condition; a criterion is named at its first."""
     for replica in verdict.replicas:
         for result in replica.criteria:
             for number, condition in enumerate(result.conditions):
@@ -110,7 +141,4 @@ def _table(verdict: Verdict) -> Table:
                     "-" if first is None else words.at(first),
                     words.points(result),
                 ]
-                texts = [Text(cell) for cell in ([str(replica.seed)] if several else []) + cells]
-                texts[2 + several].stylize(STYLES[condition.outcome])
-                table.add_row(*texts)
-    return table
+                yield str(replica.seed), condition.outcome, cells
