@@ -188,3 +188,19 @@ def test_many_verdicts_are_counted_and_adjusted():
     assert expected_wrong([decided] * 10 + [arithmetic] * 5 + [undecided] * 3) == pytest.approx(0.5)
     found = adjusted([decided, arithmetic, undecided, TestResult(NO, "t", "", p=0.03, error_bound=0.05)])
     assert found == [pytest.approx(0.03), None, pytest.approx(0.06), pytest.approx(0.06)]
+
+
+def test_one_seed_decides_nothing_about_a_training_however_rare_its_outcome():
+    rng = np.random.default_rng(0)
+    late = [StepInterval(900, 1_000, "first-above/0.99")] * 39
+    alone = [
+        judge_rate(1, 1, 0.0, 0.02),  # at least 0.025: outside
+        judge_rate(1, 1, 0.02, 1.0),  # inside
+        judge_seen(1, 1, 0, 100),
+        judge_order_rates(1, 1, 0, 100, Order.LESS_OFTEN),
+        judge_order_times([StepInterval(0, 100, "first-above/0.99")], late, Order.LATER, rng),
+        judge_order_values([1.0], [float(value) for value in range(10, 50)], Order.HIGHER, rng),
+    ]
+    assert {found.decision for found in alone} == {Decision.INCONCLUSIVE}
+    assert {found.seeds_needed for found in alone if found.needs and "second seed" in found.needs} == {1}
+    assert judge_rate(2, 2, 0.0, 0.02).decision is Decision.CONTRADICTED

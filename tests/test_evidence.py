@@ -255,6 +255,22 @@ def test_the_same_twice_and_neither_are_refused(params, tmp_path):
         gather(filed(tmp_path / "neither", entry))
 
 
+def test_a_count_that_is_not_its_value_is_refused(params, tmp_path):
+    entry = entry_of(params.experiments["e1"], [0])
+    entry["replicas"][0]["measured"][0] |= {"value": 12, "k": 99, "n": 100_000}
+    with pytest.raises(InputError, match="is 12 and also 99 of 100000"):
+        gather(filed(tmp_path, entry))
+
+
+def test_one_name_means_one_file(tmp_path):
+    errors = {"quantity": {"name": "errors", "definition": "addition-100k/1"}, "value": 1, "k": 1, "n": 100_000}
+    entries = [
+        {"subject": {"checkpoint": "one"}, "sha256": {"one.pt": digit * 64}, "measured": [errors]} for digit in "ab"
+    ]
+    with pytest.raises(InputError, match=r"one\.pt is another file here than in"):
+        gather(filed(tmp_path, *entries))
+
+
 def test_no_folder_holds_nothing(tmp_path):
     assert gather(tmp_path / "evidence", tmp_path / "runs", tmp_path / "checkpoints", None) == Evidence(())
 

@@ -71,7 +71,7 @@ def attack(asked: argparse.Namespace) -> int:
         folder = Path(name).resolve()
         victim = make_victim(folder)
         if asked.broken:
-            return find_broken_builds(victim, folder)
+            return find_broken_builds(victim, folder, short=asked.short)
         return attack_sound_build(victim, folder, asked.only or PARTS[: 1 if asked.short else None], short=asked.short)
 
 
@@ -135,15 +135,21 @@ def sample(attacks: list[Attack]) -> Iterator[Attack]:
         by_kind[attack.kind] += 1
 
 
-def find_broken_builds(victim: Victim, folder: Path) -> int:
-    """Each broken build against the attacks that have to find it; prints which one did."""
+def find_broken_builds(victim: Victim, folder: Path, *, short: bool) -> int:
+    """Each broken build against the attacks that have to find it, in short until one has; prints which one did."""
     missed = 0
     for build, pattern in BROKEN.items():
         place = folder / build.__name__
         place.mkdir()
         attacks = [attack for attack in attacks_on(victim, place, build, 97) if re.search(pattern, attack.name)]
-        found = [(attack.name, reason) for attack, reason in carry_out(attacks) if reason is not None]
-        say(f"{build.__name__}: {len(found)} of {len(attacks)} attacks found it")
+        tried, found = 0, []
+        for attack, reason in carry_out(attacks):
+            tried += 1
+            if reason is not None:
+                found.append((attack.name, reason))
+                if short:
+                    break
+        say(f"{build.__name__}: {len(found)} of {tried} attacks found it")
         if found:
             say(f"    {found[0][0]}: {found[0][1].splitlines()[-1]}")
         missed += not found
