@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from reprogrok import record
 from reprogrok.cli.reproduce import next_seeds
 from reprogrok.schema import load
 
+ROOT = Path(__file__).resolve().parents[1]
 CLAIMS = """
 format: reprogrok.claims/1
 source: {file: log.txt, title: A log}
@@ -85,6 +87,15 @@ def test_a_dry_run_says_what_would_be_trained_and_trains_nothing(claimed, reprog
     assert "each of the 3 takes 200 updates; params.yaml does not say how long that is" in result.stdout
     assert not (claimed / "runs").exists()
     assert not (claimed / ".reprogrok").exists()
+
+
+def test_what_no_number_of_seeds_decides_is_not_trained_for_unasked(reprogrok):
+    words = ("reproduce", "log-456-rate", "--dry-run")
+    result = reprogrok(*words, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    assert "more than 10,000 more seeds" in result.stdout
+    assert "nothing has to be trained: more seeds are not known to decide it" in result.stdout
+    assert "trains e1, seeds 54 to 55, into runs/e1-seeds-54-55" in reprogrok(*words, "--seeds", 2, cwd=ROOT).stdout
 
 
 def test_where_nothing_is_known_the_experiments_own_seeds_are_trained_and_judged(claimed, reprogrok):

@@ -348,7 +348,7 @@ def test_amended_criteria_give_no_go_ahead_until_somebody_accepts_them(cells, ac
     record = record_of({"test_accuracy": cells}, layout="reprogrok", gates=AMENDED)
     verdict = judge(gate, record, accept_amended=accept)
     assert (verdict.decision, verdict.exit_code) == (decision, code)
-    withheld = "GO withheld: the criteria were amended after training began"
+    withheld = "GO withheld: the criteria were amended after training began (--accept-amended gives it)"
     document, junit, github = json.loads(as_json(verdict)), as_junit(verdict).decode(), as_github(verdict).decode()
     assert document["registration"]["amendment_accepted"] is accept
     accepted = "the amendment was accepted (--accept-amended)"

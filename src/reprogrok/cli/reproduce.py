@@ -12,7 +12,7 @@ from reprogrok.cli.options import CLAIMS, DEVICE_OF_PARAMS, EVIDENCE, PARAMS
 from reprogrok.errors import InputError
 
 if TYPE_CHECKING:
-    from reprogrok.judge.claim_verdict import Audit
+    from reprogrok.judge.claim_verdict import Audit, ClaimVerdict
     from reprogrok.judge.claims import Claim
     from reprogrok.judge.evidence import Evidence
     from reprogrok.params import Params
@@ -152,6 +152,8 @@ def _trainings(
         return _bitwise(judged, known, read, path, runs, count, device)
     if not trained or (count is None and verdict.decision is not Decision.INCONCLUSIVE):
         return []
+    if count is None and _undecidable(verdict):
+        return []
     plans = []
     for name in dict.fromkeys(trained):
         experiment = read.experiment(name, path)
@@ -242,8 +244,18 @@ def _plan_text(judged: Audit, plans: list[Training], read: Params) -> str:
     if not plans:
         trained = any(arm.subject.kind == "experiment" for arm in verdict.arms)
         reason = "it is decided, or the seed is at hand" if trained else f"it is about {verdict.claim.subject}"
+        if _undecidable(verdict):
+            reason = "more seeds are not known to decide it (--seeds N trains some nevertheless)"
         lines.append(f"  nothing has to be trained: {reason}")
     return "\n".join(lines)
+
+
+def _undecidable(verdict: ClaimVerdict) -> bool:
+    """Was it judged by replicas, and is it open without a number of seeds that would decide it?"""
+    from reprogrok.judge.claim_tests import Decision
+
+    judged = any(arm.subject.kind == "experiment" and arm.observations for arm in verdict.arms)
+    return judged and verdict.decision is Decision.INCONCLUSIVE and verdict.finding.seeds_needed is None
 
 
 def _cost(experiment: Experiment) -> str:

@@ -192,7 +192,7 @@ class RegistrationCheck:
         return bool(self.difference)
 
 
-WITHHELD = "GO withheld: the criteria were amended after training began"
+WITHHELD = "GO withheld: the criteria were amended after training began (--accept-amended gives it)"
 
 
 @dataclass(frozen=True)
