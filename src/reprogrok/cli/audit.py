@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reprogrok.cli.options import CLAIMS, EVIDENCE, PARAMS, Format
+from reprogrok.cli.options import CHECKPOINTS, CLAIMS, EVIDENCE, PARAMS, Format
 from reprogrok.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from reprogrok.judge.claims import Source
 
 _CLAIMS, _EVIDENCE, _RUNS, _PARAMS = Path("audit/claims"), Path("audit/evidence"), Path("runs"), Path("params.yaml")
-_CHECKPOINTS = Path("checkpoints")
 _SUFFIXES = {".yaml", ".yml", ".json"}
 
 
@@ -93,7 +91,7 @@ def _judge(named: Sequence[str], claims: Path, evidence: Path, runs: Path | None
     sources = sorted(load_sources(list(paths.values())), key=lambda source: source.file)
     chosen = _chosen(named, sources, {path.resolve() for path in files}) if named else None
     experiments = read_params(params) if params.is_file() or params != _PARAMS else None
-    known = gather(evidence, runs, _CHECKPOINTS, experiments)
+    known = gather(evidence, runs, CHECKPOINTS, experiments)
     costs = {} if experiments is None else {name: found.cost for name, found in experiments.experiments.items()}
     return judge_claims(sources, known, generator_of=generator_of_id, chosen=chosen, costs=costs)
 
@@ -105,16 +103,13 @@ def _chosen(named: Sequence[str], sources: Sequence[Source], files: set[Path]) -
         InputError: there is no such claim; the message names the nearest ones.
     """
     chosen = {claim.id for source in sources if source.path.resolve() in files for claim in source.claims}
-    known = [claim.id for source in sources for claim in source.claims]
+    from reprogrok.judge.claims import all_claims, check_known
+
+    known = all_claims(sources)
     for word in named:
         if _is_file(word):
             continue
-        if word not in known:
-            near = difflib.get_close_matches(word, known, n=3, cutoff=0.4)
-            expected = f"an id of the {len(known)} claims here" + (
-                f" (did you mean {' or '.join(near)}?)" if near else ""
-            )
-            raise InputError("no such claim", expected=expected, found=word)
+        check_known(word, known)
         chosen.add(word)
     return chosen
 

@@ -25,3 +25,6 @@ class Format(StrEnum):
 
     TABLE = "table"
     JSON = "json"
+
+
+CHECKPOINTS = Path("checkpoints")  # the provided ones, whose manifests are evidence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reprogrok.cli.options import CLAIMS, DEVICE_OF_PARAMS, EVIDENCE, PARAMS
+from reprogrok.cli.options import CHECKPOINTS, CLAIMS, DEVICE_OF_PARAMS, EVIDENCE, PARAMS
 from reprogrok.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from reprogrok.spec import Experiment
 
 MOST_UNASKED = 8  # seeds that are trained where nobody said how many
-_CHECKPOINTS = Path("checkpoints")
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ def reproduce(
 def _known(evidence: Path, runs: Path, params: Params) -> Evidence:
     from reprogrok.judge.evidence import gather
 
-    return gather(evidence, runs, _CHECKPOINTS, params)
+    return gather(evidence, runs, CHECKPOINTS, params)
 
 
 def _judge(claim_id: str, folder: Path, known: Evidence, params: Params) -> Audit:
@@ -120,17 +119,11 @@ def _judge(claim_id: str, folder: Path, known: Evidence, params: Params) -> Audi
     Raises:
         InputError: there is no such claim.
     """
-    import difflib
-
     from reprogrok.judge.audit import generator_of_id, judge_claims
-    from reprogrok.judge.claims import all_claims, claims_files, load_sources
+    from reprogrok.judge.claims import all_claims, check_known, claims_files, load_sources
 
     sources = load_sources(claims_files(folder))
-    ids = list(all_claims(sources))
-    if claim_id not in ids:
-        near = difflib.get_close_matches(claim_id, ids, n=3)
-        hint = f" (did you mean {' or '.join(near)}?)" if near else ""
-        raise InputError("no such claim", path=folder, expected=f"one of {len(ids)} ids{hint}", found=claim_id)
+    check_known(claim_id, all_claims(sources))
     costs = {name: experiment.cost for name, experiment in params.experiments.items()}
     return judge_claims(sources, known, generator_of=generator_of_id, chosen={claim_id}, costs=costs)
 

@@ -13,6 +13,7 @@ that is computed, or measured on one artefact, within a tolerance; *statistical*
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -256,6 +257,19 @@ def claims_files(folder: Path) -> list[Path]:
 def all_claims(sources: Iterable[Source]) -> dict[str, Claim]:
     """Id -> claim."""
     return {claim.id: claim for source in sources for claim in source.claims}
+
+
+def check_known(name: str, known: Iterable[str]) -> None:
+    """See that there is a claim of that id.
+
+    Raises:
+        InputError: there is none; the message names the nearest ones.
+    """
+    if name in (ids := list(known)):
+        return
+    near = difflib.get_close_matches(name, ids, n=3, cutoff=0.4)
+    hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+    raise InputError("no such claim", expected=f"an id of the {len(ids)} claims here{hint}", found=name)
 
 
 def quantity_of(entry: Mapping[str, Any]) -> Quantity:
