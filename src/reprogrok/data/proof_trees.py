@@ -1,0 +1,30 @@
+"""How a certificate says what was decided about a block: a text with one tree per case.
+
+A leaf decides all problems of a case, or of a part of them. A part is made by halving far places: the choices of a place
+stand in an order that the certificate gives; halving cuts the run of choices that is left, of length k, into its first
+k // 2 and the rest. In the text of a block the trees of its cases follow each other, every tree in preorder:
+
+    a place p       chr(48 + p)   the node is halved at place p; first half, then second half follow
+    right, grid g   chr(65 + g)   every problem of the part is answered right: "A", "B", ...
+    wrong, grid g   chr(97 + g)   every problem of the part is answered wrong: "a", "b", ...
+    open            "?"           neither is shown
+
+A grid says into how many cells the box of the attention's output is cut along its first two coordinates (`GRIDS`).
+So a block that was shown right without any cut is the text "AAA...A".
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+GRIDS = ((1, 1), (2, 1), (4, 1), (4, 2), (8, 4), (16, 8), (32, 16))
+OPEN = "?"
+_PLACE, _RIGHT, _WRONG = 48, 65, 97
+
+
+class Status(StrEnum):
+    """What is shown about every problem of a leaf."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    OPEN = "open"
