@@ -15,7 +15,14 @@ So a block that was shown right without any cut is the text "AAA...A".
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reprogrok.data.carries import Block
 
 GRIDS = ((1, 1), (2, 1), (4, 1), (4, 2), (8, 4), (16, 8), (32, 16))
 OPEN = "?"
@@ -28,3 +35,21 @@ class Status(StrEnum):
     RIGHT = "right"
     WRONG = "wrong"
     OPEN = "open"
+
+
+@dataclass(frozen=True)
+class BlockProof:
+    """What is said about one block, to be checked.
+
+    Attributes:
+        block: which.
+        basis_rD: the coordinates of the attention's output that boxes are drawn in; any matrix of at most D rows is
+            sound, and a good one makes small boxes.
+        orders: for every place that is halved, the numbers of its choices in their order.
+        text: the trees of its cases.
+    """
+
+    block: Block
+    basis_rD: NDArray[np.float64]
+    orders: Mapping[int, NDArray[np.int64]]
+    text: str
