@@ -1,8 +1,9 @@
 """All problems of an addition, cut into the cases that decide one answer digit each; whole numbers only, no weights.
 
-Places count from 0, the least significant, to n, where only a carry stands. The digit of place j is asked at a position
-whose token is the sum digit of place j - 1 (of place 0: `=`). That token and the two operand digits of place j - 1 give the
-carry that went into place j - 1, so with the operand digits of place j they decide the right answer: that is a case.
+Places count from 0, the least significant, to n, where only a carry stands. The digit of place j is asked at a
+position whose token is the sum digit of place j - 1 (of place 0: `=`). That token and the two operand digits of place
+j - 1 give the carry that went into place j - 1, so with the operand digits of place j they decide the right answer:
+that is a case.
 
     block   one place j and one token: everything that the model reads at the asked position itself
     case    (carry into place j - 1, digits of place j - 1, digits of place j) that fit the token: at most 2,000 a block
@@ -11,7 +12,7 @@ carry that went into place j - 1, so with the operand digits of place j they dec
 
 Above place j no sum digit has been read yet, so a carry does not matter there, and is counted as 0. Below place j - 1
 the carries of neighbouring places must fit: each choice's carry out is the next one's carry in, 0 into place 0, and the
-case's own into place j - 1. The problems of one block's cases are disjoint; over the tokens of a place they are all 100^n.
+case's own into place j - 1. The problems of one block's cases are disjoint; those of all blocks of a place are 100^n.
 
 Axes: C cases of a block, K choices of a place.
 """
@@ -108,11 +109,12 @@ class Block:
 
     @cached_property
     def cases(self) -> Cases:
-        """All cases of the block. Ten digits: 100 for place 0, 1,000 a token for place 1, 20 for place 10, else 2,000."""
+        """All cases of the block; of ten digits 100 for place 0, 1,000 for place 1, 20 for place 10, else 2,000."""
         carries = (0, 1) if self.place > 1 else (0,)
         before = [(0, 0, 0)]
         if self.place > 0:
-            before = [(c, x, y) for c in carries for x in range(10) for y in range(10) if (x + y + c) % 10 == self.token]
+            pairs = [(c, x, y) for c in carries for x in range(10) for y in range(10)]
+            before = [(c, x, y) for c, x, y in pairs if (c + x + y) % 10 == self.token]
         own = [(x, y) for x in range(10) for y in range(10)] if self.place < self.digits else [(0, 0)]
         carry, a_before, b_before, a, b = np.array([(*left, *right) for left in before for right in own]).T
         into = (a_before + b_before + carry) // 10

@@ -1,8 +1,8 @@
 """How a certificate says what was decided about a block: a text with one tree per case.
 
-A leaf decides all problems of a case, or of a part of them. A part is made by halving far places: the choices of a place
-stand in an order that the certificate gives; halving cuts the run of choices that is left, of length k, into its first
-k // 2 and the rest. In the text of a block the trees of its cases follow each other, every tree in preorder:
+A leaf decides all problems of a case, or of a part of them. A part is made by halving far places: the choices of a
+place stand in an order that the certificate gives; halving cuts the run of choices that is left, of length k, into its
+first k // 2 and the rest. In the text of a block the trees of its cases follow each other, every tree in preorder:
 
     a place p       chr(48 + p)   the node is halved at place p; first half, then second half follow
     right, grid g   chr(65 + g)   every problem of the part is answered right: "A", "B", ...
@@ -18,11 +18,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from reprogrok.data.carries import Block
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 GRIDS = ((1, 1), (2, 1), (4, 1), (4, 2), (8, 4), (16, 8), (32, 16))
 OPEN = "?"
