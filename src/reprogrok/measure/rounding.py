@@ -1,0 +1,116 @@
+"""Which arithmetic a certificate speaks of, and how float64 bounds it: roundings -> numbers surely not too small.
+
+Two arithmetics meet in a proof. The model is evaluated in float32, somewhere, by somebody: an `Arithmetic` says what
+such an evaluation may do, and a bound holds for every evaluation that does no more. The bounds themselves are computed
+in float64, here: the directed helpers below make up for what that rounds.
+
+What `FLOAT32` assumes of whoever evaluates the model (u = 2^-24, half the distance from 1 to the next number):
+
+    A1  +, -, *, / and the square root are off by at most u of the true result, and by 2^-126 where results underflow
+        (gradually or flushed to zero). Sums run in any order, fused or not. A product of several matrices may be
+        associated in any way: a chain over n1, n2, ... terms is off by at most gamma(n1 + n2 + ...) |A| |B| |x|.
+    A2  exp, erf and 1/sqrt are off by at most 8 units in the last place: 2^-20 of the true result.
+    A3  A softmax subtracts some constant, takes exp, sums, divides and mixes (or mixes and then divides).
+    A4  A norm is the mean of squares (LayerNorm: of deviations from the mean) plus its eps, then 1/sqrt, then the
+        weight (and the bias).
+    A5  GELU is x (1 + erf(x / sqrt 2)) / 2 or x Phi(x): off by at most 8 u |x|, beside what its argument is off by.
+
+What is assumed of this machine's float64: IEEE 754 with rounding to nearest and gradual underflow (`require_ieee`
+looks), so that the true result of one operation lies between the neighbours of the computed one; sums and products of
+matrices are computed from their own terms, in any order, fused or not (no scheme that saves multiplications).
+
+The source of the bounds: N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, SIAM 2002,
+sections 2.2 and 3.1 to 3.5. In float64, u is 2^-53.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+DOUBLE_UNIT = 2.0**-53
+DOUBLE_STEP = 2.0**-1074  # the smallest positive number, and the distance between neighbours below 2^-1021
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """What an evaluation of the model may be off by; all zero is real arithmetic on the stored weights.
+
+    Attributes:
+        name: how a certificate calls it.
+        unit: u, the largest relative error of +, -, *, / and the square root (A1); also what A5 counts in.
+        elementary: the largest relative error of exp, erf and 1/sqrt (A2).
+        tiny: the absolute error that comes on top wherever a result underflows (A1).
+    """
+
+    name: str
+    unit: float
+    elementary: float
+    tiny: float
+
+
+REAL = Arithmetic("real", 0.0, 0.0, 0.0)
+FLOAT32 = Arithmetic("float32", 2.0**-24, 2.0**-20, 2.0**-126)
+
+
+def gamma(terms: int, unit: float) -> float:
+    """Give n u / (1 - n u), rounded up: what n roundings in a row are off by, relative to the sum of magnitudes.
+
+    Worked value: 2 terms at u = 1/4 give 1, so the next number above it.
+
+    Raises:
+        ValueError: if n u reaches 1, where nothing can be said.
+    """
+    share = terms * Fraction(unit)
+    if terms < 0 or unit < 0 or share >= 1:
+        raise ValueError(f"{terms} roundings of unit {unit} have no bound")
+    return float(np.nextafter(float(share / (1 - share)), np.inf)) if share else 0.0
+
+
+def up(x: Floats) -> Floats:
+    """Take the next number above each: at least the true result, if `x` is that of one operation."""
+    return np.nextafter(x, np.inf)
+
+
+def down(x: Floats) -> Floats:
+    """Take the next number below each: at most the true result, if `x` is that of one operation."""
+    return np.nextafter(x, -np.inf)
+
+
+def sum_error(terms: int, magnitudes: Floats) -> Floats:
+    """Bound what a computed sum or dot product is off by, given the computed sum of its terms' magnitudes.
+
+    With n terms t, of which each may be a rounded product, in any order: |fl(sum t) - sum t| <= gamma(n) sum |t| and
+    sum |t| <= fl(sum |t|) / (1 - gamma(n)), so gamma(2 n) fl(sum |t|) is more than enough. Products that underflow
+    add at most half the smallest number each, on both sides.
+
+    Args:
+        terms: n.
+        magnitudes: fl(sum |t|), of any shape.
+
+    Returns:
+        Upper bounds in the shape of `magnitudes`. Worked value: 2^51 terms whose magnitudes sum to 1 are off by at
+        most 1, so the next number above it (and the underflow, which 1 does not feel).
+    """
+    return up(up(gamma(2 * terms, DOUBLE_UNIT) * magnitudes) + 2 * terms * DOUBLE_STEP)
+
+
+def require_ieee() -> None:
+    """See that this process rounds float64 to nearest and underflows gradually.
+
+    Libraries can change both for the whole thread (`torch.set_flush_denormal`, code linked with fast-math).
+
+    Raises:
+        ArithmeticError: if it does not.
+    """
+    one, half_unit, smallest = np.array([1.0, -1.0]), DOUBLE_UNIT, np.array([2.0 * DOUBLE_STEP])
+    nearest = (one + one * half_unit == one).all() and (one + one * (1.5 * half_unit) != one).all()
+    if not nearest:
+        raise ArithmeticError("float64 is not rounded to nearest in this process")
+    if not (smallest * 0.5 == DOUBLE_STEP).all() or not (np.array([2.0**-1022]) * 0.5 > 0).all():
+        raise ArithmeticError("float64 numbers below 2^-1022 are flushed to zero in this process")
