@@ -102,6 +102,7 @@ class Interval:
         return np.maximum(np.abs(self.lo), np.abs(self.hi))
 
     @property
+    @_quiet
     def width(self) -> Floats:
         """The width of each interval, rounded up. 0 where lo is hi."""
         return np.where(self.lo == self.hi, 0.0, up(self.hi - self.lo))
@@ -269,7 +270,7 @@ class Interval:
 
         A point gets an interval of at most 4e-15 in width, also far out where Phi itself is smaller than that.
         """
-        inside = ((self / ROOT_2).erf() + 1.0) * 0.5
+        inside = ((self * ROOT_HALF).erf() + 1.0) * 0.5
         return Interval(np.maximum(inside.lo, 0.0), np.minimum(inside.hi, 1.0))
 
     def pdf(self) -> Interval:
@@ -386,6 +387,7 @@ def _about(nearest: float) -> Interval:
 
 # What the shapes of GELU turn on.
 ROOT_2 = _about(1.4142135623730951)
+ROOT_HALF = _about(0.7071067811865476)
 PDF_HIGHEST = _about(0.3989422804014327)  # phi(0) = 1 / sqrt(2 pi)
 GELU_LOWEST_AT = _about(-0.7517915246935645)
 GELU_LOWEST = _about(-0.16997120747990369)

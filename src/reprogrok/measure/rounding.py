@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 DOUBLE_UNIT = 2.0**-53
+ABOVE_UNIT = DOUBLE_UNIT * (1 + 2 * DOUBLE_UNIT)
 DOUBLE_STEP = 2.0**-1074  # the smallest positive number, and the distance between neighbours below 2^-1021
 
 
@@ -73,13 +74,18 @@ def gamma(terms: int, unit: float) -> float:
 
 
 def up(x: Floats) -> Floats:
-    """Take the next number above each: at least the true result, if `x` is that of one operation."""
-    return np.nextafter(x, np.inf)
+    """Take a number above each: at least the true result, if `x` is that of one operation.
+
+    It is the next number, or the one after that where 2^-1022 <= |x| <= 2^-1020; of minus infinity it is no number.
+    `np.nextafter` takes ten times as long. Source: S. M. Rump, P. Zimmermann, S. Boldo, G. Melquiond, Computing
+    predecessor and successor in rounding to nearest, BIT Numerical Mathematics 49, 2009, algorithm 1.
+    """
+    return x + (np.abs(x) * ABOVE_UNIT + DOUBLE_STEP)
 
 
 def down(x: Floats) -> Floats:
-    """Take the next number below each: at most the true result, if `x` is that of one operation."""
-    return np.nextafter(x, -np.inf)
+    """Take a number below each, as `up` takes one above: at most the true result, if `x` is of one operation."""
+    return x - (np.abs(x) * ABOVE_UNIT + DOUBLE_STEP)
 
 
 def sum_error(terms: int, magnitudes: Floats) -> Floats:
