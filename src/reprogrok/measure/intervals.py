@@ -217,7 +217,7 @@ class Interval:
     def square(self) -> Interval:
         """Enclose x^2; never below 0, unlike x * x."""
         size = abs(self)
-        return _enclosing(np.maximum(down(size.lo * size.lo), 0.0), up(size.hi * size.hi))
+        return _enclosing(np.maximum(down(np.minimum(size.lo * size.lo, LARGEST)), 0.0), up(size.hi * size.hi))
 
     @_quiet
     def sum(self, axis: Axis = None) -> Interval:
@@ -275,7 +275,7 @@ class Interval:
 
     def pdf(self) -> Interval:
         """Enclose phi(x) = exp(-x^2 / 2) / sqrt(2 pi), the density of a standard normal distribution."""
-        return (self.square() * -0.5).exp() * PDF_HIGHEST
+        return ((self.square() * -0.5).exp() * PDF_HIGHEST).at_least(0.0)
 
     def gelu(self) -> Interval:
         """Enclose GELU, x Phi(x): falling down to its lowest value at -0.7518, rising from there.
