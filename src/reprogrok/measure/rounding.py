@@ -6,10 +6,11 @@ in float64, here: the directed helpers below make up for what that rounds.
 
 What `FLOAT32` assumes of whoever evaluates the model (u = 2^-24, half the distance from 1 to the next number):
 
-    A1  +, -, *, / and the square root are off by at most u of the true result, and by 2^-126 where results underflow
-        (gradually or flushed to zero). Sums run in any order, fused or not. A product of several matrices may be
-        associated in any way: a chain over n1, n2, ... terms is off by at most gamma(n1 + n2 + ...) |A| |B| |x|.
-    A2  exp, erf and 1/sqrt are off by at most 8 units in the last place: 2^-20 of the true result.
+    A1  +, -, * and / are off by at most u of the true result, and by 2^-126 where results underflow (gradually or
+        flushed to zero). Sums run in any order, fused or not. A product of several matrices may be associated in any
+        way: a chain over n1, n2, ... terms is off by at most gamma(n1 + n2 + ...) |A| |B| |x|.
+    A2  exp, erf, the square root and 1/sqrt, computed at once or as two operations, are off by at most 8 units in the
+        last place: 2^-20 of the true result. (Of a square root u is too little to ask: torch on a CPU misses it.)
     A3  A softmax subtracts some constant, takes exp, sums, divides and mixes (or mixes and then divides).
     A4  A norm is the mean of squares (LayerNorm: of deviations from the mean) plus its eps, then 1/sqrt, then the
         weight (and the bias).
@@ -44,8 +45,8 @@ class Arithmetic:
 
     Attributes:
         name: how a certificate calls it.
-        unit: u, the largest relative error of +, -, *, / and the square root (A1); also what A5 counts in.
-        elementary: the largest relative error of exp, erf and 1/sqrt (A2).
+        unit: u, the largest relative error of +, -, * and / (A1); also what A5 counts in.
+        elementary: the largest relative error of exp, erf, the square root and 1/sqrt (A2).
         tiny: the absolute error that comes on top wherever a result underflows (A1).
     """
 
