@@ -122,8 +122,8 @@ class Block:
 
     def choices(self, place: int) -> Choices:
         """What can stand at a far place: 200 choices, or 100 where the carry is known or does not matter."""
-        carries = (0, 1) if 0 < place < self.place - 1 else (0,)
-        carry, a, b = np.array([(c, x, y) for c in carries for x in range(10) for y in range(10)]).T
+        carry, pair = np.divmod(np.arange(200 if 0 < place < self.place - 1 else 100), 100)
+        a, b = np.divmod(pair, 10)
         return Choices(carry, a, b, (a + b + carry) // 10)
 
 
