@@ -1,15 +1,18 @@
-"""How many of the 100^n problems lie in a part, exactly, in whole numbers: no float takes part.
+"""How many of the 100^n problems lie in a part, or in any of many parts; whole numbers, exact.
 
 A part is a case with what is left of its far places. Its problems are counted place by place: below the asked places
 the carries must fit, so each place is a 2 x 2 table (carry in, carry out) of how many choices are left, and the tables
 are multiplied; above, the numbers of choices are. Numbers reach 100^n, beyond 2^63 for ten digits: sums are Python's.
 
-Axes: L leaves, K choices of a place, I carry in, O carry out, R runs of a place.
+Parts of different places overlap; `problem_sweep` counts those in at least one.
+
+Axes: L leaves, K choices of a place, I carry in, O carry out, R runs of a place, P parts, N digits,
+Y symbols of a place: 100 carry in + 10 a + b.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprogrok.data.carries import Block
+from reprogrok.data.problem_sweep import swept
 from reprogrok.data.proof_trees import Leaf, Run
 
 Mask = NDArray[np.bool_]
+Rows = NDArray[np.int64]
+
+LIMIT = 20_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +85,8 @@ def counts(block: Block, leaves: Sequence[Leaf], orders: Mapping[int, NDArray[np
     ways_LI: NDArray[Any] = np.zeros((len(leaves), 2), dtype=numbers)
     ways_LI[:, 0] = 1
     for place in block.below:
-        tables_LIO: NDArray[Any] = _tables(block, place, list(known[place]), orders.get(place)).astype(numbers)[
-            which[place]
-        ]
+        tables_RIO: NDArray[Any] = _tables(block, place, list(known[place]), orders.get(place))
+        tables_LIO = tables_RIO.astype(numbers)[which[place]]
         ways_LI = ways_LI[:, :1] * tables_LIO[:, 0] + ways_LI[:, 1:] * tables_LIO[:, 1]
     above_L: NDArray[Any] = np.ones(len(leaves), dtype=numbers)
     for place in block.above:
@@ -91,6 +97,85 @@ def counts(block: Block, leaves: Sequence[Leaf], orders: Mapping[int, NDArray[np
     return [int(x) * int(y) for x, y in zip(below_L.tolist(), above_L.tolist(), strict=True)]
 
 
+def parts(block: Block, leaves: Iterable[Leaf], orders: Mapping[int, NDArray[np.int64]]) -> list[Part]:
+    """The parts that leaves of a block stand for; leaves with the same run share one mask.
+
+    Args:
+        block: that they belong to.
+        leaves: as `proof_trees.decode` gives them.
+        orders: of the places that they halve, as `proof_trees.checked_order` gives them.
+    """
+    masks: dict[Run, Mask] = {}
+    found = []
+    for leaf in leaves:
+        for run in leaf.runs:
+            if run not in masks:
+                masks[run] = _mask(orders[run[0]], run)
+        found.append(Part(block, leaf.case, {run[0]: masks[run] for run in leaf.runs}))
+    return found
+
+
+def union(parts: Iterable[Part], limit: int = LIMIT) -> int | None:
+    """How many problems lie in at least one of the parts, or None if that takes more than `limit` sets after a place.
+
+    The problems of two digits with a carry out of place 0 or out of place 1, which are 45 * 100 + 45 * 100 - 45 * 45
+    with the carries set aside, are 6,975 and not the sum of the parts.
+
+    Args:
+        parts: of blocks of one task, in any order; of the same place or of several.
+        limit: how many sets of rests are kept at most after each place; time and memory grow with it.
+
+    Raises:
+        ValueError: parts of different numbers of digits, or a mask that does not fit its place.
+    """
+    low, high = swept(*_asked(list(parts)), limit)
+    return low if low == high else None
+
+
+def bounds(
+    wrong: Iterable[Part],
+    open: Iterable[Part],  # noqa: A002 - the word of certificates
+    digits: int,
+    limit: int = LIMIT,
+) -> tuple[int, int]:
+    """Between how many and how many problems are answered wrong; equal if nothing is open and the union is exact.
+
+    Args:
+        wrong: parts whose problems are all answered wrong; those of one case are disjoint, as the leaves of a tree.
+        open: parts about which nothing is known; no wrong problem lies outside of these and the wrong ones.
+        digits: n, of each operand.
+        limit: as of `union`; beyond it the bounds stay true and are less narrow.
+
+    Raises:
+        ValueError: parts of another number of digits, or a mask that does not fit its place.
+    """
+    shown, unknown = list(wrong), list(open)
+    for part in (*shown, *unknown):
+        if part.block.digits != digits:
+            raise ValueError(f"a part of {part.block.digits} digits among those of {digits}")
+    low, high = swept(*_asked(shown), limit)
+    if low < high:  # then sums may say more: what is wrong at one place is disjoint
+        low = max(low, *(sum(_sizes(p for p in shown if p.block.place == place)) for place in range(digits + 1)))
+    if unknown:
+        most, high = swept(*_asked(shown + unknown), limit)
+        if most == high:
+            return low, high
+    return low, min(high, sum(_sizes(shown + unknown)), 100**digits)
+
+
+def _sizes(parts: Iterable[Part]) -> Iterator[int]:
+    """`count` of each part; of whole cases it is the same for all with the same carry."""
+    whole: dict[tuple[Block, int], int] = {}
+    for part in parts:
+        if part.allowed:
+            yield count(part.block, part.case, part.allowed)
+            continue
+        key = (part.block, int(part.block.cases.carry[part.case]))
+        if key not in whole:
+            whole[key] = count(part.block, part.case, {})
+        yield whole[key]
+
+
 def _tables(block: Block, place: int, runs: list[Run | None], order: NDArray[np.int64] | None) -> NDArray[np.int64]:
     tables_RIO = np.zeros((len(runs), 2, 2), dtype=np.int64)
     for index, run in enumerate(runs):
@@ -98,10 +183,15 @@ def _tables(block: Block, place: int, runs: list[Run | None], order: NDArray[np.
         if run is not None:
             if order is None:
                 raise ValueError(f"place {place} is halved but has no order")
-            mask = np.zeros(len(order), dtype=np.bool_)
-            mask[order[run[1] : run[2]]] = True
+            mask = _mask(order, run)
         tables_RIO[index] = _table(block, place, mask)
     return tables_RIO
+
+
+def _mask(order: NDArray[np.int64], run: Run) -> Mask:
+    mask = np.zeros(len(order), dtype=np.bool_)
+    mask[order[run[1] : run[2]]] = True
+    return mask
 
 
 def _table(block: Block, place: int, mask: Mask | None) -> NDArray[np.int64]:
@@ -118,3 +208,46 @@ def _check(block: Block, allowed: Mapping[int, Mask]) -> None:
             raise ValueError(f"place {place} is not far from place {block.place} of {block.digits}")
         if mask.shape != (len(block.choices(place)),):
             raise ValueError(f"place {place} has {len(block.choices(place))} choices, not {mask.shape}")
+
+
+def _asked(parts: list[Part]) -> tuple[Rows, list[Mask]]:
+    """What each part asks of each place: numbers into the place's table of allowed symbols, 0 where all are."""
+    digits = parts[0].block.digits if parts else 0
+    tables: list[dict[bytes, int]] = [{np.ones(200, dtype=np.bool_).tobytes(): 0} for _ in range(digits)]
+    known: dict[tuple[int, int, bool], tuple[Mask, int]] = {}
+    asked_PN = np.zeros((len(parts), digits), dtype=np.int64)
+    blocks: dict[Block, Rows] = {}
+    for index, part in enumerate(parts):
+        block = part.block
+        if block.digits != digits:
+            raise ValueError(f"a part of {block.digits} digits among those of {digits}")
+        if block not in blocks:
+            blocks[block] = _asked_by_cases(block, tables)
+        asked_PN[index] = blocks[block][part.case]
+        for place, mask in part.allowed.items():
+            key = (id(mask), place, place < block.place)
+            if key not in known:
+                _check(block, {place: mask})
+                allowed_Y = mask if len(mask) == 200 else np.tile(mask, 2)
+                known[key] = mask, tables[place].setdefault(allowed_Y.tobytes(), len(tables[place]))
+            asked_PN[index, place] = known[key][1]
+    return asked_PN, [np.frombuffer(b"".join(table), dtype=np.bool_).reshape(-1, 200) for table in tables]
+
+
+def _asked_by_cases(block: Block, tables: list[dict[bytes, int]]) -> Rows:
+    """What whole cases ask of the asked place and of the one before."""
+    cases = block.cases
+    asked = np.zeros((len(cases), block.digits), dtype=np.int64)
+    for case in range(len(cases)):
+        wanted = []
+        if block.place < block.digits:
+            pair = 10 * int(cases.a[case]) + int(cases.b[case])
+            wanted.append((block.place, [pair, 100 + pair]))
+        if block.place > 0:
+            pair = 10 * int(cases.a_before[case]) + int(cases.b_before[case])
+            wanted.append((block.place - 1, [100 * int(cases.carry[case]) + pair]))
+        for place, symbols in wanted:
+            allowed_Y = np.zeros(200, dtype=np.bool_)
+            allowed_Y[symbols] = True
+            asked[case, place] = tables[place].setdefault(allowed_Y.tobytes(), len(tables[place]))
+    return asked
