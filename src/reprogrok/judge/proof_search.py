@@ -1,0 +1,272 @@
+"""A one-layer addition model -> for every block the trees of a certificate, and problems that it may get wrong.
+
+    whole cases --boxes, leads--> right, wrong, or open --finer grids, halved places--> ... --> one tree per case
+
+The search decides by estimates in plain float64 (`measure.estimated_leads`) and may be wrong; nothing that it says
+counts before `judge.certificate_check` has shown it again. What it has no time for stays open in the tree, and is
+counted as such.
+
+Axes as in `measure.estimated_boxes`: N nodes, F far places, R coordinates, K choices.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from reprogrok.data.carries import Block, blocks
+from reprogrok.data.proof_trees import GRIDS, OPEN, BlockProof
+from reprogrok.measure.estimated_boxes import Array, BlockBoxes, Model, Nodes, Numbers
+from reprogrok.measure.estimated_leads import Leads, leads
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SLACK = 2e-3  # logits that an estimate must lead by: what rounding in float32 may cost, and a little more
+_GRIDS = (0, 2, 3, 4, 5)  # tried in this order
+_HOPELESS = -2.0  # logits: where the second finest grid leaves so much, the finest would not help
+_TIGHTENED = 4  # the grid that may show a larger margin where one cell shows a small one
+_CLOSE = 0.95  # of the smallest margin that is met
+_ENOUGH = 0.01  # what may stay open in a block, as a share of what is wrong there
+_AT_ONCE = 2_048  # parts that are halved together, those with most problems first
+_SUSPECTS = 24
+_SHARES = 3  # of the time that is left, a block may take so many times what would be its part
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the search has to say of one block.
+
+    Attributes:
+        proof: the trees.
+        suspects: problems (a, b) that the model gets wrong, or where its lead is smallest, if the estimates are right.
+        cells: boxes that were looked at.
+    """
+
+    proof: BlockProof
+    suspects: tuple[tuple[int, int], ...]
+    cells: int
+
+
+def search(
+    model: Model, have: Mapping[Block, Found], seconds: float, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Found]:
+    """Search all blocks in their order; those that are at hand are handed on.
+
+    Blocks where every case is decided as a whole take next to no time, and leave theirs to the others.
+
+    Args:
+        model: of one layer and one head (`measure.enclosure.refuses`).
+        have: what an earlier search found.
+        seconds: how long cases may be halved in all; every case is tried as a whole, however long that takes.
+        clock: in seconds.
+    """
+    wanted = list(blocks(model.digits))
+    missing = sum(block not in have for block in wanted)
+    end = clock() + seconds
+    for block in wanted:
+        if block in have:
+            yield have[block]
+            continue
+        now = clock()
+        yield search_block(model, block, min(end, now + _SHARES * max(end - now, 0) / missing), clock)
+        missing -= 1
+
+
+def search_block(model: Model, block: Block, until: float, clock: Callable[[], float] = time.monotonic) -> Found:
+    """Decide as much of a block as can be until the clock says so; whole cases are always tried.
+
+    Args:
+        model: of one layer and one head.
+        block: one answer digit and the token that it is asked at.
+        until: when to stop halving, by `clock`.
+        clock: in seconds.
+    """
+    forest = _Forest(BlockBoxes(model, block))
+    forest.grow(until, clock)
+    orders = {place: forest.boxes.orders[place] for place in sorted(forest.halved)}
+    proof = BlockProof(block, forest.boxes.basis_RD, orders, forest.text())
+    return Found(proof, tuple(dict.fromkeys(forest.suspects())), forest.cells)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Nodes of the trees, with what is known of each: all (N, ...).
+
+    Attributes:
+        number: of the node; the first are the cases themselves.
+        case, run_NF, low_NR, high_NR: see `Nodes`.
+        ways: problems, as a float.
+        grid: the last that was tried.
+        lowest, beaten, worst, middle, slope_NR: see `Leads`.
+    """
+
+    number: Numbers
+    case: Numbers
+    run_NF: Numbers
+    low_NR: Array
+    high_NR: Array
+    ways: Array
+    grid: Numbers
+    lowest: Array
+    beaten: Array
+    worst: Array
+    middle: Array
+    slope_NR: Array
+
+    def __len__(self) -> int:
+        return len(self.number)
+
+    def __getitem__(self, part: NDArray[np.bool_] | Numbers) -> Self:
+        return type(self)(*(getattr(self, each.name)[part] for each in fields(self)))
+
+    def joined(self, other: Self) -> Self:
+        return type(self)(
+            *(np.concatenate([getattr(self, each.name), getattr(other, each.name)]) for each in fields(self))
+        )
+
+    @property
+    def nodes(self) -> Nodes:
+        return Nodes(self.case, self.run_NF, self.low_NR, self.high_NR)
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        return self.lowest > SLACK
+
+    @property
+    def wrong(self) -> NDArray[np.bool_]:
+        return self.beaten < -SLACK
+
+
+@dataclass
+class _Forest:
+    """The trees of a block while they grow."""
+
+    boxes: BlockBoxes
+    cells: int = 0
+    count: int = 0
+    halved: set[int] = field(default_factory=set)
+    marks: dict[int, str] = field(default_factory=dict)
+    children: dict[int, tuple[int, int, int]] = field(default_factory=dict)  # place, and the numbers of its halves
+    telling: list[_Parts] = field(default_factory=list)  # where a suspect may be found
+
+    def grow(self, until: float, clock: Callable[[], float]) -> None:
+        """Try every case as a whole, then halve what is open."""
+        nodes = self.boxes.whole_cases()
+        ways_N = self.boxes.ways_of(nodes)
+        whole = self._tightened(self._tried(nodes, ways_N))
+        self.telling.append(whole[np.argsort(whole.lowest, kind="stable")[:_SUSPECTS]])
+        self.telling.append(_heaviest(whole[whole.wrong]))
+        wrong = whole.ways[whole.wrong].sum()
+        opened = self._marked(whole)
+        while self.boxes.far and len(opened) and clock() < until and opened.ways.sum() > _ENOUGH * wrong:
+            order = np.argsort(-opened.ways, kind="stable")
+            now, opened = opened[order[:_AT_ONCE]], opened[order[_AT_ONCE:]]
+            found = self._halved(now)
+            wrong += found.ways[found.wrong].sum()
+            self.telling.append(_heaviest(found[found.wrong & (found.ways > 0)]))
+            opened = opened.joined(self._marked(found))
+        self.telling.append(_heaviest(opened))
+
+    def _tried(self, nodes: Nodes, ways_N: Array) -> _Parts:
+        """What grids of growing fineness show of new nodes."""
+        number_N = self.count + np.arange(len(nodes))
+        self.count += len(nodes)
+        parts = self._seen(nodes, number_N, ways_N, _GRIDS[0])
+        for grid in _GRIDS[1:]:
+            again = ~parts.right & ~parts.wrong & (parts.worst > 0) & (ways_N > 0)
+            if grid == _GRIDS[-1]:
+                again &= parts.lowest > _HOPELESS
+            if not again.any():
+                break
+            parts = _replaced(parts, again, self._seen(nodes[again], number_N[again], ways_N[again], grid))
+        return parts
+
+    def _seen(self, nodes: Nodes, number_N: Numbers, ways_N: Array, grid: int) -> _Parts:
+        """What one grid shows."""
+        seen: Leads = leads(self.boxes, nodes, grid)
+        self.cells += len(nodes) * math.prod(GRIDS[grid])
+        return _Parts(
+            number_N, nodes.case_N, nodes.run_NF, nodes.low_NR, nodes.high_NR, ways_N, np.full(len(nodes), grid),
+            seen.lowest_N, seen.beaten_N, seen.worst_N, seen.middle_N, seen.slope_NR,
+        )  # fmt: skip
+
+    def _tightened(self, parts: _Parts) -> _Parts:
+        """Right parts whose margin looks smaller than the smallest that is really met, on a finer grid."""
+        met = parts.middle[parts.right].min(initial=np.inf)
+        close = parts.right & (parts.lowest < _CLOSE * met) & (parts.grid < _TIGHTENED)
+        if not close.any():
+            return parts
+        return _replaced(
+            parts, close, self._seen(parts.nodes[close], parts.number[close], parts.ways[close], _TIGHTENED)
+        )
+
+    def _marked(self, parts: _Parts) -> _Parts:
+        """Note what is decided; what is not comes back."""
+        for sure, first in ((parts.right | (parts.ways == 0), "A"), (parts.wrong & (parts.ways > 0), "a")):
+            for number, grid in zip(parts.number[sure].tolist(), parts.grid[sure].tolist(), strict=True):
+                self.marks[number] = chr(ord(first) + grid)
+        return parts[~parts.right & ~parts.wrong & (parts.ways > 0)]
+
+    def _halved(self, parts: _Parts) -> _Parts:
+        """Both halves of every part, cut at the place whose choices move the lead most."""
+        boxes = self.boxes
+        run_FN = parts.run_NF.T
+        reach_NF, single_NF = np.empty(parts.run_NF.shape), np.empty(parts.run_NF.shape, dtype=np.bool_)
+        for f, run_N in enumerate(run_FN):
+            reach_NF[:, f] = (np.abs(parts.slope_NR) * boxes.extents[f][run_N]).sum(1)
+            single_NF[:, f] = boxes.halves[f][run_N, 0] < 0
+        reach_NF[single_NF] = -1.0
+        can = np.asarray(~single_NF.all(1))
+        parts, at_N = parts[can], reach_NF[can].argmax(1)
+        run_2NF = np.stack([parts.run_NF, parts.run_NF])
+        for f, halves_J2 in enumerate(boxes.halves):
+            mine = at_N == f
+            run_2NF[:, mine, f] = halves_J2[parts.run_NF[mine, f]].T
+        twice = np.concatenate([np.arange(len(parts))] * 2)
+        nodes = Nodes(parts.case[twice], np.concatenate(run_2NF), parts.low_NR[twice], parts.high_NR[twice])
+        for k, (number, f) in enumerate(zip(parts.number.tolist(), at_N.tolist(), strict=True)):
+            self.children[number] = (boxes.far[f], self.count + k, self.count + len(parts) + k)
+        self.halved |= {boxes.far[f] for f in set(at_N.tolist())}
+        return self._tried(boxes.shrunk(nodes), boxes.ways_of(nodes))
+
+    def text(self) -> str:
+        """The trees of all cases in preorder."""
+        written = []
+        for case in range(len(self.boxes.block.cases)):
+            waiting = [case]
+            while waiting:
+                number = waiting.pop()
+                if number in self.children:
+                    place, first, second = self.children[number]
+                    written.append(chr(48 + place))
+                    waiting += [second, first]
+                else:
+                    written.append(self.marks.get(number, OPEN))
+        return "".join(written)
+
+    def suspects(self) -> Iterator[tuple[int, int]]:
+        """A problem of each telling part: the choices that pull the lead of its closest rival down most."""
+        for parts in self.telling:
+            for at in range(len(parts)):
+                yield self.boxes.worst_problem(parts.nodes[at : at + 1], parts.slope_NR[at])
+
+
+def _heaviest(parts: _Parts) -> _Parts:
+    """Those with most problems."""
+    return parts[np.argsort(-parts.ways, kind="stable")[:_SUSPECTS]]
+
+
+def _replaced(parts: _Parts, where: NDArray[np.bool_], by: _Parts) -> _Parts:
+    """The same parts with some of them seen anew."""
+    columns = []
+    for each in fields(parts):
+        column = getattr(parts, each.name).copy()
+        column[where] = getattr(by, each.name)
+        columns.append(column)
+    return _Parts(*columns)
