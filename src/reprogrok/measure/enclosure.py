@@ -33,7 +33,7 @@ from reprogrok.measure.layer_tables import LayerTables, linear, norm, readable
 from reprogrok.measure.rounding import FLOAT32, Arithmetic, Floats, require_ieee
 from reprogrok.spec import ModelSpec
 
-SYMBOLS = 4
+SYMBOLS = 8
 CELLS = 4_096  # side by side
 MOST_DIGITS = 14
 
