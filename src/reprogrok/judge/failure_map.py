@@ -105,13 +105,13 @@ def failure_map(
         examples = [example for example in seen if example.place == place]
         if fails or may or examples:
             known = _Place(
-                ProblemSet(fails, place, digits),
-                ProblemSet(may, place, digits),
-                ProblemSet([single(each.a, each.b, place, digits) for each in examples], place, digits),
+                ProblemSet.of_parts(fails, place, digits),
+                ProblemSet.of_parts(may, place, digits),
+                ProblemSet.of_parts([single(each.a, each.b, place, digits) for each in examples], place, digits),
                 ProblemSet.everything(place, digits),
                 examples,
             )
-            places.append(_entry(place, digits, known, ProblemSet([*fails, *may], place, digits)))
+            places.append(_entry(place, digits, known, [*fails, *may]))
     if bounds is None:
         least = max((int(entry["wrong"]["at_least"]) for entry in places), default=0)
         bounds = least, min(sum(int(entry["wrong"]["at_most"]) for entry in places), 100**digits)
@@ -134,13 +134,14 @@ def read_seen(entry: Mapping[str, Any]) -> Seen | None:
     return Seen(a, b, place, tokens[place] if place == first else None)
 
 
-def _entry(place: int, digits: int, known: _Place, either: ProblemSet) -> dict[str, Any]:
+def _entry(place: int, digits: int, known: _Place, parts: Sequence[Part]) -> dict[str, Any]:
     """What is said about one place."""
     surely, open_ = known.wrong.size(), known.unsettled.size()
-    basis, failing = "wrong and open", either
     if surely and surely >= _MOSTLY_WRONG * open_:
         basis, failing = "wrong", known.wrong
-    elif not surely and not open_:
+    elif parts:
+        basis, failing = "wrong and open", ProblemSet.of_parts(parts, place, digits)
+    else:
         basis, failing = "counterexamples", known.seen
     sample = len(known.seen) if basis == "counterexamples" else None
     common = common_rule(failing, known.everything, sample)

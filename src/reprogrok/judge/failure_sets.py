@@ -12,7 +12,7 @@ Axes: L rows, K choices of a place, M different masks of a place, I carry in, O 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -97,36 +97,59 @@ class _Ways:
 class ProblemSet:
     """Rows of one asked place."""
 
-    def __init__(self, parts: Sequence[Part], place: int, digits: int) -> None:
-        """Rows from parts, all of the asked place `place`.
+    def __init__(
+        self, place: int, digits: int, columns_5L: Numbers, which: Mapping[int, Numbers], masks: Mapping[int, Masks]
+    ) -> None:
+        """Rows of cases with what is left of their far places; `of_parts` and `everything` make them.
 
         Args:
-            parts: of blocks of this place; their problems must not overlap if sizes are to be those of a union.
             place: the asked one.
             digits: of the task.
+            columns_5L: of the cases: carry, a_before, b_before, a, b.
+            which: of each far place, which of its masks each row has, (L,).
+            masks: of each far place, the choices that are left, (M, K).
         """
         self.place, self.digits = place, digits
-        # Which token asks does not matter for what may stand at a far place.
-        self.block = next(block for key, block in _blocks(digits).items() if key[0] == place)
+        self.block = _asking(place, digits)
         self.choices = {far: _choices(self.block, far) for far in self.block.far}
         self._count: type = np.int64 if 100 ** (digits - 1) < 2**63 else object
-        known = _blocks(digits)  # whose cases are made once
-        columns = [(known[part.block.place, part.block.token].cases, part.case) for part in parts]
-        names = ("carry", "a_before", "b_before", "a", "b")
-        near = [np.array([getattr(cases, name)[case] for cases, case in columns], dtype=np.int64) for name in names]
-        into_L = (near[1] + near[2] + near[0]) // 10
-        self.near = {place: (into_L, near[3], near[4])}
+        carry_L, a_before_L, b_before_L, a_L, b_L = columns_5L
+        self.near = {place: ((a_before_L + b_before_L + carry_L) // 10, a_L, b_L)}
         if place > 0:
-            self.near[place - 1] = (near[0], near[1], near[2])
-        self.which, self.masks = {}, {}
-        for far in self.block.far:
-            self.which[far], self.masks[far] = _distinct(parts, far, len(self.choices[far]))
+            self.near[place - 1] = (carry_L, a_before_L, b_before_L)
+        self.which, self.masks = which, masks
+
+    @classmethod
+    def of_parts(cls, parts: Sequence[Part], place: int, digits: int) -> ProblemSet:
+        """The problems of parts that all ask for `place`; they must not overlap if sizes are to be those of a union."""
+        case_L = np.array([part.case for part in parts], dtype=np.int64)
+        token_L = np.array([part.block.token for part in parts], dtype=np.int64)
+        columns_5L = np.zeros((5, len(parts)), dtype=np.int64)
+        for (of, token), block in _blocks(digits).items():
+            if of == place:
+                rows = token_L == token
+                columns_5L[:, rows] = _columns(block)[:, case_L[rows]]
+        block = _asking(place, digits)
+        masks = {far: [np.ones(len(_choices(block, far)), dtype=np.bool_)] for far in block.far}
+        known = {far: {whole.tobytes(): 0} for far, (whole,) in masks.items()}
+        which = {far: np.zeros(len(parts), dtype=np.int64) for far in block.far}
+        for index, part in enumerate(parts):
+            for far, mask in part.allowed.items():
+                number = known[far].setdefault(mask.tobytes(), len(masks[far]))
+                if number == len(masks[far]):
+                    masks[far].append(mask)
+                which[far][index] = number
+        return cls(place, digits, columns_5L, which, {far: np.array(found) for far, found in masks.items()})
 
     @classmethod
     def everything(cls, place: int, digits: int) -> ProblemSet:
         """All 100^n problems, as whole cases."""
-        own = [block for key, block in _blocks(digits).items() if key[0] == place]
-        return cls([Part(block, case, {}) for block in own for case in range(len(block.cases))], place, digits)
+        own = [_columns(block) for key, block in _blocks(digits).items() if key[0] == place]
+        columns_5L = np.concatenate(own, axis=1)
+        block = _asking(place, digits)
+        which = {far: np.zeros(columns_5L.shape[1], dtype=np.int64) for far in block.far}
+        masks = {far: np.ones((1, len(_choices(block, far))), dtype=np.bool_) for far in block.far}
+        return cls(place, digits, columns_5L, which, masks)
 
     def __len__(self) -> int:
         return len(self.near[self.place][0])
@@ -266,15 +289,13 @@ def _choices(block: Block, place: int) -> Choices:
     return block.choices(place)
 
 
-def _distinct(parts: Sequence[Part], place: int, choices: int) -> tuple[Numbers, Masks]:
-    """Which of the distinct masks of a far place each row has (L,), and these masks (M, K); the first is the whole."""
-    masks: list[Masks] = [np.ones(choices, dtype=np.bool_)]
-    known = {masks[0].tobytes(): 0}
-    which = np.zeros(len(parts), dtype=np.int64)
-    for index, part in enumerate(parts):
-        if (mask := part.allowed.get(place)) is not None:
-            number = known.setdefault(mask.tobytes(), len(masks))
-            if number == len(masks):
-                masks.append(mask)
-            which[index] = number
-    return which, np.array(masks)
+def _asking(place: int, digits: int) -> Block:
+    """A block of the place; which token asks does not matter for what may stand at a far place."""
+    return _blocks(digits)[place, 0 if place > 0 else EQUALS]
+
+
+@cache
+def _columns(block: Block) -> Numbers:
+    """Carry, a_before, b_before, a and b of all cases, (5, C)."""
+    cases = block.cases
+    return np.array([cases.carry, cases.a_before, cases.b_before, cases.a, cases.b])
