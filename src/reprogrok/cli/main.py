@@ -17,6 +17,7 @@ from reprogrok import __version__
 from reprogrok.cli import (
     analyze,
     audit,
+    certify,
     compare,
     doctor,
     eval,  # noqa: A004 - the command's name
@@ -45,6 +46,7 @@ app = typer.Typer(
 )
 
 app.command("eval")(eval.evaluate)
+app.command("certify")(certify.certify)
 app.command("predict")(predict.predict)
 app.command("sanity")(sanity.sanity)
 app.command("compare")(compare.compare)
