@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import shlex
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,13 +30,14 @@ if TYPE_CHECKING:
 SHOWN_COUNTEREXAMPLES = 5
 _COLUMNS = 80
 _WRITTEN_OUT = 10**7  # numbers of problems below are
+_SMALL = Decimal("0.001")  # logits: a number below is not shown in four places
 _STYLES = {Verdict.PROVED: "bold green", Verdict.REFUTED: "bold red", Verdict.PARTIAL: "bold yellow"}
 _SAYS = {
-    Verdict.PROVED: "right on {}",
-    Verdict.REFUTED: "not right on {}",
-    Verdict.PARTIAL: "{} could not all be decided, and none was seen to be answered wrong",
+    Verdict.PROVED: "right on all {}",
+    Verdict.REFUTED: "wrong on some of the {}",
+    Verdict.PARTIAL: "not every one of the {} is decided; none was met that is answered wrong",
 }
-_HOLDS = "in real arithmetic on the stored weights and in any float32 evaluation within the stated rounding"
+_HOLDS = "in real arithmetic and in any float32 evaluation within the stated rounding"
 
 
 def print_certificate(content: Mapping[str, Any], console: Console, *, written: Path | None) -> None:
@@ -51,7 +54,7 @@ def print_certificate(content: Mapping[str, Any], console: Console, *, written: 
     for line in (*_counterexample_lines(content), *_failure_lines(content)):
         _print(console, line)
     if written is None:
-        _print(console, "nothing is written: --output CERT.json writes the certificate, and --check reads it")
+        _print(console, "nothing is written; --output CERT.json writes the certificate, for --check")
     else:
         command = f"reprogrok certify {_quoted(content['checkpoint']['path'])} --check {_quoted(written)}"
         _print(console, f"written to {written}; this checks it again:\n  {command}")
@@ -76,8 +79,11 @@ def share_text(problems: int, whole: int, *, up: bool) -> str:
     """A share of all problems to three digits, rounded to the safe side; `share_text(1, 3, up=True)` is 0.334."""
     if problems in (0, whole):
         return str(problems // whole)
-    share = Context(prec=3, rounding=ROUND_CEILING if up else ROUND_FLOOR).divide(Decimal(problems), Decimal(whole))
-    return f"{float(share):.3g}"
+    return f"{_to_digits(3, up=up).divide(Decimal(problems), Decimal(whole)):.3g}"
+
+
+def _to_digits(digits: int, *, up: bool) -> Context:
+    return Context(prec=digits, rounding=ROUND_CEILING if up else ROUND_FLOOR)
 
 
 def _print(console: Console, text: str, style: str = "") -> None:
@@ -93,7 +99,7 @@ def _print_statement(content: Mapping[str, Any], console: Console) -> None:
 
 def _task(content: Mapping[str, Any]) -> str:
     digits = content["task"]["digits"]
-    return f"all 10^{2 * digits} problems of {digits}-digit addition"
+    return f"10^{2 * digits} problems of {digits}-digit addition"
 
 
 def _named(content: Mapping[str, Any]) -> str:
@@ -104,16 +110,9 @@ def _wrong_lines(content: Mapping[str, Any]) -> Iterator[str]:
     """How many problems are answered wrong, as counts and as shares."""
     if content["verdict"] == Verdict.PROVED:
         return
-    least, most, whole = (
-        int(text) for text in (*(content["wrong"][n] for n in ("at_least", "at_most")), content["problems"])
-    )
-    count = f"exactly {_count(least, up=False)}"
-    if least < most:
-        count = (
-            f"between {_count(least, up=False)} and {_count(most, up=True)}"
-            if least
-            else f"at most {_count(most, up=True)}"
-        )
+    least, most, whole = (int(text) for text in (*content["wrong"].values(), content["problems"]))
+    low, high = _count(least, up=False), _count(most, up=True)
+    count = f"exactly {low}" if least == most else f"{low} to {high}" if least else f"at most {high}"
     yield f"answered wrong: {count} problems, {_shares(least, most, whole)} of all"
 
 
@@ -121,22 +120,21 @@ def _count(problems: int, *, up: bool) -> str:
     """Written out while it can be read, else to three digits, rounded to the safe side."""
     if problems < _WRITTEN_OUT:
         return f"{problems:,}"
-    rounded = Context(prec=3, rounding=ROUND_CEILING if up else ROUND_FLOOR).create_decimal(problems)
-    return f"{float(rounded):.3g}"
+    return f"{_to_digits(3, up=up).create_decimal(problems):.3g}"
 
 
 def _shares(least: int, most: int, whole: int) -> str:
-    if not least and most:
-        return f"at most {share_text(most, whole, up=True)}"
+    if least == most:
+        return share_text(least, whole, up=False)
     low, high = share_text(least, whole, up=False), share_text(most, whole, up=True)
-    return low if low == high or least == most else f"{low} to {high}"
+    return f"{low} to {high}" if least else f"at most {high}"
 
 
 def _margin_lines(content: Mapping[str, Any]) -> Iterator[str]:
     proved, seen = content["smallest_margin"], content["smallest_seen"]
     if proved is not None:
         everything = content["verdict"] == Verdict.PROVED
-        yield f"smallest margin{'' if everything else ' where it is right'}: at least {proved:.4f} logits"
+        yield f"smallest margin{'' if everything else ' where it is right'}: at least {_number(proved, up=False)} logits"
     if seen is not None:
         problem = f"{seen['a']} + {seen['b']}, place {seen['place']}"
         yield f"smallest margin met in a right answer: {seen['margin']:.4f} logits ({problem})"
@@ -158,23 +156,34 @@ def _places_table(content: Mapping[str, Any]) -> Table:
     for row in content["places"]:
         least, most = int(row["wrong_at_least"]), int(row["wrong_at_most"])
         counts = (f"{row[name]:,}" for name in ("cases", "leaves", "wrong", "open"))
-        widths = (_number(row[name]) for name in ("smallest_margin", "widest_box"))
+        widths = _number(row["smallest_margin"], up=False), _number(row["widest_box"], up=True)
         style = "red" if row["wrong"] else "yellow" if row["open"] else ""
         table.add_row(f"10^{row['place']}", *counts, *widths, _shares(least, most, whole), style=style)
     return table
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+def _number(value: float | None, *, up: bool) -> str:
+    """A margin or a width to four places, a small one to two digits; rounded to the safe side."""
+    if value is None:
+        return "-"
+    exact = Decimal(repr(value))
+    if exact < _SMALL:
+        return f"{_to_digits(2, up=up).plus(exact):.1e}" if exact else "0"
+    return str(exact.quantize(Decimal("1.0000"), ROUND_CEILING if up else ROUND_FLOOR))
 
 
 def _counterexample_lines(content: Mapping[str, Any]) -> Iterator[str]:
-    """The first few, with the command that shows each."""
+    """A few of them, of different places while there are any, with the command that shows each."""
     examples = content["counterexamples"]
     if not examples:
         return
-    shown = examples[:SHOWN_COUNTEREXAMPLES]
-    more = "" if len(examples) == len(shown) else f" (the first {len(shown)} of {len(examples)}; --output writes all)"
+    seen: Counter[int] = Counter()
+    ranked = []
+    for example in examples:
+        ranked.append((seen[example["place"]], example["place"], example))
+        seen[example["place"]] += 1
+    shown = [example for _, _, example in sorted(ranked, key=itemgetter(0, 1))[:SHOWN_COUNTEREXAMPLES]]
+    more = "" if len(examples) == len(shown) else f" ({len(shown)} of {len(examples)}; --output writes all)"
     yield f"answered wrong{more}, to be seen with"
     for example in shown:
         yield f"  reprogrok predict {_quoted(content['checkpoint']['path'])} {example['a']} {example['b']}"
