@@ -20,13 +20,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reprogrok.data.carries import Block
+from reprogrok.data.problem_overlaps import paired
 from reprogrok.data.problem_sweep import swept
 from reprogrok.data.proof_trees import Leaf, Run
 
 Mask = NDArray[np.bool_]
 Rows = NDArray[np.int64]
 
+# Masks of one symbol, and of one digit pair whatever the carry, as keys of a place's table.
+_SYMBOLS = [row.tobytes() for row in np.eye(200, dtype=np.bool_)]
+_PAIRS = [row.tobytes() for row in np.tile(np.eye(100, dtype=np.bool_), 2)]
 LIMIT = 20_000
+PAIRED = 2_000  # of so many parts, the largest, all pairs are looked at where a sweep takes too long
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +90,8 @@ def counts(block: Block, leaves: Sequence[Leaf], orders: Mapping[int, NDArray[np
     ways_LI: NDArray[Any] = np.zeros((len(leaves), 2), dtype=numbers)
     ways_LI[:, 0] = 1
     for place in block.below:
-        tables_RIO: NDArray[Any] = _tables(block, place, list(known[place]), orders.get(place))
-        tables_LIO = tables_RIO.astype(numbers)[which[place]]
+        tables_RIO = _tables(block, place, list(known[place]), orders.get(place))
+        tables_LIO: NDArray[Any] = tables_RIO.astype(numbers)[which[place]]
         ways_LI = ways_LI[:, :1] * tables_LIO[:, 0] + ways_LI[:, 1:] * tables_LIO[:, 1]
     above_L: NDArray[Any] = np.ones(len(leaves), dtype=numbers)
     for place in block.above:
@@ -118,8 +123,8 @@ def parts(block: Block, leaves: Iterable[Leaf], orders: Mapping[int, NDArray[np.
 def union(parts: Iterable[Part], limit: int = LIMIT) -> int | None:
     """How many problems lie in at least one of the parts, or None if that takes more than `limit` sets after a place.
 
-    The problems of two digits with a carry out of place 0 or out of place 1, which are 45 * 100 + 45 * 100 - 45 * 45
-    with the carries set aside, are 6,975 and not the sum of the parts.
+    Of the 10,000 problems of two digits 4,500 have a carry out of place 0, 4,950 one out of place 1; the union of the
+    cases after them is 6,975.
 
     Args:
         parts: of blocks of one task, in any order; of the same place or of several.
@@ -153,14 +158,26 @@ def bounds(
     for part in (*shown, *unknown):
         if part.block.digits != digits:
             raise ValueError(f"a part of {part.block.digits} digits among those of {digits}")
-    low, high = swept(*_asked(shown), limit)
-    if low < high:  # then sums may say more: what is wrong at one place is disjoint
-        low = max(low, *(sum(_sizes(p for p in shown if p.block.place == place)) for place in range(digits + 1)))
-    if unknown:
-        most, high = swept(*_asked(shown + unknown), limit)
-        if most == high:
-            return low, high
-    return low, min(high, sum(_sizes(shown + unknown)), 100**digits)
+    low, high = _bounds(shown, digits, limit)
+    return low, _bounds(shown + unknown, digits, limit)[1] if unknown else high
+
+
+def _bounds(parts: list[Part], digits: int, limit: int) -> tuple[int, int]:
+    """Bounds of the union, by the sweep and, if that was not exact, by sums of parts and of pairs of parts."""
+    asked_PN, symbols = _asked(parts)
+    low, high = swept(asked_PN, symbols, limit)
+    if low == high:
+        return low, high
+    sizes_P = list(_sizes(parts))
+    places_P = np.array([part.block.place for part in parts])
+    largest = np.array(sorted(range(len(parts)), key=sizes_P.__getitem__, reverse=True)[:PAIRED])
+    sizes_J, some_J = [0] * (digits + 1), [0] * (digits + 1)
+    for index, part in enumerate(parts):
+        sizes_J[part.block.place] += sizes_P[index]
+    for index in largest:
+        some_J[places_P[index]] += sizes_P[index]
+    least, surplus = paired(asked_PN[largest], symbols, some_J, places_P[largest])
+    return max(low, least, *sizes_J), min(high, surplus + sum(sizes_J) - sum(some_J), 100**digits)
 
 
 def _sizes(parts: Iterable[Part]) -> Iterator[int]:
@@ -237,17 +254,14 @@ def _asked(parts: list[Part]) -> tuple[Rows, list[Mask]]:
 def _asked_by_cases(block: Block, tables: list[dict[bytes, int]]) -> Rows:
     """What whole cases ask of the asked place and of the one before."""
     cases = block.cases
-    asked = np.zeros((len(cases), block.digits), dtype=np.int64)
-    for case in range(len(cases)):
-        wanted = []
-        if block.place < block.digits:
-            pair = 10 * int(cases.a[case]) + int(cases.b[case])
-            wanted.append((block.place, [pair, 100 + pair]))
-        if block.place > 0:
-            pair = 10 * int(cases.a_before[case]) + int(cases.b_before[case])
-            wanted.append((block.place - 1, [100 * int(cases.carry[case]) + pair]))
-        for place, symbols in wanted:
-            allowed_Y = np.zeros(200, dtype=np.bool_)
-            allowed_Y[symbols] = True
-            asked[case, place] = tables[place].setdefault(allowed_Y.tobytes(), len(tables[place]))
-    return asked
+    asked_PN = np.zeros((len(cases), block.digits), dtype=np.int64)
+    wanted = []
+    if block.place < block.digits:
+        wanted.append((block.place, (10 * cases.a + cases.b).tolist(), _PAIRS))
+    if block.place > 0:
+        symbols = 100 * cases.carry + 10 * cases.a_before + cases.b_before
+        wanted.append((block.place - 1, symbols.tolist(), _SYMBOLS))
+    for place, symbols_P, masks in wanted:
+        table = tables[place]
+        asked_PN[:, place] = [table.setdefault(masks[symbol], len(table)) for symbol in symbols_P]
+    return asked_PN

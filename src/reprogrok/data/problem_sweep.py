@@ -21,8 +21,9 @@ Mask = NDArray[np.bool_]
 Rows = NDArray[np.int64]
 
 _CHUNK = 1 << 20  # bytes of sets that are turned over at once
+_SPARE = 50_000  # sets beyond the limit that are let pass between two clearings
 _DIGIT_A, _DIGIT_B = np.divmod(np.arange(100), 10)
-_CARRY_OUT_IK = np.array([(_DIGIT_A + _DIGIT_B + carry) // 10 for carry in (0, 1)])
+CARRY_OUT_IK = np.array([(_DIGIT_A + _DIGIT_B + carry) // 10 for carry in (0, 1)])
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def swept(asked_PN: Rows, symbols: list[Mask], limit: int) -> tuple[int, int]:
     stages = _stages(asked_PN, symbols)
     counted, missed = 0, 0.0
     sets: list[dict[int, int]] = [{0: 1}, {}]  # for each carry: set of classes, as bits -> number of beginnings
-    for place, stage in enumerate(stages):
+    for place, (stage, later) in enumerate(zip(stages, [*stages[1:], None], strict=True)):
         following: list[dict[int, int]] = [{}, {}]
         reached: list[dict[int, int]] = [{}, {}]
         rest = 100 ** (digits - 1 - place)
@@ -81,11 +82,11 @@ def swept(asked_PN: Rows, symbols: list[Mask], limit: int) -> tuple[int, int]:
                         into[still] = into.get(still, 0) + ways * pairs
                 if len(reached[0]) + len(reached[1]) > chunk:
                     _carry_over(stage, reached, following)
-                    if len(following[0]) + len(following[1]) > 2 * limit:
-                        missed += _let_go(stages[place + 1], following, limit, rest)
+                    if later and len(following[0]) + len(following[1]) > 2 * limit + _SPARE:
+                        missed += _let_go(later, following, limit, rest)
         _carry_over(stage, reached, following)
-        if len(following[0]) + len(following[1]) > limit:
-            missed += _let_go(stages[place + 1], following, limit, rest)
+        if later and len(following[0]) + len(following[1]) > limit:
+            missed += _let_go(later, following, limit, rest)
         sets = following
     # A sum of fewer than 2^30 products of floats is off by less than one part in a million.
     return counted, min(counted + (int(missed * (1 + 1e-6)) + 1 if missed else 0), 100**digits)
@@ -118,7 +119,7 @@ def _stages(asked_PN: Rows, symbols: list[Mask]) -> list[_Stage]:
         completions_CI = np.zeros((len(rows_CN), 2), dtype=object)
         steps = []
         for carry in (0, 1):
-            out_K = _CARRY_OUT_IK[carry]
+            out_K = CARRY_OUT_IK[carry]
             fits_CK = fits_CY[:, 100 * carry : 100 * carry + 100]
             for out in (0, 1):
                 completions_CI[:, carry] += fits_CK[:, out_K == out].sum(1).astype(object) * after_CO[:, out]
