@@ -283,3 +283,14 @@ def test_a_count_that_takes_every_carry_is_seen(monkeypatch):
     assert count(part.block, part.case, {}) == members(part).sum()
     monkeypatch.setattr(problem_counts, "_table", lambda *_: np.array([[100, 0], [0, 100]]))
     assert count(part.block, part.case, {}) != members(part).sum()
+
+
+@pytest.mark.parametrize("limit", [1, 20, 1000])
+def test_a_place_that_is_cleared_in_between_still_gives_bounds(monkeypatch, limit):
+    monkeypatch.setattr(problem_sweep, "_SPARE", 0)
+    monkeypatch.setattr(problem_sweep, "_CHUNK", 1)
+    some = random_parts(3, 60, 3)
+    exact = in_any(some, 3).sum()
+    low, high = problem_sweep.swept(*problem_counts._asked(some), limit)
+    assert low <= exact <= high
+    assert (low == high) == (limit == 1000)

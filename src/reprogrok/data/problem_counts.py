@@ -30,7 +30,7 @@ Rows = NDArray[np.int64]
 # Masks of one symbol, and of one digit pair whatever the carry, as keys of a place's table.
 _SYMBOLS = [row.tobytes() for row in np.eye(200, dtype=np.bool_)]
 _PAIRS = [row.tobytes() for row in np.tile(np.eye(100, dtype=np.bool_), 2)]
-LIMIT = 20_000
+LIMIT = 5_000
 PAIRED = 2_000  # of so many parts, the largest, all pairs are looked at where a sweep takes too long
 
 

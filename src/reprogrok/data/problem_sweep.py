@@ -21,7 +21,7 @@ Mask = NDArray[np.bool_]
 Rows = NDArray[np.int64]
 
 _CHUNK = 1 << 20  # bytes of sets that are turned over at once
-_SPARE = 50_000  # sets beyond the limit that are let pass between two clearings
+_SPARE = 5_000  # sets beyond the limit that are let pass between two clearings
 _DIGIT_A, _DIGIT_B = np.divmod(np.arange(100), 10)
 CARRY_OUT_IK = np.array([(_DIGIT_A + _DIGIT_B + carry) // 10 for carry in (0, 1)])
 
@@ -64,28 +64,32 @@ def swept(asked_PN: Rows, symbols: list[Mask], limit: int) -> tuple[int, int]:
     digits = asked_PN.shape[1]
     stages = _stages(asked_PN, symbols)
     counted, missed = 0, 0.0
+    few = max(limit // 20, 1)  # once the count is not exact any more, more sets are worth little
     sets: list[dict[int, int]] = [{0: 1}, {}]  # for each carry: set of classes, as bits -> number of beginnings
     for place, (stage, later) in enumerate(zip(stages, [*stages[1:], None], strict=True)):
         following: list[dict[int, int]] = [{}, {}]
         reached: list[dict[int, int]] = [{}, {}]
         rest = 100 ** (digits - 1 - place)
         chunk = max(64, 8 * _CHUNK // (stage.rests + 1))
-        for carry in (0, 1):
-            for begun, ways in sets[carry].items():
-                fitting = begun | stage.fresh
-                for fits, out, pairs in stage.steps[carry]:
-                    still = fitting & fits
-                    if still & stage.fulfilled:
-                        counted += ways * pairs * rest
-                    else:
-                        into = reached[out]
-                        into[still] = into.get(still, 0) + ways * pairs
-                if len(reached[0]) + len(reached[1]) > chunk:
-                    _carry_over(stage, reached, following)
-                    if later and len(following[0]) + len(following[1]) > 2 * limit + _SPARE:
-                        missed += _let_go(later, following, limit, rest)
+        while sets[0] or sets[1]:
+            carry = 0 if sets[0] else 1
+            begun, ways = sets[carry].popitem()
+            fitting = begun | stage.fresh
+            for fits, out, pairs in stage.steps[carry]:
+                still = fitting & fits
+                if still & stage.fulfilled:
+                    counted += ways * pairs * rest
+                else:
+                    into = reached[out]
+                    into[still] = into.get(still, 0) + ways * pairs
+            if len(reached[0]) + len(reached[1]) > chunk:
+                _carry_over(stage, reached, following)
+                if later and len(following[0]) + len(following[1]) > 2 * limit + _SPARE:
+                    limit = few
+                    missed += _let_go(later, following, limit, rest) + _let_go(stage, sets, limit, 100 * rest)
         _carry_over(stage, reached, following)
         if later and len(following[0]) + len(following[1]) > limit:
+            limit = few
             missed += _let_go(later, following, limit, rest)
         sets = following
     # A sum of fewer than 2^30 products of floats is off by less than one part in a million.
