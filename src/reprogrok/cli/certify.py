@@ -140,8 +140,8 @@ def _certify(
             typer.echo(f"going on: {kept} of {work.blocks} blocks were searched before ({work.folder})", err=True)
         try:
             with _stopped_by_signals(), block_display(digits, ("searched", "checked"), quiet=quiet) as show:
-                searched = search_all(work, checkpoint, budget, lambda block: show("searched", block))
                 enclosure = Enclosure(checkpoint.spec, checkpoint.weights, digits)
+                searched = search_all(work, checkpoint, budget, enclosure, lambda block: show("searched", block))
                 content = certify(
                     checkpoint, digits, searched, enclosure, model,
                     budget=budget, advance=lambda block: show("checked", block),

@@ -134,10 +134,11 @@ class Work:
         return self.folder / f"place-{block.place:02}-token-{block.token:02}.json"
 
 
-def search_all(
+def search_all(  # noqa: PLR0917 - what a search needs, and whom it tells
     work: Work,
     checkpoint: Checkpoint,
     budget: float,
+    enclosure: Enclosure,
     advance: Callable[[Block], None] = lambda _block: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Kept]:
@@ -147,6 +148,7 @@ def search_all(
         work: where they are kept.
         checkpoint: the model, which is searched in float64.
         budget: seconds for all blocks together, earlier sittings included.
+        enclosure: of the model, for what is close.
         advance: told of each block that is at hand.
         clock: in seconds.
     """
@@ -156,7 +158,7 @@ def search_all(
     have = {block: kept.found for block, kept in before.items()}
     left = max(budget - sum(kept.seconds for kept in before.values()), 0.0)
     all_kept, began = [], clock()
-    for found in search(model, have, left, clock):
+    for found in search(model, have, left, clock, enclosure):
         block = found.proof.block
         if block in before:
             all_kept.append(before[block])

@@ -15,19 +15,24 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from reprogrok.data.carries import Block, blocks
-from reprogrok.data.proof_trees import GRIDS, OPEN, BlockProof
+from reprogrok.data.proof_trees import GRIDS, OPEN, BlockProof, Leaf, Status
+from reprogrok.measure.enclosure import BlockEnclosure, Enclosure
 from reprogrok.measure.estimated_boxes import Array, BlockBoxes, Model, Nodes, Numbers
 from reprogrok.measure.estimated_leads import Leads, leads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SLACK = 2e-3  # logits that an estimate must lead by: what rounding in float32 may cost, and a little more
+_SLACK = 1e-3  # logits that an estimate must lead by
+_CLOSE_CALL = 1.5  # logits: less may be lost to rounding in float32, so the checker is asked at once
+_TYPICAL = 0.75  # of what it costs: the quantile that is taken for the rule
+_SURE = 1e-5  # logits that it must confirm: a certificate is printed in decimals
 _GRIDS = (0, 2, 3, 4, 5)  # tried in this order
 _HOPELESS = -2.0  # logits: where the second finest grid leaves so much, the finest would not help
 _TIGHTENED = 4  # the grid that may show a larger margin where one cell shows a small one
@@ -35,6 +40,7 @@ _CLOSE = 0.95  # of the smallest margin that is met
 _ENOUGH = 0.01  # what may stay open in a block, as a share of what is wrong there
 _AT_ONCE = 2_048  # parts that are halved together, those with most problems first
 _SUSPECTS = 24
+_OPEN, _RIGHT, _WRONG = range(3)
 _SHARES = 3  # of the time that is left, a block may take so many times what would be its part
 
 
@@ -54,7 +60,11 @@ class Found:
 
 
 def search(
-    model: Model, have: Mapping[Block, Found], seconds: float, clock: Callable[[], float] = time.monotonic
+    model: Model,
+    have: Mapping[Block, Found],
+    seconds: float,
+    clock: Callable[[], float] = time.monotonic,
+    enclosure: Enclosure | None = None,
 ) -> Iterator[Found]:
     """Search all blocks in their order; those that are at hand are handed on.
 
@@ -65,6 +75,7 @@ def search(
         have: what an earlier search found.
         seconds: how long cases may be halved in all; every case is tried as a whole, however long that takes.
         clock: in seconds.
+        enclosure: of the same model, see `search_block`.
     """
     wanted = list(blocks(model.digits))
     missing = sum(block not in have for block in wanted)
@@ -74,11 +85,17 @@ def search(
             yield have[block]
             continue
         now = clock()
-        yield search_block(model, block, min(end, now + _SHARES * max(end - now, 0) / missing), clock)
+        yield search_block(model, block, min(end, now + _SHARES * max(end - now, 0) / missing), clock, enclosure)
         missing -= 1
 
 
-def search_block(model: Model, block: Block, until: float, clock: Callable[[], float] = time.monotonic) -> Found:
+def search_block(
+    model: Model,
+    block: Block,
+    until: float,
+    clock: Callable[[], float] = time.monotonic,
+    enclosure: Enclosure | None = None,
+) -> Found:
     """Decide as much of a block as can be until the clock says so; whole cases are always tried.
 
     Args:
@@ -86,8 +103,9 @@ def search_block(model: Model, block: Block, until: float, clock: Callable[[], f
         block: one answer digit and the token that it is asked at.
         until: when to stop halving, by `clock`.
         clock: in seconds.
+        enclosure: of the same model, to be asked where an estimate is close; without one, estimates decide alone.
     """
-    forest = _Forest(BlockBoxes(model, block))
+    forest = _Forest(BlockBoxes(model, block), enclosure)
     forest.grow(until, clock)
     orders = {place: forest.boxes.orders[place] for place in sorted(forest.halved)}
     proof = BlockProof(block, forest.boxes.basis_RD, orders, forest.text())
@@ -103,6 +121,7 @@ class _Parts:
         case, run_NF, low_NR, high_NR: see `Nodes`.
         ways: problems, as a float.
         grid: the last that was tried.
+        status: right, wrong or open, by number.
         lowest, beaten, worst, middle, slope_NR: see `Leads`.
     """
 
@@ -113,6 +132,7 @@ class _Parts:
     high_NR: Array
     ways: Array
     grid: Numbers
+    status: Numbers
     lowest: Array
     beaten: Array
     worst: Array
@@ -136,11 +156,11 @@ class _Parts:
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        return self.lowest > SLACK
+        return np.asarray(self.status == _RIGHT)
 
     @property
     def wrong(self) -> NDArray[np.bool_]:
-        return self.beaten < -SLACK
+        return np.asarray(self.status == _WRONG)
 
 
 @dataclass
@@ -148,7 +168,9 @@ class _Forest:
     """The trees of a block while they grow."""
 
     boxes: BlockBoxes
+    enclosure: Enclosure | None
     cells: int = 0
+    cost: float = 0.0  # logits that rounding in float32 takes from a lead
     count: int = 0
     halved: set[int] = field(default_factory=set)
     marks: dict[int, str] = field(default_factory=dict)
@@ -179,7 +201,7 @@ class _Forest:
         self.count += len(nodes)
         parts = self._seen(nodes, number_N, ways_N, _GRIDS[0])
         for grid in _GRIDS[1:]:
-            again = ~parts.right & ~parts.wrong & (parts.worst > 0) & (ways_N > 0)
+            again = (parts.status == _OPEN) & (parts.worst > 0) & (ways_N > 0)
             if grid == _GRIDS[-1]:
                 again &= parts.lowest > _HOPELESS
             if not again.any():
@@ -191,10 +213,38 @@ class _Forest:
         """What one grid shows."""
         seen: Leads = leads(self.boxes, nodes, grid)
         self.cells += len(nodes) * math.prod(GRIDS[grid])
+        status_N = np.where(seen.lowest_N > _SLACK, _RIGHT, np.where(seen.beaten_N < -_SLACK, _WRONG, _OPEN))
+        if self.enclosure is not None:
+            self._ask_when_close(nodes, ways_N, grid, seen, status_N)
         return _Parts(
             number_N, nodes.case_N, nodes.run_NF, nodes.low_NR, nodes.high_NR, ways_N, np.full(len(nodes), grid),
-            seen.lowest_N, seen.beaten_N, seen.worst_N, seen.middle_N, seen.slope_NR,
+            status_N, seen.lowest_N, seen.beaten_N, seen.worst_N, seen.middle_N, seen.slope_NR,
         )  # fmt: skip
+
+    def _ask_when_close(self, nodes: Nodes, ways_N: Array, grid: int, seen: Leads, status_N: Numbers) -> None:
+        """Take back what the checker would not confirm; see how much its roundings cost."""
+        lead_N = np.where(status_N == _RIGHT, seen.lowest_N, -seen.beaten_N)
+        close_N = np.flatnonzero((status_N != _OPEN) & (lead_N < _CLOSE_CALL) & (ways_N > 0))
+        if not len(close_N):
+            return
+        sure = self._enclosed.margins(self._leaves(nodes[close_N], grid))
+        sure_N = np.where(status_N[close_N] == _RIGHT, sure.lowest_L, -sure.beaten_L)
+        self.cost = max(self.cost, float(np.quantile(lead_N[close_N] - sure_N, _TYPICAL)))
+        status_N[close_N[~(sure_N > _SURE)]] = _OPEN
+
+    @cached_property
+    def _enclosed(self) -> BlockEnclosure:
+        if self.enclosure is None:
+            raise AssertionError("nobody asks without an enclosure")
+        return self.enclosure.block(self.boxes.block, self.boxes.basis_RD, self.boxes.orders)
+
+    def _leaves(self, nodes: Nodes, grid: int) -> list[Leaf]:
+        """Nodes as a certificate has them; a status is not read here."""
+        cut = []
+        for case, run_F in zip(nodes.case_N.tolist(), nodes.run_NF.tolist(), strict=True):
+            halved = [(self.boxes.far[f], *self.boxes.spans[f][run]) for f, run in enumerate(run_F) if run]
+            cut.append(Leaf(case, Status.OPEN, grid, tuple(halved)))
+        return cut
 
     def _tightened(self, parts: _Parts) -> _Parts:
         """Right parts whose margin looks smaller than the smallest that is really met, on a finer grid."""
@@ -211,7 +261,9 @@ class _Forest:
         for sure, first in ((parts.right | (parts.ways == 0), "A"), (parts.wrong & (parts.ways > 0), "a")):
             for number, grid in zip(parts.number[sure].tolist(), parts.grid[sure].tolist(), strict=True):
                 self.marks[number] = chr(ord(first) + grid)
-        return parts[~parts.right & ~parts.wrong & (parts.ways > 0)]
+        hopeless = (parts.lowest > -self.cost) & (parts.beaten < self.cost)  # rounding alone decides, all over the part
+        self.telling.append(_heaviest(parts[(parts.status == _OPEN) & hopeless]))
+        return parts[(parts.status == _OPEN) & ~hopeless & (parts.ways > 0)]
 
     def _halved(self, parts: _Parts) -> _Parts:
         """Both halves of every part, cut at the place whose choices move the lead most."""

@@ -238,6 +238,11 @@ class BlockBoxes:
         return found
 
     @cached_property
+    def spans(self) -> list[list[tuple[int, int]]]:
+        """The first choice and the end of every run, in its place's order, by far place."""
+        return [runs(len(self.choices[place]), 99) for place in self.far]
+
+    @cached_property
     def halves(self) -> list[Numbers]:
         """The numbers of every run's two halves, or -1 if it is one choice: (J, 2) by far place."""
         return [halves(len(self.choices[place])) for place in self.far]
