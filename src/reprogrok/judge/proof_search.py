@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _SLACK = 1e-3  # logits that an estimate must lead by
 _CLOSE_CALL = 1.5  # logits: less may be lost to rounding in float32, so the checker is asked at once
 _TYPICAL = 0.75  # of what it costs: the quantile that is taken for the rule
+_FEARED = 4.0  # times what is typical
+_ASKED = 16
 _SURE = 1e-5  # logits that it must confirm: a certificate is printed in decimals
 _GRIDS = (0, 2, 3, 4, 5)  # tried in this order
 _HOPELESS = -2.0  # logits: where the second finest grid leaves so much, the finest would not help
@@ -224,13 +226,20 @@ class _Forest:
     def _ask_when_close(self, nodes: Nodes, ways_N: Array, grid: int, seen: Leads, status_N: Numbers) -> None:
         """Take back what the checker would not confirm; see how much its roundings cost."""
         lead_N = np.where(status_N == _RIGHT, seen.lowest_N, -seen.beaten_N)
-        close_N = np.flatnonzero((status_N != _OPEN) & (lead_N < _CLOSE_CALL) & (ways_N > 0))
-        if not len(close_N):
-            return
-        sure = self._enclosed.margins(self._leaves(nodes[close_N], grid))
-        sure_N = np.where(status_N[close_N] == _RIGHT, sure.lowest_L, -sure.beaten_L)
-        self.cost = max(self.cost, float(np.quantile(lead_N[close_N] - sure_N, _TYPICAL)))
-        status_N[close_N[~(sure_N > _SURE)]] = _OPEN
+        order_N = np.argsort(lead_N, kind="stable")
+        waiting_N = order_N[((status_N != _OPEN) & (ways_N > 0))[order_N]]
+        while len(waiting_N):
+            # A few at least, which tell what it costs; then all that such a cost could take back.
+            close = lead_N[waiting_N] < max(_CLOSE_CALL, _FEARED * self.cost)
+            close[:_ASKED] = True
+            close_N, waiting_N = waiting_N[close], waiting_N[~close]
+            sure = self._enclosed.margins(self._leaves(nodes[close_N], grid))
+            sure_N = np.where(status_N[close_N] == _RIGHT, sure.lowest_L, -sure.beaten_L)
+            status_N[close_N[~(sure_N > _SURE)]] = _OPEN
+            before, cost_N = self.cost, (lead_N[close_N] - sure_N)[np.isfinite(sure_N)]
+            self.cost = max(before, float(np.quantile(cost_N, _TYPICAL)) if len(cost_N) else 0.0)
+            if not (lead_N[waiting_N] < _FEARED * self.cost).any():
+                return
 
     @cached_property
     def _enclosed(self) -> BlockEnclosure:
