@@ -1,5 +1,7 @@
 """The box holds the attention's output of every problem of a part, and touches the largest and the least of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from plain_addition import FAMILY, all_pairs, cases_of, choice_of, plain_forward, random_weights, rows, spec_of
@@ -11,15 +13,15 @@ from reprogrok.measure.enclosure import Enclosure
 from reprogrok.measure.rounding import REAL
 
 
-def box_of(spec, weights, block, basis_rD, leaves, orders=None):
+def box_of(spec, weights, block, basis_rD, leaves, *, orders=None):
     """The box of leaves in real arithmetic."""
     part = Enclosure(spec, weights, block.digits, REAL).block(block, basis_rD, orders or {})
     return part.attention.of(leaves)
 
 
-def coordinates(spec, weights, block, basis_rD, a_B, b_B):
+def coordinates(spec, weights, block, basis_rD, problems):
     """What the attention puts out where the block is asked, by the plain model."""
-    return plain_forward(spec, weights, rows(block.digits, a_B, b_B))[0][:, block.asked] @ basis_rD.T
+    return plain_forward(spec, weights, rows(block.digits, *problems))[0][:, block.asked] @ basis_rD.T
 
 
 @pytest.mark.parametrize("place", [0, 1, 2, 3])
@@ -34,7 +36,7 @@ def test_the_box_is_the_smallest_that_holds_all_problems_of_a_case(monkeypatch, 
     chosen = np.linspace(0, len(block.cases) - 1, 3).astype(int)
     box = box_of(spec, weights, block, basis_rD, [Leaf(int(case), Status.OPEN, 0, ()) for case in chosen])
     for row, case in enumerate(chosen):
-        u_Br = coordinates(spec, weights, block, basis_rD, *problems_of(block, case))
+        u_Br = coordinates(spec, weights, block, basis_rD, problems_of(block, case))
         width_r = u_Br.max(0) - u_Br.min(0)
         assert (u_Br.max(0) <= box.high_Lr[row] + 1e-12).all()
         assert (u_Br.min(0) >= box.low_Lr[row] - 1e-12).all()
@@ -73,17 +75,39 @@ def test_a_halved_part_has_the_box_of_its_own_problems(monkeypatch, place):
     shapes = [((far, 0, len(order) // 2),) for far, order in orders.items()]
     shapes += [tuple((far, len(order) // 4, len(order) // 2) for far, order in orders.items())]
     basis_rD = np.eye(5)[:2]
-    box = box_of(spec, weights, block, basis_rD, [Leaf(case, Status.OPEN, 0, shape) for shape in shapes], orders)
+    box = box_of(spec, weights, block, basis_rD, [Leaf(case, Status.OPEN, 0, shape) for shape in shapes], orders=orders)
     for row, shape in enumerate(shapes):
         inside_B = np.ones(len(a_B), dtype=bool)
         for far, first, end in shape:
             inside_B &= np.isin(choice_of(block, far, a_B, b_B), orders[far][first:end])
-        u_Br = coordinates(spec, weights, block, basis_rD, a_B[inside_B], b_B[inside_B])
+        u_Br = coordinates(spec, weights, block, basis_rD, (a_B[inside_B], b_B[inside_B]))
         width_r = u_Br.max(0) - u_Br.min(0)
         assert (u_Br.max(0) <= box.high_Lr[row] + 1e-12).all()
         assert (u_Br.min(0) >= box.low_Lr[row] - 1e-12).all()
         assert (box.high_Lr[row] - u_Br.max(0) <= 1e-5 * width_r + 1e-10).all()
         assert (u_Br.min(0) - box.low_Lr[row] <= 1e-5 * width_r + 1e-10).all()
+
+
+def test_with_a_wrong_rule_of_carries_a_problem_leaves_its_box(monkeypatch):
+    spec = spec_of(3)
+    weights = random_weights(spec, 4)
+    block = Block(3, 3, 4)
+    case = int(np.flatnonzero(block.cases.carry == 1)[0])
+    u_Br = coordinates(spec, weights, block, np.eye(5), problems_of(block, case))
+    leaf = Leaf(case, Status.OPEN, 0, ())
+
+    def outside():
+        box = box_of(spec, weights, block, np.eye(5), [leaf])
+        return ((u_Br > box.high_Lr + 1e-12) | (u_Br < box.low_Lr - 1e-12)).any(1).sum()
+
+    assert outside() == 0
+    honest = attention_box._by_carries
+
+    def swapped(sum_KMX, choices, chosen):
+        return honest(sum_KMX, replace(choices, carry_out=1 - choices.carry_out), chosen)
+
+    monkeypatch.setattr(attention_box, "_by_carries", swapped)
+    assert outside() > 0
 
 
 def test_the_usual_grid_loses_little(monkeypatch):

@@ -6,14 +6,23 @@ import numpy as np
 import pytest
 import torch
 from plain_addition import (
-    FAMILY, all_pairs, cases_of, choice_of, float32_logits, leads, plain_forward, random_weights, rows, spec_of,
+    FAMILY,
+    all_pairs,
+    cases_of,
+    choice_of,
+    float32_logits,
+    leads,
+    plain_forward,
+    random_weights,
+    rows,
+    spec_of,
 )  # fmt: skip
 
 from reprogrok.data.addition import EQUALS
 from reprogrok.data.carries import Block, blocks
 from reprogrok.data.proof_trees import GRIDS, Leaf, Status
 from reprogrok.errors import InputError
-from reprogrok.measure import affine, attention_box, enclosure
+from reprogrok.measure import affine, enclosure
 from reprogrok.measure.enclosure import Enclosure, refuses
 from reprogrok.measure.rounding import FLOAT32, REAL
 
@@ -63,7 +72,7 @@ def test_every_problem_of_two_digits_lies_within_the_bounds_of_its_case(kind, ar
 def test_weights_of_any_size_are_enclosed(rms, scale):
     spec = spec_of(2, rms=rms)
     for arithmetic in (REAL, FLOAT32):
-        assert escapes(spec, random_weights(spec, 2, scale), 2, arithmetic, only=(1, 2)) == 0
+        assert escapes(spec, random_weights(spec, 2, scale), 2, arithmetic, only=(0, 2)) == 0
 
 
 @pytest.mark.parametrize("grid", range(1, 5))
@@ -85,16 +94,16 @@ def test_any_basis_is_sound(rank):
     weights = random_weights(spec, 4)
     rng = np.random.default_rng(rank)
     basis_rD = rng.normal(size=(rank, 5))
-    assert escapes(spec, weights, 2, REAL, basis=basis_rD, only=(1,)) == 0
-    assert escapes(spec, weights, 2, REAL, basis=np.linalg.qr(rng.normal(size=(5, 5)))[0][:rank], only=(1,)) == 0
+    assert escapes(spec, weights, 2, REAL, basis=basis_rD, only=(0, 2)) == 0
+    assert escapes(spec, weights, 2, REAL, basis=np.linalg.qr(rng.normal(size=(5, 5)))[0][:rank], only=(0, 2)) == 0
     same_rD = np.repeat(basis_rD[:1], rank, axis=0)
-    assert escapes(spec, weights, 2, REAL, basis=same_rD, grid=2, only=(1,)) == 0
+    assert escapes(spec, weights, 2, REAL, basis=same_rD, grid=2, only=(0, 2)) == 0
 
 
 def test_more_coordinates_than_symbols_are_sound(monkeypatch):
     spec = spec_of(2, d_model=8)
     monkeypatch.setattr(enclosure, "SYMBOLS", 3)
-    assert escapes(spec, random_weights(spec, 5), 2, FLOAT32, only=(1, 2)) == 0
+    assert escapes(spec, random_weights(spec, 5), 2, FLOAT32, only=(0, 2)) == 0
 
 
 @pytest.mark.parametrize("place", [1, 2, 3])
@@ -124,7 +133,6 @@ def test_problems_of_three_digits_lie_within_the_bounds_of_their_halves(place):
     assert (least_B >= bounds.lowest_L[leaf_B]).all()
     assert (least_B <= bounds.beaten_L[leaf_B]).all()
     plain = Enclosure(spec, weights, 3, FLOAT32).block(block, np.eye(5), {}).margins(whole(block))
-    assert (bounds.lowest_L.reshape(len(block.cases), -1).min(1) >= plain.lowest_L - 1e-9).all()
     assert (bounds.width_L < plain.width_L[[leaf.case for leaf in leaves]] + 1e-12).all()
 
 
@@ -156,22 +164,27 @@ def test_a_part_in_which_no_carries_fit_is_vacuous():
 # Guards, each shown to matter: without it some problem leaves its bounds.
 
 
-def test_without_remainders_some_problem_escapes(monkeypatch):
-    spec = spec_of(2, rms=True, ranks=(0, 0, 1, 0))  # so that the box has one dimension and hardly any slack
-    weights = random_weights(spec, 9, scale=1.5)
+def narrow(seed):
+    """A model whose attention puts out multiples of one vector, and that vector: a box without slack."""
+    spec = spec_of(2, rms=True, ranks=(0, 0, 1, 0))
+    weights = random_weights(spec, seed)
     direction_D = weights["blocks.0.attn.proj.B"].double().numpy()
-    basis_rD = direction_D / np.linalg.norm(direction_D)
+    return spec, weights, direction_D / np.linalg.norm(direction_D)
+
+
+def test_without_remainders_some_problem_escapes(monkeypatch):
+    spec, weights, basis_rD = narrow(9)
     honest = affine.margins
-    assert escapes(spec, weights, 2, REAL, basis=basis_rD, only=(1,)) == 0
+    assert escapes(spec, weights, 2, REAL, basis=basis_rD, only=(0, 2)) == 0
     monkeypatch.setattr(enclosure, "margins", lambda y, *rest: honest(replace(y, radius_LF=0 * y.radius_LF), *rest))
-    assert escapes(spec, weights, 2, REAL, basis=basis_rD, only=(1,)) > 0
+    assert escapes(spec, weights, 2, REAL, basis=basis_rD, only=(0, 2)) > 0
 
 
 def test_without_the_rest_that_a_basis_leaves_some_problem_escapes(monkeypatch):
     spec = spec_of(2)
     weights = random_weights(spec, 4)
     basis_rD = np.eye(5)[:1]
-    assert escapes(spec, weights, 2, REAL, basis=basis_rD, only=(1,)) == 0
+    assert escapes(spec, weights, 2, REAL, basis=basis_rD, only=(0, 2)) == 0
     honest = enclosure.BlockEnclosure._attention
 
     def forgetful(self, orders):
@@ -180,37 +193,21 @@ def test_without_the_rest_that_a_basis_leaves_some_problem_escapes(monkeypatch):
         return box
 
     monkeypatch.setattr(enclosure.BlockEnclosure, "_attention", forgetful)
-    assert escapes(spec, weights, 2, REAL, basis=basis_rD, only=(1,)) > 0
+    assert escapes(spec, weights, 2, REAL, basis=basis_rD, only=(0, 2)) > 0
 
 
-def test_with_a_wrong_rule_of_carries_some_problem_escapes(monkeypatch):
-    spec = spec_of(2)
-    weights = random_weights(spec, 10)
-    assert escapes(spec, weights, 2, REAL, only=(2,)) == 0
-    honest = attention_box._by_carries
-
-    def swapped(sum_KMX, choices, chosen):
-        return honest(sum_KMX, replace(choices, carry_out=1 - choices.carry_out), chosen)
-
-    monkeypatch.setattr(attention_box, "_by_carries", swapped)
-    assert escapes(spec, weights, 2, REAL, only=(2,)) > 0
-
-
-def test_float32_escapes_bounds_of_real_arithmetic_and_keeps_its_own():
-    spec = spec_of(2, rms=True)
-    weights = random_weights(spec, 11, scale=3.0)
-    block = Block(2, 0, 11)
-    a_B, b_B = all_pairs(2)
-    exact_BV, rounded_BV = (
-        f(spec, weights, rows(2, a_B, b_B))[:, block.asked]
-        for f in (lambda *args: plain_forward(*args)[1], float32_logits)
-    )
-    off = np.abs(exact_BV - rounded_BV).max()
+def test_float32_differs_from_real_arithmetic_and_its_bounds_allow_for_more():
+    spec, weights, basis_rD = narrow(9)
+    block = Block(2, 0, EQUALS)
+    tokens_BT = rows(2, *all_pairs(2))
+    exact_BV = plain_forward(spec, weights, tokens_BT)[1][:, block.asked]
+    off = np.abs(exact_BV - float32_logits(spec, weights, tokens_BT)[:, block.asked]).max()
     real, float32 = (
-        Enclosure(spec, weights, 2, kind).block(block, np.eye(5), {}).margins(whole(block)) for kind in (REAL, FLOAT32)
+        Enclosure(spec, weights, 2, kind).block(block, basis_rD, {}).margins(whole(block)) for kind in (REAL, FLOAT32)
     )
-    assert (real.lowest_L - float32.lowest_L > off / 10).all()
-    assert (float32.beaten_L - real.beaten_L > off / 10).all()
+    assert off > 1e-7
+    assert (real.lowest_L - float32.lowest_L > off).all()
+    assert (float32.beaten_L - real.beaten_L > off).all()
 
 
 # What cannot be bounded is never called right or wrong.

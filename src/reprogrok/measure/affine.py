@@ -32,9 +32,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from reprogrok.data.carries import Numbers
 from reprogrok.measure.rounding import Arithmetic, Floats, gamma
 
 ROUNDING = 2.0**-40
@@ -60,19 +60,20 @@ class Affine:
     radius_LF: Floats
 
     @cached_property
-    def swing_LF(self) -> Floats:
+    def swing(self) -> Floats:
         """How far the values can be from the centre by the symbols alone."""
-        return np.abs(self.slopes_sLF).sum(0)
+        swing_LF: Floats = np.abs(self.slopes_sLF).sum(0)
+        return swing_LF
 
     @cached_property
-    def spread_LF(self) -> Floats:
+    def spread(self) -> Floats:
         """How far the values can be from the centre."""
-        return self.swing_LF + self.radius_LF
+        return self.swing + self.radius_LF
 
     @cached_property
-    def magnitude_LF(self) -> Floats:
+    def magnitude(self) -> Floats:
         """How large the values can be."""
-        return np.abs(self.centre_LF) + self.spread_LF
+        return np.abs(self.centre_LF) + self.spread
 
     def widened(self, more_LF: Floats) -> Affine:
         """The same forms with more in their radius."""
@@ -119,19 +120,19 @@ class Chain:
 
 
 def mapped(x: Affine, chain: Chain, arithmetic: Arithmetic) -> Affine:
-    """A x. Off by at most gamma(terms) |A1| |A2| ... |x| (A1), and so is our own product at float64's unit."""
+    """Multiply by a matrix: off by at most gamma(terms) |A1| |A2| ... |x| (A1), our own product at float64's unit."""
     error = gamma(chain.terms, arithmetic.unit) + ROUNDING
-    top_L1 = 1.0 + x.magnitude_LF.max(1, keepdims=True)
-    more_LO = error * (x.magnitude_LF @ chain.magnitude_OI.T) + (chain.underflow(arithmetic) + FAINT) * top_L1
+    top_L1 = 1.0 + x.magnitude.max(1, keepdims=True)
+    more_LO = error * (x.magnitude @ chain.magnitude_OI.T) + (chain.underflow(arithmetic) + FAINT) * top_L1
     radius_LO = x.radius_LF @ np.abs(chain.matrix_OI).T + more_LO
     radius_LO[top_L1[:, 0] * chain.reach > LARGEST] = np.inf
     return Affine(x.centre_LF @ chain.matrix_OI.T, x.slopes_sLF @ chain.matrix_OI.T, radius_LO)
 
 
 def added(x: Affine, y: Affine, arithmetic: Arithmetic) -> Affine:
-    """x + y, forms of the same symbols: one rounding."""
+    """Add forms of the same symbols: one rounding."""
     sum_ = Affine(x.centre_LF + y.centre_LF, x.slopes_sLF + y.slopes_sLF, x.radius_LF + y.radius_LF)
-    error_LF = (arithmetic.unit + ROUNDING) * (x.magnitude_LF + y.magnitude_LF) + (arithmetic.tiny + FAINT)
+    error_LF = (arithmetic.unit + ROUNDING) * (x.magnitude + y.magnitude) + (arithmetic.tiny + FAINT)
     return _bounded(sum_.widened(error_LF))
 
 
@@ -161,7 +162,7 @@ class Norm:
         relative = gamma(features + 10, arithmetic.unit) + arithmetic.elementary
         relative += 4 * (features + 1) * arithmetic.tiny / self.epsilon + ROUNDING
         weight_F = np.abs(self.weight_F)
-        magnitude_LF = y.magnitude_LF * weight_F
+        magnitude_LF = y.magnitude * weight_F
         radius_LF = y.radius_LF * weight_F + relative * magnitude_LF + 8 * arithmetic.tiny * (1.0 + weight_F) + FAINT
         y = Affine(y.centre_LF * self.weight_F, y.slopes_sLF * self.weight_F, radius_LF)
         if self.bias_F is None:
@@ -171,33 +172,34 @@ class Norm:
 
 
 def _centred(x: Affine, arithmetic: Arithmetic) -> Affine:
-    """x - mean(x): the mean is off by gamma(D + 1) of the mean magnitude, and one rounding follows."""
+    """Subtract the mean: it mean is off by gamma(D + 1) of the mean magnitude, and one rounding follows."""
     features = x.centre_LF.shape[1]
     centre_LF = x.centre_LF - x.centre_LF.mean(1, keepdims=True)
     slopes_sLF = x.slopes_sLF - x.slopes_sLF.mean(2, keepdims=True)
     # |I - 1/D| has 1 - 1/D on its diagonal and 1/D elsewhere.
     radius_LF = x.radius_LF * abs(1.0 - 2.0 / features) + x.radius_LF.mean(1, keepdims=True)
-    mean_L1 = x.magnitude_LF.mean(1, keepdims=True)
+    mean_L1 = x.magnitude.mean(1, keepdims=True)
     error = gamma(features + 3, arithmetic.unit) + ROUNDING
-    more_LF = error * (x.magnitude_LF + mean_L1) + 4 * features * arithmetic.tiny + FAINT
+    more_LF = error * (x.magnitude + mean_L1) + 4 * features * arithmetic.tiny + FAINT
     return Affine(centre_LF, slopes_sLF, radius_LF + more_LF)
 
 
 def _scaled(x: Affine, epsilon: float) -> Affine:
-    """x / sqrt(q), q = mean(x^2) + epsilon, of real numbers: what float32 adds is `Norm.of`'s.
+    """Give x / sqrt(q), q = mean(x^2) + epsilon, of real numbers: what float32 adds is `Norm.of`'s.
 
     q: with x = c + a + r, x^2 = c^2 + 2ca + 2cr + (a + r)^2, and the mean of the last is in [0, m], where
     m = sum over k, l of |mean(slopes_k slopes_l)| + mean(2 |a| |r| + r^2).
-    1/sqrt: f(q) - f(q0) - f'(q0)(q - q0) = f(q0) (t - 1)^2 (t + 2) / (2t) with t = sqrt(q / q0), which is convex in q and
-    0 at q0, so it lies between 0 and its larger end. q is never below epsilon, whatever the form says.
+    1/sqrt: f(q) - f(q0) - f'(q0)(q - q0) = f(q0) (t - 1)^2 (t + 2) / (2t) with t = sqrt(q / q0), which is convex in q
+    and 0 at q0, so it lies between 0 and its larger end. q is never below epsilon, whatever the form says.
     The product: (c + a + r)(s0 + b + e) with a b = sum over k, l of slopes_k b_l d_k d_l, where d_k^2 is in [0, 1].
+    No component exceeds the root of D, whatever x is: that is taken where the form says less.
     """
     c_LF, J_sLF, r_LF = x.centre_LF, x.slopes_sLF, x.radius_LF
     pairs = [(k, other) for k in range(len(J_sLF)) for other in range(k)]
-    m_L = (J_sLF * J_sLF).mean(2).sum(0) + ((2.0 * x.swing_LF + r_LF) * r_LF).mean(1)
+    m_L = (J_sLF * J_sLF).mean(2).sum(0) + ((2.0 * x.swing + r_LF) * r_LF).mean(1)
     for k, other in pairs:
         m_L = m_L + 2.0 * np.abs((J_sLF[k] * J_sLF[other]).mean(1))
-    size_L = (x.magnitude_LF * x.magnitude_LF).mean(1) + epsilon
+    size_L = (x.magnitude * x.magnitude).mean(1) + epsilon
     q0_L = (c_LF * c_LF).mean(1) + epsilon + m_L / 2.0
     q_sL = 2.0 * (c_LF * J_sLF).mean(2)
     q_radius_L = 2.0 * (np.abs(c_LF) * r_LF).mean(1) + m_L / 2.0 + ROUNDING * size_L + FAINT
@@ -215,16 +217,19 @@ def _scaled(x: Affine, epsilon: float) -> Affine:
 
     centre_LF = c_LF * s0_L[:, None]
     slopes_sLF = J_sLF * s0_L[:, None] + c_LF * s_sL[:, :, None]
-    radius_LF = r_LF * (s0_L + swing_L + e_L)[:, None] + (np.abs(c_LF) + x.swing_LF) * e_L[:, None]
+    radius_LF = r_LF * (s0_L + swing_L + e_L)[:, None] + (np.abs(c_LF) + x.swing) * e_L[:, None]
     for k in range(len(J_sLF)):
         half_LF = J_sLF[k] * (s_sL[k] / 2.0)[:, None]
         centre_LF = centre_LF + half_LF
         radius_LF = radius_LF + np.abs(half_LF)
     for k, other in pairs:
         radius_LF = radius_LF + np.abs(J_sLF[k] * s_sL[other][:, None] + J_sLF[other] * s_sL[k][:, None])
-    error_LF = ROUNDING * x.magnitude_LF * (s0_L + swing_L + e_L)[:, None] + FAINT
+    error_LF = ROUNDING * x.magnitude * (s0_L + swing_L + e_L)[:, None] + FAINT
     radius_LF = radius_LF * (1.0 + ROUNDING) + error_LF
-    radius_LF[~(size_L < LARGEST)] = np.inf
+    root = np.sqrt(c_LF.shape[1]) * (1.0 + ROUNDING)
+    known_LF = radius_LF <= root
+    centre_LF, slopes_sLF = np.where(known_LF, centre_LF, 0.0), np.where(known_LF, slopes_sLF, 0.0)
+    radius_LF = np.where((size_L < LARGEST)[:, None], np.where(known_LF, radius_LF, root), np.inf)
     return Affine(centre_LF, slopes_sLF, radius_LF)
 
 
@@ -237,12 +242,14 @@ def _tangent_gap(ratio_L: Floats) -> Floats:
 
 
 def gelu(x: Affine, arithmetic: Arithmetic) -> Affine:
-    """x Phi(x), by its tangent at the centre; what is left is f''(somewhere between) / 2 times the distance squared.
+    """Give x Phi(x), by its tangent at the centre; what is left is f''(somewhere) / 2 times the distance squared.
 
     f'' = phi(x)(2 - x^2) has its extremes at 0 (largest) and at 2 and -2 (least), else at the ends of the range.
-    Every number that float64 makes of it is off by less than 2^-40, absolutely. A5 adds 8 u |x|.
+    Where the range is wide another line says more: max(x, 0) - 0.17 <= f(x) <= max(x, 0), and for any share in [0, 1]
+    0 <= max(x, 0) - share x <= max((1 - share) high, -share low, 0) over the range.
+    Every number that float64 makes of f'' is off by less than 2^-40, absolutely. A5 adds 8 u |x|.
     """
-    c_LF, spread_LF = x.centre_LF, x.spread_LF
+    c_LF, spread_LF = x.centre_LF, x.spread
     phi_LF = _density(c_LF)
     cdf_LF = ndtr(c_LF)
     slope_LF = cdf_LF + c_LF * phi_LF
@@ -256,26 +263,34 @@ def gelu(x: Affine, arithmetic: Arithmetic) -> Affine:
     square_LF = spread_LF * spread_LF / 2.0
     top_LF = np.maximum(most_LF, 0.0) * square_LF
     bottom_LF = np.minimum(least_LF - ROUNDING, 0.0) * square_LF
-    error_LF = ROUNDING * (x.magnitude_LF + top_LF - bottom_LF) + 8.0 * arithmetic.unit * x.magnitude_LF
-    radius_LF = np.abs(slope_LF) * x.radius_LF + (top_LF - bottom_LF) / 2.0 + error_LF
-    radius_LF += 8.0 * arithmetic.tiny + FAINT
-    return Affine(c_LF * cdf_LF + (top_LF + bottom_LF) / 2.0, slope_LF * x.slopes_sLF, radius_LF)
+    value_LF, rest_LF = c_LF * cdf_LF + (top_LF + bottom_LF) / 2.0, (top_LF - bottom_LF) / 2.0
+
+    share_LF = np.clip(high_LF / (2.0 * spread_LF + FAINT), 0.0, 1.0)
+    bend_LF = np.maximum(np.maximum((1.0 - share_LF) * high_LF, -share_LF * low_LF), 0.0)
+    wide_LF = rest_LF > (bend_LF + 0.17) / 2.0
+    slope_LF = np.where(wide_LF, share_LF, slope_LF)
+    value_LF = np.where(wide_LF, share_LF * c_LF + (bend_LF - 0.17) / 2.0, value_LF)
+    rest_LF = np.where(wide_LF, (bend_LF + 0.17) / 2.0, rest_LF)
+
+    error_LF = (2.0 * ROUNDING + 8.0 * arithmetic.unit) * x.magnitude + ROUNDING * rest_LF + ROUNDING * wide_LF
+    radius_LF = np.abs(slope_LF) * x.radius_LF + rest_LF + error_LF + (8.0 * arithmetic.tiny + FAINT)
+    return Affine(value_LF, slope_LF * x.slopes_sLF, radius_LF)
 
 
 def _density(x: Floats) -> Floats:
     """The standard normal density."""
-    return np.exp(-0.5 * x * x) / np.sqrt(2.0 * np.pi)
+    density: Floats = np.exp(-0.5 * x * x) / np.sqrt(2.0 * np.pi)
+    return density
 
 
 def _curvature(x: Floats) -> Floats:
     """The second derivative of GELU; beyond `_FAR` its value there, which is 0 but for 1e-300."""
     near = np.clip(x, -_FAR, _FAR)
-    return _density(near) * (2.0 - near * near)
+    curvature: Floats = _density(near) * (2.0 - near * near)
+    return curvature
 
 
-def margins(
-    y: Affine, embedding_VD: Floats, right_L: NDArray[np.int64], arithmetic: Arithmetic
-) -> tuple[Floats, Floats]:
+def margins(y: Affine, embedding_VD: Floats, right_L: Numbers, arithmetic: Arithmetic) -> tuple[Floats, Floats]:
     """Bounds of (E[right] - E[t]) y for every token t: lower and upper, (L, V); 0 for t = right itself.
 
     Each logit has a rounding error of its own, gamma(D) |E[t]| |y|; ties of computed logits are decided by comparing
@@ -285,7 +300,7 @@ def margins(
     features = embedding_VD.shape[1]
     logit_LV = y.centre_LF @ embedding_VD.T
     slopes_sLV = y.slopes_sLF @ embedding_VD.T
-    size_LV = y.magnitude_LF @ np.abs(embedding_VD).T
+    size_LV = y.magnitude @ np.abs(embedding_VD).T
     apart_VVD = np.abs(embedding_VD[:, None] - embedding_VD[None])
     rest_LV = (apart_VVD[right_L] @ y.radius_LF[:, :, None])[:, :, 0]
     swing_LV = np.abs(slopes_sLV[:, rows_L, right_L][:, :, None] - slopes_sLV).sum(0)
@@ -301,4 +316,4 @@ def margins(
 
 def _bounded(x: Affine) -> Affine:
     """Without a bound where float32 might overflow."""
-    return replace(x, radius_LF=np.where(x.magnitude_LF < LARGEST, x.radius_LF, np.inf))
+    return replace(x, radius_LF=np.where(x.magnitude < LARGEST, x.radius_LF, np.inf))

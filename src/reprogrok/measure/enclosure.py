@@ -1,15 +1,15 @@
 """A model and a part of all its problems -> a lower bound of its margin there, or a proof that it is always wrong.
 
-    weights --LayerTables--> weights and values --AttentionBox--> box of the attention's output --cells, Affine--> margins
+    model --LayerTables--> weights, values --AttentionBox--> box of the attention's output --cells, Affine--> margins
 
 This is what a certificate's truth rests on: it searches nothing, and every number that comes out holds for all problems
 of a leaf and for every evaluation in the `Arithmetic` given. With a basis T (r rows) the attention's output is
 
-    T' u + rest,   u in the box,   |rest| <= max over (p, t) of |o - T' v|,   v the table of T o that the box is made of,
+    T' u + rest,   u in the box,   |rest| <= max over (p, t) of |o - T' v|,   v the table of T o that makes the box,
 
 for it is a convex combination of the o; so any T is sound, and a good one makes small boxes and no rest. The box is
 cut into cells along its first two coordinates; in each, the residual stream is an affine form of the first
-`SYMBOLS` coordinates, and goes through the rest of the model. A leaf's bound is the least, or the largest, of its cells'.
+`SYMBOLS` coordinates, and goes through the rest of the model. A leaf's bound is the worst of its cells'.
 
 Axes: L leaves   B cells of several leaves   r coordinates of the box   s symbols   D width   V tokens   P positions
 """
@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from reprogrok.data.addition import VOCABULARY
 from reprogrok.data.carries import Block, Numbers
@@ -33,7 +33,10 @@ from reprogrok.measure.layer_tables import LayerTables, linear, norm, readable
 from reprogrok.measure.rounding import FLOAT32, Arithmetic, Floats, require_ieee
 from reprogrok.spec import ModelSpec
 
-SYMBOLS = 8
+if TYPE_CHECKING:
+    import torch
+
+SYMBOLS = 8  # coordinates that keep a symbol each, the first of the basis; what others may do is added up
 CELLS = 4_096  # side by side
 MOST_DIGITS = 14
 
@@ -139,9 +142,9 @@ class BlockEnclosure:
             self.attention = self._attention(orders)
 
     def _attention(self, orders: Mapping[int, Numbers]) -> AttentionBox | None:
-        """The box, `output_error_D` and `asked`, what the attention's output and the stream are off by; None if unbounded."""
+        """The box, None if nothing bounds it; `output_error_D`, what else its output may be, and the stream `asked`."""
         model, tokens = self.model, self.model.tables.tokens
-        weights_PV = model.tables.weights_PV(self.block, model.arithmetic)
+        weights_PV = model.tables.weights(self.block, model.arithmetic)
         read_PV = readable(self.block, tokens)
         values = model.tables.values
         value_PVD = values.centre_LF[: read_PV.size].reshape(*read_PV.shape, -1)
@@ -160,7 +163,10 @@ class BlockEnclosure:
         return AttentionBox(self.block, weights_PV, coordinates_PVr, orders)
 
     def margins(self, leaves: Sequence[Leaf]) -> Margins:
-        """The bounds of each leaf, in their order; the grid of a leaf says how its box is cut, its status is not read."""
+        """The bounds of each leaf, in their order; its grid says how its box is cut, its status is not read.
+
+        A basis of one row has one coordinate to cut along: the second number of a grid is then 1.
+        """
         count = len(leaves)
         if self.attention is None or not count:
             return Margins(np.full(count, -np.inf), np.full(count, np.inf), np.full(count, np.inf))
@@ -173,9 +179,7 @@ class BlockEnclosure:
             at_once = max(1, CELLS // math.prod(GRIDS[grid]))
             for start in range(0, len(of_grid_L), at_once):
                 these_L = of_grid_L[start : start + at_once]
-                part = replace(
-                    box, low_Lr=box.low_Lr[these_L], high_Lr=box.high_Lr[these_L], empty_L=box.empty_L[these_L]
-                )
+                part = Box(box.low_Lr[these_L], box.high_Lr[these_L], box.empty_L[these_L])
                 lowest_L[these_L], beaten_L[these_L] = self._of_cells(part, GRIDS[grid], right_L[these_L])
         lowest_L[box.empty_L], beaten_L[box.empty_L] = np.inf, -np.inf
         width_L = np.where(box.empty_L, 0.0, (box.high_Lr - box.low_Lr).max(1) * (1.0 + ROUNDING))

@@ -11,8 +11,8 @@ computed scores s~ and M~ the largest of those it reads,
 
 mixed, divided and projected in some order. Every factor of a share, a value and a projection is off relatively, so the
 result is off by at most gamma(terms of W_o and W_v + 2T + 8) |W_o| |W_v| |h|, mixed with the same positive weights, and
-so by the largest of these over (p, t): that is `Values.error_D`. What is left is an exact convex combination of exact
-values with weights that lie in an interval each: `weights`.
+so by the largest of these over (p, t): they are in the radius of `LayerTables.values`. What is left is an exact convex
+combination of exact values, with weights that lie in an interval each: `LayerTables.weights`.
 
 Axes: P positions   V tokens   D width   E width of the head, D here   r rank
 """
@@ -82,13 +82,14 @@ class LayerTables:
         """The row of the tables where the block's digit is asked."""
         return block.asked * self.tokens + block.token
 
-    def weights_PV(self, block: Block, arithmetic: Arithmetic) -> Interval | None:
+    def weights(self, block: Block, arithmetic: Arithmetic) -> Interval | None:
         """What every readable (position, token) may weigh, up to a common factor; 0 for others; None without bounds.
 
-        The weights of the exact scores are divided by exp of the largest upper bound of a score, those of computed ones
-        multiplied by exp(M~ - that bound) <= 1, which makes `tiny` no larger.
+        With L the largest upper bound of a score, the computed weights times exp(M~ - L) <= 1 are
+        exp(s~ - L + e)(1 + a) + b: `tiny` becomes no larger, and as s~ - M~ + e is at most 0 (a rounding keeps the
+        sign), so is s~ - L + e.
         """
-        low_PV, high_PV = self._scores_PV(block, arithmetic)
+        low_PV, high_PV = self._scores(block, arithmetic)
         read_PV = readable(block, self.tokens)
         largest, least = high_PV[read_PV].max(), low_PV[read_PV].min()
         spread = (largest - least) * (1.0 + ROUNDING)
@@ -96,16 +97,17 @@ class LayerTables:
             return None
         drift = arithmetic.unit * spread * (1.0 + ROUNDING)
         low_PV, high_PV = (np.where(read_PV, scores_PV, largest) for scores_PV in (low_PV, high_PV))
-        exact = (Interval(low_PV, high_PV) - largest + Interval.between(-drift, drift)).exp()
-        spoken = exact.widened(arithmetic.elementary, arithmetic.tiny).at_least(0.0)
+        power_PV = Interval(low_PV, high_PV) - largest + Interval.between(-drift, drift)
+        power_PV = Interval(np.minimum(power_PV.lo, 0.0), np.minimum(power_PV.hi, 0.0))
+        spoken = power_PV.exp().widened(arithmetic.elementary, arithmetic.tiny).at_least(0.0)
         return Interval(np.where(read_PV, spoken.lo, 0.0), np.where(read_PV, spoken.hi, 0.0))
 
-    def _scores_PV(self, block: Block, arithmetic: Arithmetic) -> tuple[Floats, Floats]:
+    def _scores(self, block: Block, arithmetic: Arithmetic) -> tuple[Floats, Floats]:
         """Lower and upper bounds of the scores with the block's query, for all keys up to the asked position.
 
-        With h = c + e on both sides, c'Mc is known and e'M(c + e), c'Me are bounded by |M|; the product itself is off by
-        gamma(terms) |h| |factors| |h|, where the terms are those of the factors, of the product with the query, and of
-        dividing by a rounded root.
+        With h = c + e on both sides, c'Mc is known and e'M(c + e), c'Me are bounded by |M|; the product itself is off
+        by gamma(terms) |h| |factors| |h|, where the terms are those of the factors, of the product with the query, and
+        of dividing by a rounded root.
         """
         asked, keys = self.asked(block), slice(0, (block.asked + 1) * self.tokens)
         query_D, loose_D = self.normed.centre_LF[asked], self.normed.radius_LF[asked]
