@@ -1,7 +1,5 @@
 """The box holds the attention's output of every problem of a part, and touches the largest and the least of them."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from plain_addition import FAMILY, all_pairs, cases_of, choice_of, plain_forward, random_weights, rows, spec_of
@@ -101,13 +99,30 @@ def test_with_a_wrong_rule_of_carries_a_problem_leaves_its_box(monkeypatch):
         return ((u_Br > box.high_Lr + 1e-12) | (u_Br < box.low_Lr - 1e-12)).any(1).sum()
 
     assert outside() == 0
-    honest = attention_box._by_carries
-
-    def swapped(sum_KMX, choices, chosen):
-        return honest(sum_KMX, replace(choices, carry_out=1 - choices.carry_out), chosen)
-
-    monkeypatch.setattr(attention_box, "_by_carries", swapped)
+    honest = attention_box._of_whole
+    monkeypatch.setattr(attention_box, "_of_whole", lambda *args: honest(*args)[:, ::-1])
     assert outside() > 0
+
+
+@pytest.mark.parametrize(("asked", "place"), [(5, 0), (5, 2), (5, 7)])
+def test_a_whole_place_gives_what_its_choices_give_one_by_one(asked, place):
+    rng = np.random.default_rng(place)
+    a_VMX, b_VMX, digit_VMX = rng.normal(size=(3, 10, 2, 3))
+    choices = Block(10, asked, 3).choices(place)
+    read = place < asked
+    whole = attention_box._of_whole(a_VMX, b_VMX, digit_VMX if read else None, place in range(1, asked - 1))
+    for carry_in in (0, 1):
+        for carry_out in (0, 1):
+            sums = [
+                a_VMX[a] + b_VMX[b] + (digit_VMX[(a + b + carry_in) % 10] if read else 0.0)
+                for a in range(10)
+                for b in range(10)
+                if not read or (a + b + carry_in >= 10) == carry_out
+            ]
+            if carry_in not in choices.carry_in or (not read and carry_out):
+                assert np.isneginf(whole[carry_in, carry_out]).all()
+            else:
+                assert np.allclose(whole[carry_in, carry_out], np.max(sums, axis=0), rtol=1e-15)
 
 
 def test_the_usual_grid_loses_little(monkeypatch):

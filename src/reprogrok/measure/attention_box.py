@@ -39,7 +39,7 @@ from reprogrok.data.proof_trees import Leaf
 from reprogrok.measure.intervals import Interval
 from reprogrok.measure.rounding import Floats
 
-COARSE, FINE = 48, 16
+COARSE, FINE = 32, 16
 SLACK = 2.0**-43
 PARTS = 64  # distinct part shapes at a time
 Runs = tuple[tuple[int, int, int], ...]
@@ -127,9 +127,9 @@ class AttentionBox:
     def _terms(self, values_PVM: Floats, points_MX: Floats) -> Floats:
         """The largest w (v - l) for every w in its interval: (P, V, M, X)."""
         beyond_PVMX = values_PVM[:, :, :, None] - points_MX
-        low_PV, high_PV = self.weights_PV.lo, self.weights_PV.hi
-        terms_PVMX: Floats = np.maximum(low_PV[:, :, None, None] * beyond_PVMX, high_PV[:, :, None, None] * beyond_PVMX)
-        return terms_PVMX
+        terms_PVMX: Floats = self.weights_PV.hi[:, :, None, None] * beyond_PVMX
+        beyond_PVMX *= self.weights_PV.lo[:, :, None, None]
+        return np.maximum(terms_PVMX, beyond_PVMX, out=terms_PVMX)
 
     def _known(self) -> list[tuple[int, Numbers]]:
         """What a case fixes: positions, each with the token there for every case, (C,)."""
@@ -190,13 +190,46 @@ class AttentionBox:
                 for part in parts
             ]
         )
-        n = self.block.digits
-        sum_KMX = terms_PVMX[n - 1 - place, choices.a] + terms_PVMX[2 * n - place, choices.b]
-        if place < self.block.place:
-            sum_KMX += terms_PVMX[2 * n + 2 + place, choices.digit]
-        everything = np.arange(len(choices))
-        left = [everything if run is None else self.orders[place][run[0] : run[1]] for run in runs]
-        return [_by_carries(sum_KMX, choices, chosen) for chosen in left], index_Y
+        read = place < self.block.place
+        a_VMX, b_VMX, digit_VMX = (
+            terms_PVMX[at, :10] for at in (*self._operands(place), 2 * self.block.digits + 2 + place if read else 0)
+        )
+        tables: list[Floats] = []
+        sum_KMX = None
+        for run in runs:
+            if run is None:
+                whole = _of_whole(a_VMX, b_VMX, digit_VMX if read else None, bool(choices.carry_in.any()))
+                tables.append(whole)
+                continue
+            if sum_KMX is None:
+                sum_KMX = a_VMX[choices.a] + b_VMX[choices.b]
+                sum_KMX = sum_KMX + digit_VMX[choices.digit] if read else sum_KMX
+            tables.append(_by_carries(sum_KMX, choices, self.orders[place][run[0] : run[1]]))
+        return tables, index_Y
+
+    def _operands(self, place: int) -> tuple[int, int]:
+        """The positions of the digits of both operands at a place."""
+        return self.block.digits - 1 - place, 2 * self.block.digits - place
+
+
+def _of_whole(a_VMX: Floats, b_VMX: Floats, digit_VMX: Floats | None, both: bool) -> Floats:  # noqa: FBT001 - of one caller
+    """The same as `_by_carries` for all choices, without and with (`both`) a carry into the place.
+
+    What pairs of digits of one sum share, their sum digit and carry, need be added but once.
+    """
+    table_IOMX = np.full((2, 2, *a_VMX.shape[1:]), -np.inf)
+    if digit_VMX is None:
+        table_IOMX[0, 0] = a_VMX.max(0) + b_VMX.max(0)
+        return table_IOMX
+    total = np.add.outer(np.arange(10), np.arange(10)).ravel()
+    order = np.argsort(total, kind="stable")
+    starts = np.searchsorted(total[order], np.arange(19))
+    best_SMX = np.maximum.reduceat(a_VMX[order // 10] + b_VMX[order % 10], starts)
+    for carry in (0, 1) if both else (0,):
+        sum_SMX = best_SMX + digit_VMX[(np.arange(19) + carry) % 10]
+        table_IOMX[carry, 0] = sum_SMX[: 10 - carry].max(0)
+        table_IOMX[carry, 1] = sum_SMX[10 - carry :].max(0)
+    return table_IOMX
 
 
 def _by_carries(sum_KMX: Floats, choices: Choices, chosen: Numbers) -> Floats:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reprogrok.data.addition import VOCABULARY
+from reprogrok.data.addition import EQUALS, VOCABULARY
 from reprogrok.data.carries import Block, Numbers
 from reprogrok.data.proof_trees import GRIDS, Leaf
 from reprogrok.errors import InputError
@@ -37,8 +37,9 @@ if TYPE_CHECKING:
     import torch
 
 SYMBOLS = 8  # coordinates that keep a symbol each, the first of the basis; what others may do is added up
-CELLS = 4_096  # side by side
+CELLS = 1_024  # side by side
 MOST_DIGITS = 14
+_READ = EQUALS + 1  # tokens up to here are read before the end of an answer
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ class BlockEnclosure:
         self.asked = Affine(stream.centre_LF[row], stream.slopes_sLF[:, row], stream.radius_LF[row])
         if weights_PV is None or not np.isfinite(self.output_error_D).all() or not np.isfinite(coordinates_PVr).all():
             return None
-        return AttentionBox(self.block, weights_PV, coordinates_PVr, orders)
+        return AttentionBox(self.block, weights_PV[:, :_READ], coordinates_PVr[:, :_READ], orders)
 
     def margins(self, leaves: Sequence[Leaf]) -> Margins:
         """The bounds of each leaf, in their order; its grid says how its box is cut, its status is not read.
