@@ -22,6 +22,7 @@ from reprogrok.data.addition import EQUALS
 from reprogrok.data.carries import Block, blocks
 from reprogrok.data.proof_trees import GRIDS, Leaf, Status
 from reprogrok.errors import InputError
+from reprogrok.formats.checkpoints import load_checkpoint
 from reprogrok.measure import affine, enclosure
 from reprogrok.measure.enclosure import Enclosure, refuses
 from reprogrok.measure.rounding import FLOAT32, REAL
@@ -161,6 +162,27 @@ def test_a_part_in_which_no_carries_fit_is_vacuous():
     assert np.isfinite(bounds.lowest_L[1])
 
 
+@pytest.mark.parametrize("name", ["best_456p_s43.pt", "best_512params.pt"])
+def test_sampled_problems_of_a_real_checkpoint_keep_to_the_bounds_of_their_cases(name, fixtures_dir):
+    checkpoint = load_checkpoint(fixtures_dir / "checkpoints" / name)
+    model = Enclosure(checkpoint.spec, checkpoint.weights, 10)
+    rng = np.random.default_rng(1)
+    a_B, b_B = rng.integers(0, 10**10, (2, 4_000))
+    a_B[::4] = 10**10 - 1 - b_B[::4]  # long chains of carries, or none at all
+    b_B[::8] = np.minimum(b_B[::8] + 1, 10**10 - 1)
+    logits_BTV = float32_logits(checkpoint.spec, checkpoint.weights, rows(10, a_B, b_B))
+    asked = 0
+    for block in (Block(10, 0, EQUALS), Block(10, 1, 3), Block(10, 4, 0), Block(10, 9, 9), Block(10, 10, 1)):
+        case_B = cases_of(block, a_B, b_B)
+        of_B = np.flatnonzero(case_B >= 0)
+        bounds = model.block(block, np.eye(7), {}).margins(whole(block))
+        least_B = leads(logits_BTV[of_B, block.asked], block.cases.right[case_B[of_B]]).min(1)
+        assert (least_B >= bounds.lowest_L[case_B[of_B]]).all()
+        assert (least_B <= bounds.beaten_L[case_B[of_B]]).all()
+        asked += len(of_B)
+    assert asked > 4_500
+
+
 # Guards, each shown to matter: without it some problem leaves its bounds.
 
 
@@ -189,7 +211,7 @@ def test_without_the_rest_that_a_basis_leaves_some_problem_escapes(monkeypatch):
 
     def forgetful(self, orders):
         box = honest(self, orders)
-        self.output_error_D = 0 * self.output_error_D
+        self.output_error_D = 0 * self.output_error_D  # the shift stays
         return box
 
     monkeypatch.setattr(enclosure.BlockEnclosure, "_attention", forgetful)

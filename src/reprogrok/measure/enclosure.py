@@ -5,7 +5,7 @@
 This is what a certificate's truth rests on: it searches nothing, and every number that comes out holds for all problems
 of a leaf and for every evaluation in the `Arithmetic` given. With a basis T (r rows) the attention's output is
 
-    T' u + rest,   u in the box,   |rest| <= max over (p, t) of |o - T' v|,   v the table of T o that makes the box,
+    T' u + rest,   u in the box,   rest between the extremes over (p, t) of o - T' v,   v the table of T o,
 
 for it is a convex combination of the o; so any T is sound, and a good one makes small boxes and no rest. The box is
 cut into cells along its first two coordinates; in each, the residual stream is an affine form of the first
@@ -143,7 +143,11 @@ class BlockEnclosure:
             self.attention = self._attention(orders)
 
     def _attention(self, orders: Mapping[int, Numbers]) -> AttentionBox | None:
-        """The box, None if nothing bounds it; `output_error_D`, what else its output may be, and the stream `asked`."""
+        """The box, None if nothing bounds it; and the stream that is `asked`, without attention.
+
+        What a basis leaves of the output lies around `shift_D` (of values after LayerNorm it can be a constant), and
+        with all errors within `output_error_D` of it.
+        """
         model, tokens = self.model, self.model.tables.tokens
         weights_PV = model.tables.weights(self.block, model.arithmetic)
         read_PV = readable(self.block, tokens)
@@ -152,10 +156,12 @@ class BlockEnclosure:
         loose_PVD = values.radius_LF[: read_PV.size].reshape(*read_PV.shape, -1)
         coordinates_PVr = value_PVD @ self.basis_rD.T
         again_PVD = coordinates_PVr @ self.basis_rD
-        rest_PVD = np.abs(value_PVD - again_PVD)
+        rest_PVD = value_PVD - again_PVD
         size_PVD = np.abs(value_PVD) + np.abs(coordinates_PVr) @ np.abs(self.basis_rD)
-        error_PVD = rest_PVD + loose_PVD + ROUNDING * (size_PVD + rest_PVD + loose_PVD)
-        self.output_error_D = error_PVD[read_PV].max(0)
+        least_D, most_D = rest_PVD[read_PV].min(0), rest_PVD[read_PV].max(0)
+        self.shift_D = (least_D + most_D) / 2.0
+        error_PVD = np.abs(rest_PVD - self.shift_D) + loose_PVD
+        self.output_error_D = (error_PVD * (1.0 + ROUNDING) + ROUNDING * size_PVD)[read_PV].max(0)
         row = slice(model.tables.asked(self.block), model.tables.asked(self.block) + 1)
         stream = model.tables.stream
         self.asked = Affine(stream.centre_LF[row], stream.slopes_sLF[:, row], stream.radius_LF[row])
@@ -210,9 +216,9 @@ class BlockEnclosure:
         count = len(centre_Br)
         slopes_sBD = half_Br.T[:SYMBOLS, :, None] * self.basis_rD[:SYMBOLS, None]
         radius_BD = half_Br[:, SYMBOLS:] @ np.abs(self.basis_rD[SYMBOLS:]) + self.output_error_D
-        size_BD = (np.abs(centre_Br) + half_Br) @ np.abs(self.basis_rD)
+        size_BD = (np.abs(centre_Br) + half_Br) @ np.abs(self.basis_rD) + np.abs(self.shift_D)
         radius_BD = radius_BD * (1.0 + ROUNDING) + ROUNDING * size_BD + FAINT
-        output = Affine(centre_Br @ self.basis_rD, slopes_sBD, radius_BD)
+        output = Affine(centre_Br @ self.basis_rD + self.shift_D, slopes_sBD, radius_BD)
         shape = (count, self.basis_rD.shape[1])
         asked = Affine(
             np.broadcast_to(self.asked.centre_LF, shape),
