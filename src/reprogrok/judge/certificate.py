@@ -207,10 +207,10 @@ def read_block(read: Document, steps: Steps, entry: Mapping[str, Any], block: Bl
         raise read.error((*steps, "basis"), expected="rows of one length, at most as many as they are long")
     orders = {}
     for place, text in entry["orders"].items():
-        with _within(read, (*steps, "orders", place)):
+        with located(read, (*steps, "orders", place)):
             order_K = np.frombuffer(_bytes(text), dtype=np.uint8).astype(np.int64)
             orders[int(place)] = checked_order(order_K, block, int(place))
-    with _within(read, (*steps, "leaves")):
+    with located(read, (*steps, "leaves")):
         trees = unpack(_bytes(entry["leaves"]), MAX_TEXT_BYTES)
         halved = {run[0] for leaf in decode(trees, block) for run in leaf.runs}
     if missing := halved - orders.keys():
@@ -221,7 +221,7 @@ def read_block(read: Document, steps: Steps, entry: Mapping[str, Any], block: Bl
 
 
 @contextmanager
-def _within(read: Document, steps: Steps) -> Iterator[None]:
+def located(read: Document, steps: Steps) -> Iterator[None]:
     """Name the file and the field in what is refused while the block runs.
 
     Raises:

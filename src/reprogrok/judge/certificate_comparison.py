@@ -19,7 +19,7 @@ from reprogrok.data.carries import Block
 from reprogrok.errors import ExitCode
 from reprogrok.files import canonical_json
 from reprogrok.formats.checkpoints import Checkpoint
-from reprogrok.judge.certificate import MILLIONTH, Certificate, Verdict, arithmetic_entry
+from reprogrok.judge.certificate import MILLIONTH, Certificate, Verdict, arithmetic_entry, located
 from reprogrok.judge.certificate_check import CheckedBlock, check_block, failures, statement, verdict_of, wrong_in_all
 from reprogrok.judge.problems_met import Met, ask
 from reprogrok.measure.exam import CLOSE
@@ -110,8 +110,9 @@ def check_certificate(
         if says["checkpoint"][name] != value
     ]
     checked = []
-    for proof in certificate.proofs:
-        checked.append(check_block(enclosure, proof))
+    for index, proof in enumerate(certificate.proofs):
+        with located(certificate.document, ("blocks", index)):
+            checked.append(check_block(enclosure, proof))
         if checked[-1].refused:
             return Check(certificate, (*differences, *_refused(checked[-1])))
         advance(proof.block)
