@@ -33,6 +33,7 @@ from reprogrok.judge.examination import examinee
 from reprogrok.judge.problems_met import ask, draw
 from reprogrok.judge.proof_search import Found
 from reprogrok.measure.enclosure import Enclosure
+from reprogrok.measure.rounding import FLOAT32, REAL, Arithmetic
 from reprogrok.model.decoder import logits
 from reprogrok.model.initialise import initial_weights
 from reprogrok.model.shapes import count_parameters
@@ -48,6 +49,7 @@ class Oracle:
     """An enclosure that is told what to say: the margin of every leaf."""
 
     margin: float
+    arithmetic: Arithmetic = FLOAT32
 
     def block(self, _block, _basis, _orders):
         return self
@@ -167,6 +169,25 @@ def test_a_certificate_that_says_proved_of_a_wrong_model_is_not_confirmed(model,
     assert (found.confirmed, found.exit_code) == (False, ExitCode.FAIL)
     first = found.differences[0]
     assert (first.where[:24], first.says, first.found) == ("place 0 after =, case 0 ", "right", "no proof of it")
+
+
+def test_of_real_arithmetic_alone_a_float32_answer_is_no_contradiction_within_a_logit(model, asked, tmp_path):
+    def nearly(pairs):  # as if rounding turned every answer: it trails by half a logit
+        rows, logits = _silent(asked).generate(pairs)
+        others = (rows + 1) % 10
+        return others, logits + 5.5 * torch.nn.functional.one_hot(others, 14).transpose(1, 2)
+
+    turned = SimpleNamespace(spec=asked.spec, device=asked.device, generate=nearly)
+    with pytest.raises(AssertionError, match="where no error was proved possible"):
+        certify(model, DIGITS, list(kept(Oracle(0.5))), Oracle(0.5), turned, budget=0.0)
+    real = certify(model, DIGITS, list(kept(Oracle(0.5))), Oracle(0.5, REAL), turned, budget=0.0)
+    assert (real["verdict"], real["counterexamples"], real["wrong"]["at_least"]) == ("PROVED", [], "0")
+    assert real["arithmetic"] == {"name": "real", "unit": 0.0, "elementary": 0.0, "tiny": 0.0}
+    write_certificate(tmp_path / "real.json", real)
+    read = read_certificate(tmp_path / "real.json")
+    require_same_model(read, model, DIGITS)
+    assert read.arithmetic == REAL
+    assert check_certificate(read, Oracle(0.5, REAL), turned, count_parameters(SPEC)).exit_code == ExitCode.PASS
 
 
 def test_of_a_model_without_doubt_proved_is_confirmed(model, asked, tmp_path):
@@ -322,7 +343,7 @@ def test_a_certificate_of_something_else_is_refused(file, model):
     with pytest.raises(InputError, match=r"\$\.task\.digits: another task: expected 3, found 2"):
         require_same_model(read, model, 3)
     changed = json.loads(file.read_bytes())
-    changed["arithmetic"]["unit"] = 0.0
+    changed["arithmetic"]["unit"] = 0.0  # those of real arithmetic under the name of the other
     file.write_bytes(pretty_json(changed))
     with pytest.raises(InputError, match=r"\$\.arithmetic\.unit: another arithmetic: expected 5\.96"):
         require_same_model(read_certificate(file), model, DIGITS)
@@ -524,8 +545,8 @@ def test_what_the_model_answers_is_what_its_margins_say(asked, margins_NA):
     assert ask(asked, DIGITS, []) == []
 
 
-def test_a_search_that_was_stopped_goes_on_where_it_was(model, tmp_path):
-    work = Work.of(model, DIGITS, 0.0, tmp_path)
+def test_a_search_that_was_stopped_goes_on_where_it_was(model, enclosure, tmp_path):
+    work = Work.of(model, DIGITS, 0.0, base=tmp_path)
 
     class StoppedError(Exception):
         pass
@@ -535,16 +556,17 @@ def test_a_search_that_was_stopped_goes_on_where_it_was(model, tmp_path):
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        search_all(work, model, 0.0, stop)
+        search_all(work, model, 0.0, enclosure, stop)
     assert work.kept() == 5
     before = {path.name: path.read_bytes() for path in work.folder.iterdir()}
     (work.folder / "place-01-token-01.json").write_text("{}", "utf-8")  # spoiled: it is searched anew
-    again = search_all(work, model, 0.0)
+    again = search_all(work, model, 0.0, enclosure)
     assert work.kept() == work.blocks == len(again) == 21
     for name in ("place-00-token-11.json", "place-01-token-00.json"):
         assert (work.folder / name).read_bytes() == before[name]
-    fresh = search_all(Work.of(model, DIGITS, 0.0, tmp_path / "other"), model, 0.0)
+    fresh = search_all(Work.of(model, DIGITS, 0.0, base=tmp_path / "other"), model, 0.0, enclosure)
     assert [each.found.proof.text for each in again] == [each.found.proof.text for each in fresh]
-    assert Work.of(model, DIGITS, 1.0, tmp_path).folder != work.folder
+    others = (Work.of(model, DIGITS, 1.0, base=tmp_path), Work.of(model, DIGITS, 0.0, REAL, tmp_path))
+    assert len({work.folder, *(each.folder for each in others)}) == 3
     work.remove()
     assert list(tmp_path.iterdir()) == [tmp_path / "other"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,12 +23,30 @@ if TYPE_CHECKING:
 BUDGET = 180.0  # seconds of search; checking comes on top
 
 
+class ArithmeticChoice(StrEnum):
+    """Which arithmetic is spoken of."""
+
+    FLOAT32 = "float32"
+    REAL = "real"
+
+
 class _StoppedError(BaseException):
     """A signal came; no `except Exception` on the way is to take it for an error."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options of a search: seconds, arithmetic, where to write, what to print, and whether to show progress."""
+
+    budget: float
+    arithmetic: ArithmeticChoice
+    output: Path | None
+    format: Format
+    quiet: bool
 
 
 def certify(
@@ -46,6 +66,13 @@ def certify(
         float | None,
         typer.Option(metavar="SECONDS", help="Of search, earlier sittings included.", show_default=f"{BUDGET:g}"),
     ] = None,
+    arithmetic: Annotated[
+        ArithmeticChoice | None,
+        typer.Option(
+            help="What is stated holds in any float32 evaluation too, or in real arithmetic on the weights alone.",
+            show_default="float32",
+        ),
+    ] = None,
     experiment: Annotated[str | None, typer.Option(help="Whose task it is, if the file does not say.")] = None,
     format: Annotated[Format, typer.Option(help="What is printed.")] = Format.TABLE,  # noqa: A002 - the option's name
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
@@ -60,9 +87,10 @@ def certify(
     Exit code: 0 PROVED, 1 REFUTED, 3 PARTIAL; 2 if it cannot be certified, 130 (143) if it was stopped.
     With --check: 0, 1 or 3 if the certificate is confirmed, 1 if it is not, 2 if it is of something else or unreadable.
     """
-    if check is not None and (output is not None or budget is not None):
-        name = "--output" if output is not None else "--budget"
-        raise InputError("nothing is searched or written", field=name, expected="no --check beside it")
+    if check is not None:
+        beside = {"--output": output, "--budget": budget, "--arithmetic": arithmetic}
+        if given := [name for name, value in beside.items() if value is not None]:
+            raise InputError("it is for a search, and --check makes none", field=given[0], expected="one of the two")
     if budget is not None and not 0 <= budget < float("inf"):
         raise InputError(field="--budget", expected="a number of seconds", found=f"{budget}")
     if output is not None:
@@ -70,7 +98,8 @@ def certify(
     loaded, digits = _addition(checkpoint, experiment, params)
     if check is not None:
         _check(check, loaded, digits, format, quiet=quiet)
-    _certify(loaded, digits, BUDGET if budget is None else budget, output, format, quiet=quiet)
+    asked = Asked(BUDGET if budget is None else budget, arithmetic or ArithmeticChoice.FLOAT32, output, format, quiet)
+    _certify(loaded, digits, asked)
 
 
 def _check_output(output: Path) -> None:
@@ -111,19 +140,11 @@ def _addition(path: Path, experiment: str | None, params: Path) -> tuple[Checkpo
     return loaded, task.digits
 
 
-def _certify(
-    checkpoint: Checkpoint,
-    digits: int,
-    budget: float,
-    output: Path | None,
-    format: Format,  # noqa: A002
-    *,
-    quiet: bool,
-) -> None:
+def _certify(checkpoint: Checkpoint, digits: int, asked: Asked) -> None:
     """Search, check, print, write, and leave with the verdict's exit code."""
     from reprogrok.data.addition import Addition
     from reprogrok.files import pretty_json
-    from reprogrok.judge.certificate import SCHEMA, Verdict, write_certificate
+    from reprogrok.judge.certificate import ARITHMETICS, SCHEMA, Verdict, write_certificate
     from reprogrok.judge.certification import Work, certify, search_all
     from reprogrok.judge.examination import examinee
     from reprogrok.measure.enclosure import Enclosure
@@ -133,18 +154,19 @@ def _certify(
     from reprogrok.report.console import console
     from reprogrok.schema import check_written
 
-    work = Work.of(checkpoint, digits, budget)
+    arithmetic = ARITHMETICS[asked.arithmetic]
+    work = Work.of(checkpoint, digits, asked.budget, arithmetic)
     model = examinee(checkpoint, Addition(digits), choose_device("cpu"))
     with work.held():
-        if (kept := work.kept()) and not quiet:
+        if (kept := work.kept()) and not asked.quiet:
             typer.echo(f"going on: {kept} of {work.blocks} blocks were searched before ({work.folder})", err=True)
         try:
-            with _stopped_by_signals(), block_display(digits, ("searched", "checked"), quiet=quiet) as show:
-                enclosure = Enclosure(checkpoint.spec, checkpoint.weights, digits)
-                searched = search_all(work, checkpoint, budget, enclosure, lambda block: show("searched", block))
+            with _stopped_by_signals(), block_display(digits, ("searched", "checked"), quiet=asked.quiet) as show:
+                enclosure = Enclosure(checkpoint.spec, checkpoint.weights, digits, arithmetic)
+                searched = search_all(work, checkpoint, asked.budget, enclosure, lambda block: show("searched", block))
                 content = certify(
                     checkpoint, digits, searched, enclosure, model,
-                    budget=budget, advance=lambda block: show("checked", block),
+                    budget=asked.budget, advance=lambda block: show("checked", block),
                 )  # fmt: skip
         except _StoppedError as stopped:
             typer.echo(
@@ -152,13 +174,13 @@ def _certify(
             )
             raise typer.Exit(128 + stopped.number) from stopped
         check_written(content, SCHEMA)
-        if output is not None:
-            write_certificate(output, content)
+        if asked.output is not None:
+            write_certificate(asked.output, content)
             work.remove()
-    if format is Format.JSON:
+    if asked.format is Format.JSON:
         typer.echo(pretty_json(content).decode(), nl=False)
     else:
-        print_certificate(content, console(), written=output)
+        print_certificate(content, console(), written=asked.output)
     raise typer.Exit(Verdict(content["verdict"]).exit_code)
 
 
@@ -183,7 +205,7 @@ def _check(path: Path, checkpoint: Checkpoint, digits: int, format: Format, *, q
         with _stopped_by_signals(), block_display(digits, ("checked",), quiet=quiet) as show:
             found = check_certificate(
                 certificate,
-                Enclosure(checkpoint.spec, checkpoint.weights, digits),
+                Enclosure(checkpoint.spec, checkpoint.weights, digits, certificate.arithmetic),
                 model,
                 count_parameters(checkpoint.spec),
                 lambda block: show("checked", block),

@@ -32,7 +32,7 @@ from reprogrok.data.proof_trees import BlockProof, checked_order, decode, pack, 
 from reprogrok.errors import ExitCode, InputError
 from reprogrok.files import pretty_json, write_bytes
 from reprogrok.formats.checkpoints import Checkpoint
-from reprogrok.measure.rounding import Arithmetic
+from reprogrok.measure.rounding import FLOAT32, REAL, Arithmetic
 from reprogrok.model.shapes import count_parameters
 from reprogrok.schema import Document, Steps, check, check_written, json_path, load, read_bytes
 
@@ -42,6 +42,7 @@ SUFFIX = ".certificate.json"  # after a checkpoint's name: where its certificate
 MAX_FILE_BYTES = 64 * 2**20
 MAX_TEXT_BYTES = 4 * 2**20  # of one block's trees; a block without any cut has at most 2,000
 MILLIONTH = 1e-6
+ARITHMETICS = {each.name: each for each in (FLOAT32, REAL)}
 
 
 class Verdict(StrEnum):
@@ -85,6 +86,11 @@ class Certificate:
     def verdict(self) -> Verdict:
         """What it says."""
         return Verdict(self.content["verdict"])
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """Which arithmetic it speaks of, by name."""
+        return ARITHMETICS[self.content["arithmetic"]["name"]]
 
 
 def beside(checkpoint: Path) -> Path:

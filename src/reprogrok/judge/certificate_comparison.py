@@ -23,7 +23,6 @@ from reprogrok.judge.certificate import MILLIONTH, Certificate, Verdict, arithme
 from reprogrok.judge.certificate_check import CheckedBlock, check_block, failures, statement, verdict_of, wrong_in_all
 from reprogrok.judge.problems_met import Met, ask
 from reprogrok.measure.exam import CLOSE
-from reprogrok.measure.rounding import FLOAT32
 
 if TYPE_CHECKING:
     from reprogrok.measure.enclosure import Enclosure
@@ -78,7 +77,7 @@ def require_same_model(certificate: Certificate, checkpoint: Checkpoint, digits:
         )  # fmt: skip
     if certificate.digits != digits:
         raise read.error(("task", "digits"), "another task", expected=f"{digits}", found=certificate.digits)
-    for name, value in arithmetic_entry(FLOAT32).items():
+    for name, value in arithmetic_entry(certificate.arithmetic).items():
         if says["arithmetic"][name] != value:
             expected = f"{value}"
             raise read.error(
@@ -97,7 +96,7 @@ def check_certificate(
 
     Args:
         certificate: of this very model (`require_same_model`).
-        enclosure: of the model.
+        enclosure: of the model, in the arithmetic of the certificate.
         examinee: the same model, to be asked for the counterexamples.
         parameters: unique numbers of the model.
         advance: told of each block after it was checked.
@@ -116,7 +115,7 @@ def check_certificate(
         if checked[-1].refused:
             return Check(certificate, (*differences, *_refused(checked[-1])))
         advance(proof.block)
-    stated = statement(checked, certificate.digits)
+    stated = statement(checked, certificate.digits, certificate.arithmetic)
     differences += _statement_differences(says, stated)
     wrong = wrong_in_all(stated, len(_counterexamples(says)))
     found = failures(checked, says["counterexamples"], wrong, certificate.digits)
@@ -187,6 +186,10 @@ def _statement_differences(says: Mapping[str, Any], found: Mapping[str, Any]) ->
     # PARTIAL says nothing that could be wrong.
     if says["verdict"] not in (verdict.value, Verdict.PARTIAL.value):
         yield Difference("verdict", says["verdict"], verdict.value)
+    if verdict is Verdict.PROVED and says["counterexamples"]:
+        yield Difference(
+            "counterexamples", f"that there are {len(says['counterexamples'])}", "a proof that there are none"
+        )
 
 
 def _bounds(

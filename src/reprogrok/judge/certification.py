@@ -27,7 +27,7 @@ from reprogrok.data.problem_counts import Part
 from reprogrok.errors import InputError
 from reprogrok.files import digest, exclusive, pretty_json, write_bytes
 from reprogrok.formats.checkpoints import Checkpoint
-from reprogrok.judge.certificate import FORMAT, MILLIONTH, Verdict, block_entry, document, read_block
+from reprogrok.judge.certificate import FORMAT, MILLIONTH, Verdict, arithmetic_entry, block_entry, document, read_block
 from reprogrok.judge.certificate_check import (
     CheckedBlock,
     check_block,
@@ -40,6 +40,7 @@ from reprogrok.judge.certificate_check import (
 from reprogrok.judge.problems_met import Met, ask, draw
 from reprogrok.judge.proof_search import Found, search
 from reprogrok.measure.estimated_boxes import Model
+from reprogrok.measure.rounding import FLOAT32, Arithmetic
 from reprogrok.model.device import environment
 from reprogrok.schema import load
 
@@ -52,6 +53,7 @@ LEAST_MARGIN = 2 * MILLIONTH  # logits: a status is stated if it is confirmed wi
 COUNTEREXAMPLES_PER_PLACE = 50
 _WRONG_ASKED, _OPEN_ASKED, _EACH_OPEN = 500, 500, 8  # parts that are looked into, and problems of each open one
 _CONSISTENT = 1e-4  # logits: by so much a margin that is read off float32 logits may miss its own bound
+_CONSISTENT_REAL = 1.0  # logits: by so much one in float32 may miss what is true in real arithmetic
 _SEED = 0  # of the problems that are drawn from parts: the same checkpoint gives the same certificate
 
 
@@ -76,9 +78,11 @@ class Work:
     digits: int
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, digits: int, budget: float, base: Path = WORK) -> Work:
+    def of(
+        cls, checkpoint: Checkpoint, digits: int, budget: float, arithmetic: Arithmetic = FLOAT32, base: Path = WORK
+    ) -> Work:
         """The work on a checkpoint with a budget: the same command finds it again."""
-        key = digest([FORMAT, __version__, checkpoint.sha256, digits, budget])
+        key = digest([FORMAT, __version__, checkpoint.sha256, digits, budget, arithmetic_entry(arithmetic)])
         return cls(base / f"certify-{key[:16]}", digits)
 
     @contextmanager
@@ -197,11 +201,15 @@ def certify(
         proofs.append(proof)
         checked.append(sure)
         advance(proof.block)
-    stated = statement(checked, digits)
-    met = _meet(examinee, digits, searched, checked)
+    stated = statement(checked, digits, enclosure.arithmetic)
+    # Where the proof speaks of real arithmetic alone, what float32 answers may differ by its rounding.
+    tolerance = _CONSISTENT if enclosure.arithmetic == FLOAT32 else _CONSISTENT_REAL
+    met = _meet(examinee, searched, checked, tolerance)
     counterexamples = _chosen(met)
     verdict = verdict_of(stated, len(counterexamples))
-    _require_consistent(stated, met, verdict)
+    _require_consistent(stated, met, verdict, tolerance)
+    if verdict is Verdict.PROVED:
+        counterexamples = []  # of real arithmetic: rounding turned them
     shown = [_counterexample(each) for each in counterexamples]
     wrong = wrong_in_all(stated, len(counterexamples))
     about = {
@@ -220,18 +228,19 @@ def certify(
     return document(checkpoint, digits, proofs, stated, about)
 
 
-def _meet(examinee: Examinee, digits: int, searched: Sequence[Kept], checked: Sequence[CheckedBlock]) -> list[Met]:
+def _meet(examinee: Examinee, searched: Sequence[Kept], checked: Sequence[CheckedBlock], tolerance: float) -> list[Met]:
     """What the model answers to the suspects of the search, and to problems of wrong and of open parts.
 
     Raises:
         AssertionError: a problem that is proved to be wrong is answered right.
     """
-    rng = np.random.default_rng(_SEED)
+    rng, digits = np.random.default_rng(_SEED), checked[0].block.digits
     wrong = [part for one in checked for part in one.wrong]
     opened = [part for one in checked for part in one.open]
-    surely = [problem for part in _spread(wrong, _WRONG_ASKED) for problem in draw(part, 1, rng)]
-    for each in ask(examinee, digits, surely):
-        if each.right:
+    drawn = [(part, problem) for part in _spread(wrong, _WRONG_ASKED) for problem in draw(part, 1, rng)]
+    surely = [problem for _, problem in drawn]
+    for (part, _), each in zip(drawn, ask(examinee, digits, surely), strict=True):
+        if each.right and each.margins[part.block.place] > tolerance:
             raise AssertionError(f"{each.a} + {each.b} is answered right, where it is proved to be wrong")
     problems = [problem for each in searched for problem in each.found.suspects]
     problems += [problem for part in _spread(opened, _OPEN_ASKED) for problem in draw(part, _EACH_OPEN, rng)]
@@ -251,18 +260,18 @@ def _chosen(met: Sequence[Met]) -> list[Met]:
     return [each for place in by_place for each in by_place[place][:COUNTEREXAMPLES_PER_PLACE]]
 
 
-def _require_consistent(stated: Mapping[str, Any], met: Sequence[Met], verdict: Verdict) -> None:
+def _require_consistent(stated: Mapping[str, Any], met: Sequence[Met], verdict: Verdict, tolerance: float) -> None:
     """Hold what is proved against what was met; where they disagree, one of the two is computed wrongly.
 
     Raises:
         AssertionError: they disagree.
     """
     for each in met:
-        if verdict is Verdict.PROVED and not each.right:
+        if verdict is Verdict.PROVED and not each.right and not each.margin >= -tolerance:
             raise AssertionError(f"{each.a} + {each.b} is answered {each.answer}, where no error was proved possible")
         for row in stated["places"] if each.right else ():
             least, margin = row["smallest_margin"], each.margins[row["place"]]
-            if not row["wrong"] and not row["open"] and least is not None and margin < least - _CONSISTENT:
+            if not row["wrong"] and not row["open"] and least is not None and margin < least - tolerance:
                 raise AssertionError(f"{each.a} + {each.b} has a margin of {margin}, below the proved {least}")
 
 

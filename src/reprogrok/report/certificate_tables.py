@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 SHOWN_COUNTEREXAMPLES = 5
 _COLUMNS = 80
 _WRITTEN_OUT = 10**7  # numbers of problems below are
+_EXPONENT = 1_000  # a share below one of so many is written with an exponent
 _SMALL = Decimal("0.001")  # logits: a number below is not shown in four places
 _STYLES = {Verdict.PROVED: "bold green", Verdict.REFUTED: "bold red", Verdict.PARTIAL: "bold yellow"}
 _SAYS = {
@@ -37,7 +38,10 @@ _SAYS = {
     Verdict.REFUTED: "wrong on some of the {}",
     Verdict.PARTIAL: "not every one of the {} is decided; none was met that is answered wrong",
 }
-_HOLDS = "in real arithmetic and in any float32 evaluation within the stated rounding"
+_HOLDS = {
+    "float32": "in real arithmetic and in any float32 evaluation within the stated rounding",
+    "real": "in real arithmetic on the stored weights; float32 rounding is not covered",
+}
 
 
 def print_certificate(content: Mapping[str, Any], console: Console, *, written: Path | None) -> None:
@@ -75,11 +79,19 @@ def print_check(found: Check, console: Console) -> None:
     _print(console, f"  do not rely on its verdict, {content['verdict']}")
 
 
-def share_text(problems: int, whole: int, *, up: bool) -> str:
-    """A share of all problems to three digits, rounded to the safe side; `share_text(1, 3, up=True)` is 0.334."""
+def share_text(problems: int, whole: int, *, up: bool, small: bool = False) -> str:
+    """A share of all problems to three digits, rounded to the safe side: `share_text(1, 3, up=True)` is 0.334.
+
+    Args:
+        problems: how many.
+        whole: of how many.
+        up: is it rounded up?
+        small: is it written with an exponent, 3.34e-01?
+    """
     if problems in (0, whole):
         return str(problems // whole)
-    return f"{_to_digits(3, up=up).divide(Decimal(problems), Decimal(whole)):.3g}"
+    share = float(_to_digits(3, up=up).divide(Decimal(problems), Decimal(whole)))
+    return f"{share:.2e}" if small else f"{share:.3g}"
 
 
 def _to_digits(digits: int, *, up: bool) -> Context:
@@ -93,7 +105,12 @@ def _print(console: Console, text: str, style: str = "") -> None:
 def _print_statement(content: Mapping[str, Any], console: Console) -> None:
     verdict = Verdict(content["verdict"])
     _print(console, f"{verdict}: {_SAYS[verdict].format(_task(content))}", _STYLES[verdict])
-    for line in (_HOLDS, *_wrong_lines(content), *_margin_lines(content), *_effort_lines(content)):
+    for line in (
+        _HOLDS[content["arithmetic"]["name"]],
+        *_wrong_lines(content),
+        *_margin_lines(content),
+        *_effort_lines(content),
+    ):
         _print(console, f"  {line}")
 
 
@@ -124,20 +141,22 @@ def _count(problems: int, *, up: bool) -> str:
 
 
 def _shares(least: int, most: int, whole: int) -> str:
+    """Both in one form: with exponents if either needs one."""
+    small = any(0 < problems < whole / _EXPONENT for problems in (least, most))
+    low, high = (share_text(count, whole, up=up, small=small) for count, up in ((least, False), (most, True)))
     if least == most:
-        return share_text(least, whole, up=False)
-    low, high = share_text(least, whole, up=False), share_text(most, whole, up=True)
+        return low
     return f"{low} to {high}" if least else f"at most {high}"
 
 
 def _margin_lines(content: Mapping[str, Any]) -> Iterator[str]:
     proved, seen = content["smallest_margin"], content["smallest_seen"]
     if proved is not None:
-        everything = content["verdict"] == Verdict.PROVED
-        yield f"smallest margin{'' if everything else ' where it is right'}: at least {_number(proved, up=False)} logits"
+        where = "" if content["verdict"] == Verdict.PROVED else " where it is right"
+        yield f"smallest margin{where}: at least {_number(proved, up=False)} logits"
     if seen is not None:
         problem = f"{seen['a']} + {seen['b']}, place {seen['place']}"
-        yield f"smallest margin met in a right answer: {seen['margin']:.4f} logits ({problem})"
+        yield f"smallest margin met in a right answer: {_number(seen['margin'], up=True)} logits ({problem})"
 
 
 def _effort_lines(content: Mapping[str, Any]) -> Iterator[str]:
@@ -187,7 +206,8 @@ def _counterexample_lines(content: Mapping[str, Any]) -> Iterator[str]:
     yield f"answered wrong{more}, to be seen with"
     for example in shown:
         yield f"  reprogrok predict {_quoted(content['checkpoint']['path'])} {example['a']} {example['b']}"
-        yield f"    {example['expected']} is right, the model answers {example['answer']}"
+        problem = f"{example['a']} + {example['b']} = {example['expected']}"
+        yield f"    {problem}; the model answers {example['answer']}"
 
 
 def _failure_lines(content: Mapping[str, Any]) -> Iterator[str]:
