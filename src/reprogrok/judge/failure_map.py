@@ -19,7 +19,7 @@ from typing import Any
 
 from reprogrok.data.problem_counts import Part
 from reprogrok.judge.failure_rules import VAGUE, common_rule, sharp_rules
-from reprogrok.judge.failure_sets import ProblemSet, Rule, single
+from reprogrok.judge.failure_sets import Condition, ProblemSet, Rule, single
 from reprogrok.judge.failure_words import paragraph, rule_words
 
 MATTERS = 0.1  # of the failing problems would have to hold something else at a place, for the place to be named
@@ -150,7 +150,7 @@ def _entry(place: int, digits: int, known: _Place, parts: Sequence[Part]) -> dic
         found += sharp_rules(failing, known.everything, common)
     return {
         "place": place,
-        "wrong": {"at_least": str(surely), "at_most": str(surely + open_)},
+        "wrong": _bounds(known, ()),
         "counterexamples": len(known.examples),
         "answers": _answers(known.examples),
         "described": basis,
@@ -161,16 +161,23 @@ def _entry(place: int, digits: int, known: _Place, parts: Sequence[Part]) -> dic
 
 def _description(rule: Rule, digits: int, known: _Place) -> dict[str, Any]:
     """A rule with its exact numbers."""
-    surely = known.wrong.size(rule)
+    place = known.everything.place
     inside = [example for example, holds in zip(known.examples, known.seen.holding(rule), strict=True) if holds]
     return {
         "words": rule_words(rule, digits),
         "conditions": [{"what": each.what, "place": each.place, "low": each.low, "high": each.high} for each in rule],
         "problems": str(known.everything.size(rule)),
-        "wrong": {"at_least": str(surely), "at_most": str(surely + known.unsettled.size(rule))},
+        "wrong": _bounds(known, rule),
+        "carried": _bounds(known, (*rule, Condition("carry", place, 1, 1))),
         "counterexamples": len(inside),
         "answers": _answers(inside),
     }
+
+
+def _bounds(known: _Place, rule: Rule) -> dict[str, str]:
+    """How many problems under a rule are answered wrong."""
+    surely = known.wrong.size(rule)
+    return {"at_least": str(surely), "at_most": str(surely + known.unsettled.size(rule))}
 
 
 def _answers(examples: Sequence[Seen]) -> list[dict[str, Any]]:

@@ -69,11 +69,11 @@ def _says(conditions: list[Condition], what: str) -> bool:
 def _condition_words(condition: Condition) -> str:
     low, high = condition.low, condition.high
     if condition.what == "least":
-        return f"both digits at least {low}" if high == 9 else f"a smaller digit {_range(low, high, 9)}"
+        return f"both digits at least {low}" if high == 9 else f"a smaller digit of {_range(low, high, 9)}"
     if condition.what == "most":
-        return f"both digits at most {high}" if low == 0 else f"a greater digit {_range(low, high, 9)}"
+        return f"both digits at most {high}" if low == 0 else f"a greater digit of {_range(low, high, 9)}"
     names = {
-        "a": "a digit of the first operand", "b": "a digit of the second operand", "total": "two digits that sum to",
+        "a": "a digit of the first operand", "b": "a digit of the second operand", "total": "digits that sum to",
         "digit": "a sum digit",
     }  # fmt: skip
     top = 18 if condition.what == "total" else 9
@@ -149,8 +149,9 @@ def paragraph(places: Sequence[Mapping[str, Any]], digits: int, bounds: tuple[in
     sentences = [_opening(ranked, total, bounds)]
     sentences += [_place_sentences(entry, digits) for entry in ranked[:_IN_FULL]]
     if rest := [str(entry["place"]) for entry in ranked[_IN_FULL:]]:
-        most = sum(int(entry["wrong"]["at_most"]) for entry in ranked[_IN_FULL:])
-        less = f"{bounds_words(0, most)} wrong or open" if most else "less seen"
+        bounds_of = [_pair(entry["wrong"]) for entry in ranked[_IN_FULL:]]
+        least, most = max(each[0] for each in bounds_of), sum(each[1] for each in bounds_of)
+        less = f"{bounds_words(least, most)} wrong" if most else "seen, not counted"
         sentences.append(f"The rest is at place{'s' * (len(rest) > 1)} {joined(rest)}: {less}.")
     return " ".join(sentences)
 
@@ -181,27 +182,36 @@ def _place_sentences(entry: Mapping[str, Any], digits: int) -> str:
     fails, problems = _pair(first["wrong"]), int(first["problems"])
     sure = fails[0] >= _NOT_LEARNED * problems if rule else at_least >= _NOT_LEARNED * 100**digits
     shown = "never" if sure else "partly" if at_least or entry["counterexamples"] else "open"
-    said = f"{name}{much}: the model {_verb(_kind(first['answers'] or entry['answers']), shown)} {place}"
+    said = f"{name}{much}: the model {_VERBS[_kind(entry), shown]} {place}"
     if not rule:
         return f"{said}; nothing narrower describes where."
     said += f" in problems with {first['words']}."
     if at_most:
-        surely, may = share_words(fails[0], problems, upper=False), share_words(fails[1], problems, upper=True)
-        share = f"{surely} surely" if surely == may else f"at least {surely} and at most {may}"
-        said += f" Of the {count_words(problems)} problems like this {share} fail, and they make {_recall(entry)}."
+        said += f" Of the {count_words(problems)} problems like this {_fail_words(fails, problems)}, and they make "
+        said += f"{_recall(entry)}."
     else:
         said += f" So have {first['counterexamples']:,} of the {entry['counterexamples']:,} counterexamples there."
     if len(entry["descriptions"]) > 1:
         sharper = entry["descriptions"][1]
-        fails, problems = _pair(sharper["wrong"]), int(sharper["problems"])
-        surely, may = share_words(fails[0], problems, upper=False), share_words(fails[1], problems, upper=True)
         extra = rule_words(_rule(sharper)[len(rule) :], digits)
-        share = f"{surely} surely" if surely == may else f"at least {surely} and at most {may}"
-        said += f" With {extra} as well it is {share}."
+        fail = _fail_words(_pair(sharper["wrong"]), int(sharper["problems"]))
+        said += f" Of those that also have {extra} {fail}."
     if entry["matters"] and fails[0] < _NOT_LEARNED * problems:
         depends = [str(each["place"]) for each in entry["matters"][:3]]
         said += f" Which of them fail depends most on place{'s' * (len(depends) > 1)} {joined(depends)}."
     return said + _answer_sentence(entry)
+
+
+def _fail_words(fails: tuple[int, int], problems: int) -> str:
+    """How many of the problems under a rule fail."""
+    if fails[0] == problems:
+        return "every one fails"
+    if fails[0] == fails[1]:
+        return f"{share_words(fails[0], problems)} fail"
+    if fails[0] == 0:
+        return f"at most {share_words(fails[1], problems, upper=True)} fail"
+    surely, may = share_words(fails[0], problems, upper=False), share_words(fails[1], problems, upper=True)
+    return f"at least {surely} and at most {may} fail"
 
 
 def _answer_sentence(entry: Mapping[str, Any]) -> str:
@@ -221,16 +231,27 @@ def _recall(entry: Mapping[str, Any]) -> str:
     first = entry["descriptions"][0]
     (here_least, here_most), (least, most) = _pair(first["wrong"]), _pair(entry["wrong"])
     if entry["described"] == "wrong":
-        return f"{share_words(here_least, least)} of what surely fails there"
-    return f"{share_words(here_most, most)} of what fails or is open there"
+        part, of = (here_least, least), "surely fails there" if least < most else "fails there"
+    else:
+        part, of = (here_most, most), "fails or is open there"
+    return f"all of what {of}" if part[0] == part[1] else f"{share_words(*part)} of what {of}"
 
 
-def _kind(answers: Sequence[Mapping[str, Any]]) -> str:
-    """Whether a carry is lost, or one is made up, in most of the answers; else "digit"."""
-    counted = sum(each["count"] for each in answers)
+def _kind(entry: Mapping[str, Any]) -> str:
+    """Whether a carry is lost, or one is made up, in most of what is described; else "digit".
+
+    Whether there is a carry into the place is counted on what fails, and what is answered on the counterexamples.
+    """
+    first = entry["descriptions"][0]
+    bound = "at_least" if entry["described"] == "wrong" else "at_most"
+    fails, carried = int(first["wrong"][bound]), int(first["carried"][bound])
+    answers = first["answers"] or entry["answers"]
     for kind, carry, step in (("lost", 1, -1), ("made up", 0, 1)):
-        so = [each for each in answers if each["carry"] == carry and each["answer"] == str((each["right"] + step) % 10)]
-        if counted and sum(each["count"] for each in so) >= _MOST * counted:
+        with_it = [each for each in answers if each["carry"] == carry]
+        so = [each for each in with_it if each["answer"] == str((each["right"] + step) % 10)]
+        counted = sum(each["count"] for each in (with_it if fails else answers))
+        mostly = (carried if carry else fails - carried) >= _MOST * fails
+        if counted and mostly and sum(each["count"] for each in so) >= _MOST * counted:
             return kind
     return "digit"
 
@@ -244,10 +265,6 @@ _VERBS = {
     ("digit", "partly"): "does not always get the digit right of place",
     ("digit", "open"): "is not shown to get the digit right of place",
 }
-
-
-def _verb(kind: str, shown: str) -> str:
-    return _VERBS[kind, shown]
 
 
 def _pair(bounds: Mapping[str, str]) -> tuple[int, int]:

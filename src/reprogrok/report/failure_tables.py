@@ -65,6 +65,8 @@ def _share(description: dict[str, Any], entry: dict[str, Any]) -> str:
     problems = int(description["problems"])
     if int(entry["wrong"]["at_most"]) == 0:
         return f"{description['counterexamples']:,} seen"
+    if at_least == at_most:
+        return share_words(at_least, problems)
     low, high = share_words(at_least, problems, upper=False), share_words(at_most, problems, upper=True)
     return low if low == high else f"{low.removesuffix(' %')} to\n{high}"
 
