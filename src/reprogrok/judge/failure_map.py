@@ -136,34 +136,37 @@ def read_seen(entry: Mapping[str, Any]) -> Seen | None:
 
 def _entry(place: int, digits: int, known: _Place, parts: Sequence[Part]) -> dict[str, Any]:
     """What is said about one place."""
-    surely, open_ = known.wrong.size(), known.unsettled.size()
-    if surely and surely >= _MOSTLY_WRONG * open_:
-        basis, failing = "wrong", known.wrong
+    surely, may = known.wrong.size(), known.unsettled.size()
+    failing, basis = known.seen, "counterexamples"
+    if surely and surely >= _MOSTLY_WRONG * may:
+        failing, basis = known.wrong, "wrong"
     elif parts:
-        basis, failing = "wrong and open", ProblemSet.of_parts(parts, place, digits)
-    else:
-        basis, failing = "counterexamples", known.seen
+        failing, basis = ProblemSet.of_parts(parts, place, digits), "wrong and open"
     sample = len(known.seen) if basis == "counterexamples" else None
     common = common_rule(failing, known.everything, sample)
-    found = [common]
+    found = [(common, basis)]
     if sample is None and failing.size(common) < VAGUE * known.everything.size(common):
-        found += sharp_rules(failing, known.everything, common)
+        found += [(rule, basis) for rule in sharp_rules(failing, known.everything, common)]
+    if basis == "wrong and open" and known.examples:
+        # A search made them: at far places they hold whatever it takes to fail, which says nothing of what else may.
+        rule = common_rule(known.seen, known.everything, len(known.seen), near=True)
+        found += [(rule, "counterexamples")] if rule else []
     return {
         "place": place,
         "wrong": _bounds(known, ()),
         "counterexamples": len(known.examples),
         "answers": _answers(known.examples),
-        "described": basis,
-        "descriptions": [_description(rule, digits, known) for rule in found],
+        "descriptions": [_description(rule, of, digits, known) for rule, of in found],
         "matters": [] if sample is not None else _matters(failing, known.everything, common),
     }
 
 
-def _description(rule: Rule, digits: int, known: _Place) -> dict[str, Any]:
-    """A rule with its exact numbers."""
+def _description(rule: Rule, of: str, digits: int, known: _Place) -> dict[str, Any]:
+    """A rule, what it was found from, and its exact numbers."""
     place = known.everything.place
     inside = [example for example, holds in zip(known.examples, known.seen.holding(rule), strict=True) if holds]
     return {
+        "of": of,
         "words": rule_words(rule, digits),
         "conditions": [{"what": each.what, "place": each.place, "low": each.low, "high": each.high} for each in rule],
         "problems": str(known.everything.size(rule)),

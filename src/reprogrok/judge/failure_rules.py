@@ -32,15 +32,17 @@ _PLAINER = 1.05  # so much more gain must a less plain condition bring
 _ONE_VALUE = ("pair", "unordered")  # whose numbers have no order
 
 
-def common_rule(failing: ProblemSet, everything: ProblemSet, seen: int | None = None) -> Rule:
+def common_rule(failing: ProblemSet, everything: ProblemSet, seen: int | None = None, *, near: bool = False) -> Rule:
     """Conditions that at least nine tenths of the failing problems hold; none if nothing sets them apart.
 
     Args:
         failing: not empty.
         everything: all problems of the same place.
         seen: the number of problems if `failing` is a sample, whose accidents must not be described; None if it is all.
+        near: speak of the asked place and the one before alone.
     """
-    return _grown(failing, everything, (), (), seen=seen, least=ENOUGH * failing.size())
+    places = frozenset(everything.near) if near else None
+    return _grown(failing, everything, (), (), seen=seen, least=ENOUGH * failing.size(), places=places)
 
 
 def sharp_rules(failing: ProblemSet, everything: ProblemSet, common: Rule, seen: int | None = None) -> list[Rule]:
@@ -74,6 +76,7 @@ def _grown(
     *,
     seen: int | None,
     least: float,
+    places: frozenset[int] | None = None,
 ) -> Rule:
     """A rule for what the rules so far leave, at least so many problems; `start` if nothing is worth saying."""
     rule, outside = start, _outside(described)
@@ -83,6 +86,8 @@ def _grown(
         best, worth = None, _LEAST_GAIN
         tables = [failing.histograms((*rule, *other)) for _, other in outside]
         for (what, place, all_V), *parts in zip(everything.histograms(rule), *tables, strict=True):
+            if places is not None and place not in places:
+                continue
             signed = [sign * part_V for (sign, _), (_, _, part_V) in zip(outside, parts, strict=True)]
             fails_V: Floats = np.maximum(np.sum(signed, axis=0), 0)
             evidence = None if seen is None else seen * kept / mass

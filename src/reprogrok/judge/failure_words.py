@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from reprogrok.judge.failure_sets import Condition, Rule
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _EXACT_BELOW = 10_000_000
 _NOT_LEARNED = 0.9  # of the problems under a rule surely fail
@@ -37,11 +40,12 @@ def rule_words(rule: Rule, digits: int) -> str:
     return joined(clauses)
 
 
-def _place_words(place: int, conditions: list[Condition], digits: int) -> str:
+def _place_words(place: int, conditions: Sequence[Condition], digits: int) -> str:
     """What stands at one place."""
     carries = [0, 1] if place > 0 else [0]
     table = np.array(list(product(carries, range(10), range(10)))).T
-    fits = np.logical_and.reduce([condition.holds(table[0], table[1], table[2]) for condition in conditions])
+    conditions = _needed(conditions, table)
+    fits = _fitting(conditions, table)
     carry, a, b = table[:, fits]
     spoken = any(condition.what in ("carry", "digit") for condition in conditions)
     into = ""
@@ -62,7 +66,30 @@ def _place_words(place: int, conditions: list[Condition], digits: int) -> str:
     return f"{joined(parts)} at place {place}" + (f" with {into}" if into and _says(conditions, "carry") else "")
 
 
-def _says(conditions: list[Condition], what: str) -> bool:
+def _fitting(conditions: Sequence[Condition], table: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which of the carries and pairs of digits (3, N) hold all conditions, (N,)."""
+    fits = np.ones(table.shape[1], dtype=np.bool_)
+    for condition in conditions:
+        fits &= condition.holds(table[0], table[1], table[2])
+    return fits
+
+
+def _needed(conditions: Sequence[Condition], table: NDArray[np.int64]) -> list[Condition]:
+    """The conditions without those that say no more than the others; ranges of one attribute are one range."""
+    ranges: dict[str, Condition] = {}
+    for each in conditions:
+        known = ranges.get(each.what, each)
+        ranges[each.what] = Condition(each.what, each.place, max(each.low, known.low), min(each.high, known.high))
+    needed = list(ranges.values())
+    fits = _fitting(needed, table)
+    for each in list(needed):
+        others = [other for other in needed if other != each]
+        if others and np.array_equal(_fitting(others, table), fits):
+            needed = others
+    return needed
+
+
+def _says(conditions: Sequence[Condition], what: str) -> bool:
     return any(condition.what == what for condition in conditions)
 
 
@@ -191,14 +218,18 @@ def _place_sentences(entry: Mapping[str, Any], digits: int) -> str:
         said += f"{_recall(entry)}."
     else:
         said += f" So have {first['counterexamples']:,} of the {entry['counterexamples']:,} counterexamples there."
-    if len(entry["descriptions"]) > 1:
-        sharper = entry["descriptions"][1]
+    sharp = [each for each in entry["descriptions"][1:] if each["of"] == first["of"]]
+    if sharp:
+        sharper = sharp[0]
         extra = rule_words(_rule(sharper)[len(rule) :], digits)
         fail = _fail_words(_pair(sharper["wrong"]), int(sharper["problems"]))
         said += f" Of those that also have {extra} {fail}."
     if entry["matters"] and fails[0] < _NOT_LEARNED * problems:
         depends = [str(each["place"]) for each in entry["matters"][:3]]
         said += f" Which of them fail depends most on place{'s' * (len(depends) > 1)} {joined(depends)}."
+    if (last := entry["descriptions"][-1])["of"] != first["of"]:
+        said += f" Of the {entry['counterexamples']:,} counterexamples there {last['counterexamples']:,} have "
+        said += f"{last['words']}."
     return said + _answer_sentence(entry)
 
 
@@ -230,7 +261,7 @@ def _recall(entry: Mapping[str, Any]) -> str:
     """How much of what fails at the place holds the first description."""
     first = entry["descriptions"][0]
     (here_least, here_most), (least, most) = _pair(first["wrong"]), _pair(entry["wrong"])
-    if entry["described"] == "wrong":
+    if first["of"] == "wrong":
         part, of = (here_least, least), "surely fails there" if least < most else "fails there"
     else:
         part, of = (here_most, most), "fails or is open there"
@@ -243,7 +274,7 @@ def _kind(entry: Mapping[str, Any]) -> str:
     Whether there is a carry into the place is counted on what fails, and what is answered on the counterexamples.
     """
     first = entry["descriptions"][0]
-    bound = "at_least" if entry["described"] == "wrong" else "at_most"
+    bound = "at_least" if first["of"] == "wrong" else "at_most"
     fails, carried = int(first["wrong"][bound]), int(first["carried"][bound])
     answers = first["answers"] or entry["answers"]
     for kind, carry, step in (("lost", 1, -1), ("made up", 0, 1)):

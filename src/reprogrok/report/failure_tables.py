@@ -43,6 +43,8 @@ def failure_table(failures: dict[str, Any]) -> Table:
         for index, description in enumerate(entry["descriptions"]):
             place, wrong = (str(entry["place"]), _wrong(entry)) if index == 0 else ("", "")
             words = Text(description["words"])
+            if index and description["of"] == "counterexamples":
+                words.append(f"\nso are {description['counterexamples']:,} counterexamples", style="dim")
             if index == 0 and (answered := _answered(entry)):
                 words.append(f"\n{answered}", style="dim")
             table.add_row(place, wrong, words, _share(description, entry))
