@@ -99,13 +99,10 @@ def _condition_words(condition: Condition) -> str:
         return f"both digits at least {low}" if high == 9 else f"a smaller digit of {_range(low, high, 9)}"
     if condition.what == "most":
         return f"both digits at most {high}" if low == 0 else f"a greater digit of {_range(low, high, 9)}"
-    names = {
-        "a": "a digit of the first operand", "b": "a digit of the second operand", "total": "digits that sum to",
-        "digit": "a sum digit",
-    }  # fmt: skip
-    top = 18 if condition.what == "total" else 9
-    of = "" if condition.what == "total" else "of "
-    return f"{names[condition.what]} {of if low == high else ''}{_range(low, high, top)}"
+    if condition.what == "total":
+        return f"digits that sum to {_range(low, high, 18)}"
+    names = {"a": "a digit of the first operand", "b": "a digit of the second operand", "digit": "a sum digit"}
+    return f"{names[condition.what]} of {_range(low, high, 9)}"
 
 
 def _range(low: int, high: int, top: int) -> str:
