@@ -134,6 +134,14 @@ def test_a_single_problem_is_a_part_of_one_problem(a, b, place):
     assert inside_N.sum() == 1
 
 
+@given(part_sets(), st.integers(1, 4))
+def test_the_largest_rows_are_those_with_most_problems(drawn_parts, rows):
+    place, digits, parts = drawn_parts
+    sizes = sorted((int(plain(digits).part(part).sum()) for part in parts), reverse=True)
+    largest = ProblemSet.of_parts(parts, place, digits).largest(rows)
+    assert (len(largest), largest.size()) == (min(rows, len(parts)), sum(sizes[:rows]))
+
+
 def test_what_is_answered_is_read_from_the_last_digit_on():
     first = read_seen({"a": "999", "b": "1", "answer": "0999"})
     assert (first.place, first.answer, first.right, first.carry) == (0, "9", 0, 0)
@@ -194,7 +202,7 @@ def test_what_is_open_alone_is_not_called_wrong():
     assert {each["of"] for each in entry["descriptions"]} == {"wrong and open"}
     assert found["paragraph"] == (
         "At most 499,500 of the 1e8 problems (0.50 %) are answered wrong; none was shown or seen to be. Place 4, the "
-        "leading digit (at most 499,500 wrong): the model is not shown to get the digit right of place 4 in problems "
+        "leading digit (at most 499,500 wrong): the model is not shown to get the digit of place 4 right in problems "
         "with 5 + 5 at place 3 with a carry into it. Of the 499,500 problems like this at most 100 % fail, and they "
         "make all of what fails or is open there."
     )

@@ -8,7 +8,8 @@ times the bits by which it raises their share among all problems that hold the r
     sharp    where few of the problems under the common rule fail: rules inside it under which many do, each describing
              most of what the ones before it leave
 
-The search uses floats; whoever states how much a rule covers counts it again, exactly. Axes: V values of an attribute.
+The search uses floats, and of very many parts the largest alone; whoever states how much a rule covers counts all of
+them, exactly. Axes: V values of an attribute.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ MOST_SHARP = 3
 MOST_CONDITIONS = 6
 SURE = 0.97  # share of the problems under a rule that fail, above which it is not narrowed
 VAGUE = 0.8  # under which the common rule is followed by sharp ones
+_MOST_ROWS = 10_000  # parts that are looked at: seconds, and the largest hold nearly everything
 _LEAST_GAIN = 0.5  # bits per failing problem
 _LEAST_SHARE = 0.05  # of the failing problems, for a further rule
 _LEAST_BITS = 20.0  # in all: about 13 to name one of the conditions that are tried, and 7 that it is no accident
@@ -41,12 +43,14 @@ def common_rule(failing: ProblemSet, everything: ProblemSet, seen: int | None = 
         seen: the number of problems if `failing` is a sample, whose accidents must not be described; None if it is all.
         near: speak of the asked place and the one before alone.
     """
+    failing = failing.largest(_MOST_ROWS)
     places = frozenset(everything.near) if near else None
     return _grown(failing, everything, (), (), seen=seen, least=ENOUGH * failing.size(), places=places)
 
 
 def sharp_rules(failing: ProblemSet, everything: ProblemSet, common: Rule, seen: int | None = None) -> list[Rule]:
     """Rules inside the common one under which more problems fail; arguments as of `common_rule`."""
+    failing = failing.largest(_MOST_ROWS)
     found: list[Rule] = []
     mass = failing.size(common)
     while len(found) < MOST_SHARP and covered(failing, found) < ENOUGH * mass:

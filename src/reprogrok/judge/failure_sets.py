@@ -109,7 +109,7 @@ class ProblemSet:
             which: of each far place, which of its masks each row has, (L,).
             masks: of each far place, the choices that are left, (M, K).
         """
-        self.place, self.digits = place, digits
+        self.place, self.digits, self.columns_5L = place, digits, columns_5L
         self.block = _asking(place, digits)
         self.choices = {far: _choices(self.block, far) for far in self.block.far}
         self._count: type = np.int64 if 100 ** (digits - 1) < 2**63 else object
@@ -150,6 +150,17 @@ class ProblemSet:
         which = {far: np.zeros(columns_5L.shape[1], dtype=np.int64) for far in block.far}
         masks = {far: np.ones((1, len(_choices(block, far))), dtype=np.bool_) for far in block.far}
         return cls(place, digits, columns_5L, which, masks)
+
+    def largest(self, rows: int) -> ProblemSet:
+        """So many of the rows, those with most problems (the first of equals); the set itself if it has no more."""
+        if len(self) <= rows:
+            return self
+        ways = self._ways((), self._count)
+        size_L: NDArray[Any] = np.zeros(len(self), dtype=self._count)
+        size_L[ways.rows_L] = ways.size_L
+        kept = np.sort(np.argsort(-size_L, kind="stable")[:rows])
+        which = {far: which_L[kept] for far, which_L in self.which.items()}
+        return ProblemSet(self.place, self.digits, self.columns_5L[:, kept], which, self.masks)
 
     def __len__(self) -> int:
         return len(self.near[self.place][0])

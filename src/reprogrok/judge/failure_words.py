@@ -206,7 +206,7 @@ def _place_sentences(entry: Mapping[str, Any], digits: int) -> str:
     fails, problems = _pair(first["wrong"]), int(first["problems"])
     sure = fails[0] >= _NOT_LEARNED * problems if rule else at_least >= _NOT_LEARNED * 100**digits
     shown = "never" if sure else "partly" if at_least or entry["counterexamples"] else "open"
-    said = f"{name}{much}: the model {_VERBS[_kind(entry), shown]} {place}"
+    said = f"{name}{much}: the model {_VERBS[_kind(entry), shown].format(place=place)}"
     if not rule:
         return f"{said}; nothing narrower describes where."
     said += f" in problems with {first['words']}."
@@ -285,13 +285,13 @@ def _kind(entry: Mapping[str, Any]) -> str:
 
 
 _VERBS = {
-    ("lost", "never"): "has not learned to carry into place",
-    ("lost", "partly"): "does not always carry into place",
-    ("made up", "never"): "has not learned that nothing is carried into place",
-    ("made up", "partly"): "does not always see that nothing is carried into place",
-    ("digit", "never"): "has not learned the digit of place",
-    ("digit", "partly"): "does not always get the digit right of place",
-    ("digit", "open"): "is not shown to get the digit right of place",
+    ("lost", "never"): "has not learned to carry into place {place}",
+    ("lost", "partly"): "does not always carry into place {place}",
+    ("made up", "never"): "has not learned that nothing is carried into place {place}",
+    ("made up", "partly"): "does not always see that nothing is carried into place {place}",
+    ("digit", "never"): "has not learned the digit of place {place}",
+    ("digit", "partly"): "does not always get the digit of place {place} right",
+    ("digit", "open"): "is not shown to get the digit of place {place} right",
 }
 
 
