@@ -97,11 +97,11 @@ class Agreement:
     seconds: float
 
 
-def searched(model, patience=PATIENCE):
+def searched(model, enclosure, patience=PATIENCE):
     """What the search says of a model, block by block."""
     weights = {name: tensor.double().numpy() for name, tensor in model.weights.items()}
     estimates = Model(model.spec, weights, model.digits)
-    return [found.proof for found in search(estimates, {}, patience)]
+    return [found.proof for found in search(estimates, {}, patience, enclosure=enclosure)]
 
 
 def stray(model, rng, share=1.0):
@@ -195,7 +195,7 @@ def agreement(model, problems, tried, rng, arithmetic=FLOAT32, *, strays=0.2, pa
     if not single:
         tried = replace(tried, single_AB=tried.double_AB)
     box = tried.output_ADB is not None
-    for proof in searched(model, patience):
+    for proof in searched(model, enclosure, patience):
         bounded = Bounded.of(enclosure, proof, box=box)
         compare(bounds, bounded, problems, tried)
         stated.append(bounded.remarked())
