@@ -18,7 +18,8 @@ from reprogrok.formats.foreign_runs import read_run
 from reprogrok.judge import replica_exams
 from reprogrok.judge.claims import Quantity, Subject
 from reprogrok.judge.evidence import Evidence, gather
-from reprogrok.judge.evidence_files import observe_run, observe_settings, read_evidence, standard, write_evidence
+from reprogrok.judge.evidence_entries import observe_run, observe_settings, standard, write_evidence
+from reprogrok.judge.evidence_files import read_evidence
 from reprogrok.judge.outcomes import Absent
 from reprogrok.judge.quantities import Replica, measure
 from reprogrok.measure.exam import build_exam

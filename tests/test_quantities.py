@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reprogrok.formats.foreign_runs import read_run
+from reprogrok.judge.certificate_quantities import CERTIFICATE
 from reprogrok.judge.claims import Quantity
 from reprogrok.judge.data_quantities import DATA, measure_data
 from reprogrok.judge.outcomes import Absent, Measured
@@ -249,7 +250,7 @@ def test_an_event_is_a_plain_look_at_the_evaluations_until_a_step(values, level,
 def test_every_quantity_is_documented_with_its_definitions():
     text = (ROOT / "docs" / "claims.md").read_text("utf-8")
     rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("| `")}
-    for name, entry in (*SERIES.items(), *REPLICAS.items(), *DATA.items()):
+    for name, entry in (*SERIES.items(), *REPLICAS.items(), *DATA.items(), *CERTIFICATE.items()):
         assert f"`{name}`" in rows, name
         for definition in entry.definitions:
             assert definition in rows[f"`{name}`"], (name, definition)

@@ -14,6 +14,8 @@ from reprogrok.errors import ExitCode, InputError
 from reprogrok.files import check_writable
 
 if TYPE_CHECKING:
+    from reprogrok.formats.checkpoints import Checkpoint
+    from reprogrok.judge.certified import Certified
     from reprogrok.measure.exam import Exam, Task
 
 
@@ -71,6 +73,14 @@ def evaluate(
         ),
     ] = None,
     experiment: Annotated[str | None, typer.Option(help="Whose task it is, if the file does not say.")] = None,
+    certificate: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="What `certify` wrote of a checkpoint here; may be repeated. Not checked again.",
+            show_default="NAME.certificate.json beside it, if there",
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Also write the whole evaluation, with every failure, as JSON.")
     ] = None,
@@ -82,8 +92,9 @@ def evaluate(
 
     Addition: a score is k of n with its exact interval. Uniform problems hardly test carries; the stress strata show
     where a checkpoint without an error is weak. Modular tasks: every held-out equation is asked, twins (whose swapped
-    pair is trained on) and new pairs apart, and the whole training set.
-    Exit code: 0, or 1 if --min-exact is not met by every checkpoint, or 2 if a file cannot be examined.
+    pair is trained on) and new pairs apart, and the whole training set. A certificate is shown beside the score.
+    Exit code: 0, or 1 if --min-exact is not met by every checkpoint or a certificate cannot be true beside what was
+    seen, or 2 if a file cannot be examined.
     """
     if min_exact is not None and not 0 <= min_exact <= 1:
         raise InputError(field="--min-exact", expected="a share from 0 to 1", found=str(min_exact))
@@ -93,20 +104,27 @@ def evaluate(
         )
     if output is not None:
         check_writable(output)
-    evaluations = _evaluate(checkpoints, device, exam, suite, limit, batch_size, method.value, experiment, params, data)
+    given = certificate or []
+    evaluations = _evaluate(
+        checkpoints, given, device, exam, suite, limit, batch_size, method.value, experiment, params, data
+    )
     written = (
         evaluations[0] if len(evaluations) == 1 else {"format": "reprogrok.evaluations/1", "evaluations": evaluations}
     )
     _write(written, evaluations, output, format)
+    wrong = _contradicted(evaluations)
     if min_exact is not None:
         shares = [Fraction(*_right_of(evaluation)) for evaluation in evaluations]
         if min(shares) < Fraction(str(min_exact)):
             typer.echo(f"--min-exact {min_exact}: not met (lowest {float(min(shares)):.6g})", err=True)
-            raise typer.Exit(ExitCode.FAIL)
+            wrong = True
+    if wrong:
+        raise typer.Exit(ExitCode.FAIL)
 
 
 def _evaluate(
     paths: list[Path],
+    certificates: list[Path],
     device_name: str,
     exam: ExamChoice | None,
     suite: SuiteChoice,
@@ -118,7 +136,7 @@ def _evaluate(
     data: Path | None,
 ) -> list[dict[str, Any]]:
     from reprogrok.formats.checkpoints import load_checkpoint
-    from reprogrok.judge.examination import document, examinee, task_of, task_text
+    from reprogrok.judge.examination import document, examinee, task_of, task_text, with_certificate
     from reprogrok.measure.exam import build_exam
     from reprogrok.model.device import choose_device
     from reprogrok.params import read_params
@@ -134,6 +152,7 @@ def _evaluate(
             "another task than the first checkpoint's; evaluate them apart", path=other[0],
             expected=task_text(task), found=task_text(other[1]),
         )  # fmt: skip
+    certified = _certified(loaded, task, certificates)
     suites = _suites(task, exam, suite)
     device = choose_device(device_name)
     exams = [build_exam(name, task, limit) for name in suites]
@@ -146,8 +165,56 @@ def _evaluate(
         for checkpoint in loaded:
             model = examinee(checkpoint, task, device)
             results = [model.examine(one, method, batch, advance) for one in exams]
-            evaluations.append(document(checkpoint, results, device))
+            evaluation = document(checkpoint, results, device)
+            stated = certified.get(checkpoint.sha256)
+            evaluations.append(evaluation if stated is None else with_certificate(evaluation, stated))
     return evaluations
+
+
+def _certified(loaded: list[Checkpoint], task: Task, given: list[Path]) -> dict[str, Certified]:
+    """Sha256 of a checkpoint -> what is certified of it: by the files that were given, else by those beside them.
+
+    A file beside a checkpoint that is not about it, or cannot be read, is warned of and left out.
+
+    Raises:
+        InputError: a file that was given is none, or of none of the checkpoints.
+    """
+    from reprogrok.judge.certified import beside, read_certified
+
+    found = {}
+    for path in given:
+        one = read_certified(path)
+        if one.checkpoint_sha256 not in {checkpoint.sha256 for checkpoint in loaded}:
+            raise InputError(
+                "a certificate of another file", path=path, field="$.checkpoint.sha256",
+                expected=" or ".join(f"{checkpoint.sha256[:16]}…" for checkpoint in loaded),
+                found=f"{one.checkpoint_sha256[:16]}…",
+            )  # fmt: skip
+        one.check_is_for(task)
+        found[one.checkpoint_sha256] = one
+    for checkpoint in loaded:
+        path = beside(Path(checkpoint.path))
+        if checkpoint.sha256 in found or not path.exists():
+            continue
+        try:
+            one = read_certified(path)
+            one.check_is_of(checkpoint.sha256, checkpoint.path)
+            one.check_is_for(task)
+        except InputError as error:
+            typer.echo(f"warning: not used: {error}", err=True)
+        else:
+            found[checkpoint.sha256] = one
+    return found
+
+
+def _contradicted(evaluations: list[dict[str, Any]]) -> bool:
+    """Say loudly which certificates cannot be true beside what was seen; is there one?"""
+    from reprogrok.report.certified_lines import contradiction
+
+    found = [text for evaluation in evaluations if (text := contradiction(evaluation)) is not None]
+    for text in found:
+        typer.echo(text, err=True)
+    return bool(found)
 
 
 def _suites(task: Task, exam: ExamChoice | None, suite: SuiteChoice) -> tuple[str, ...]:

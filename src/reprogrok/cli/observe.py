@@ -1,4 +1,4 @@
-"""`reprogrok observe RUN...`: note down what runs, logs and evaluations show, as a file of evidence to be committed."""
+"""`reprogrok observe RUN...`: note down what runs, evaluations and certificates show, as evidence to be committed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def observe(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN", help="Folders of runs, ours or others', and files of `eval --output`.", show_default=False
+            metavar="RUN",
+            help="Folders of runs, ours or others', files of `eval --output`, certificates.",
+            show_default=False,
         ),
     ],
     output: Annotated[Path, typer.Option(help="The file of evidence.", show_default=False)],
@@ -29,15 +31,15 @@ def observe(
     ] = None,
     claims: CLAIMS = Path("audit/claims"),
 ) -> None:
-    """Note down what runs, logs and evaluations show, each number with its definition, device and the files' hashes.
+    """Note down what runs, logs, evaluations and certificates show, with definitions, device and the files' hashes.
 
-    Of each: times, highest and lowest values, changes, regimes or errors, and what the claims ask of it.
+    Of each: times, highest and lowest values, changes, regimes or errors, and what the claims ask of it. A certificate
+    is taken at its word; `reprogrok certify --check` checks it.
     A description and no judgement. Exit code: 0, or 2 if something cannot be read.
     """
     check_writable(output)
     from reprogrok.formats.foreign_runs import read_run
-    from reprogrok.judge.evidence_files import (
-        observe_evaluation,
+    from reprogrok.judge.evidence_entries import (
         observe_run,
         observe_settings,
         subject_of_run,
@@ -50,10 +52,10 @@ def observe(
     logs = []
     for source in sources:
         if source.suffix == ".json":
-            entries += map(observe_evaluation, _evaluations(source))
+            entries += _of_file(source)
             continue
         if not source.is_dir():
-            raise InputError(path=source, expected="the folder of a run, or a file of `eval --output`")
+            raise InputError(path=source, expected="the folder of a run, a file of `eval --output`, or a certificate")
         run = read_run(source)
         entries.append(observe_run(run, asked.get(subject_of_run(run), [])))
         if run.layout != OURS:
@@ -63,12 +65,17 @@ def observe(
     typer.echo(f"{output}: {len(entries)} observed")
 
 
-def _evaluations(path: Path) -> list[Any]:
-    """The evaluations in a file that `eval --output` wrote: one, or several."""
-    from reprogrok.schema import load
+def _of_file(path: Path) -> list[dict[str, Any]]:
+    """What a certificate states, or the evaluations of a file that `eval --output` wrote: one, or several."""
+    from reprogrok.judge.certified import is_certificate, read_certified
+    from reprogrok.judge.evidence_entries import observe_certificate, observe_evaluation
+    from reprogrok.schema import check, load
 
-    written = load(path, "evaluation").data
-    return list(written.get("evaluations", [written]))
+    document = load(path)
+    if is_certificate(document):
+        return [observe_certificate(read_certified(path))]
+    check(document, "evaluation")
+    return list(map(observe_evaluation, document.data.get("evaluations", [document.data])))
 
 
 def asked_of(claims: Path) -> dict[Subject, list[Quantity]]:

@@ -258,7 +258,7 @@ def _cost(experiment: Experiment) -> str:
 def _write(path: Path, claim: Claim, plans: list[Training]) -> None:
     """Note down the runs that were just trained."""
     from reprogrok import record
-    from reprogrok.judge.evidence_files import observe_run, write_evidence
+    from reprogrok.judge.evidence_entries import observe_run, write_evidence
 
     entries = [observe_run(record.read(plan.out), [claim.quantity]) for plan in plans]
     write_evidence(path, f"Trained for the claim {claim.id}", f"reprogrok reproduce {claim.id}", entries)

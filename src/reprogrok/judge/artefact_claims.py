@@ -1,6 +1,7 @@
 """One observation of one artefact (a log, a checkpoint, a data set, a publication) -> what it says of a claim.
 
     Value, Between   the number inside the claimed region, or not                      arithmetic
+    of a bounded number: every number it can be inside the region, or none             certified bounds
     a time           by the step that a log states, and by what a log that ended too early leaves open
     Word             the same word, or not
     Order            two intervals of steps apart; two scores by McNemar or Fisher; any other two numbers as they are
@@ -12,18 +13,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from fractions import Fraction
 from typing import assert_never
 
+from reprogrok.judge.bounded_claims import bounds_text, count_text, judge_bounds, judge_less, together
+from reprogrok.judge.certified import PARTIAL
 from reprogrok.judge.claim_tests import Decision, judge_number
 from reprogrok.judge.claim_verdict import Finding
 from reprogrok.judge.claims import Between, Expectation, Order, Rate, Seen, Value, Word
 from reprogrok.judge.evidence import Observation
+from reprogrok.judge.outcomes import Bounds
 from reprogrok.measure.grokking import Censored, StepInterval
 from reprogrok.measure.statistics import CONFIDENCE, fisher, mcnemar
 
 ARITHMETIC = "arithmetic"
 READ = "reading"
 APART = "intervals of steps"
+CERTIFIED_BOUNDS = "certified bounds"
+_PROVED_OR_NOT = "proved"  # the quantity whose word may leave the matter open
 _LEVEL = 1 - CONFIDENCE
 _REACHED_EARLIER = {Order.EARLIER, Order.LOWER, Order.LESS_OFTEN}
 
@@ -35,6 +42,8 @@ def judge_artefact(observations: Sequence[Observation], expect: Expectation) -> 
         observations: at least one, all of the claim's quantity.
         expect: no order and no rate.
     """
+    if any(observation.bounds is not None for observation in observations):
+        return _bounded(observations, expect)
     findings = [judge_one(observation, expect) for observation in observations]
     decisions = {finding.decision for finding in findings}
     return disagreement(observations) if len(decisions) > 1 else findings[0]
@@ -79,6 +88,8 @@ def judge_pair(first: Sequence[Observation], second: Sequence[Observation], orde
     """
     one, other = first[0], second[0]
     numbers = f"{value_text(one)} against {value_text(other)}"
+    if one.bounds is not None or other.bounds is not None:
+        return _bounded_pair(one, other, order, numbers)
     if one.time is not None and other.time is not None:
         return _times_apart(one.time, other.time, order, numbers)
     if one.value is None or other.value is None:
@@ -108,12 +119,29 @@ def region(expect: Expectation) -> tuple[float | None, float | None]:
     Raises:
         TypeError: the claim is not about a number.
     """
-    if isinstance(expect, Value):
-        value, tolerance = Decimal(repr(expect.value)), Decimal(repr(expect.tolerance))
-        return float(value - tolerance), float(value + tolerance)
     if isinstance(expect, Between):
         return expect.low, expect.high
+    low, high = exact_region(expect)
+    return None if low is None else float(low), None if high is None else float(high)
+
+
+def exact_region(expect: Expectation) -> tuple[Fraction | None, Fraction | None]:
+    """The same as exact numbers, read as they are written.
+
+    Raises:
+        TypeError: the claim is not about a number.
+    """
+    if isinstance(expect, Value):
+        value, tolerance = _written(expect.value), _written(expect.tolerance)
+        return value - tolerance, value + tolerance
+    if isinstance(expect, Between):
+        low, high = expect.low, expect.high
+        return None if low is None else _written(low), None if high is None else _written(high)
     raise TypeError(f"no region of numbers: {expect}")
+
+
+def _written(number: float) -> Fraction:
+    return Fraction(Decimal(repr(number)))
 
 
 def expectation_text(expect: Expectation) -> str:
@@ -136,7 +164,7 @@ def expectation_text(expect: Expectation) -> str:
 def region_text(expect: Value | Between) -> str:
     """`33,700`, `0.203 within 0.0005`, `12 of 100,000`, `at least 30`, `100,000 to 300,000`."""
     if isinstance(expect, Value):
-        of = "" if expect.n is None else f" of {expect.n:,}"
+        of = "" if expect.n is None else f" of {count_text(expect.n)}"
         around = f" within {number_text(expect.tolerance)}" if expect.tolerance else ""
         return f"{number_text(expect.value)}{of}{around}"
     if expect.low is None or expect.high is None:
@@ -149,17 +177,17 @@ def region_text(expect: Value | Between) -> str:
 
 
 def value_text(observation: Observation) -> str:
-    """What was observed: `33,700 in (33,600, 33,700]`, `not until 19,999`, `12 of 100,000`, `0.203`."""
+    """What was observed: `33,700 in (33,600, 33,700]`, `not until 19,999`, `12 of 100,000`, `0.203`, `0 of 10^20`."""
+    if observation.bounds is not None:
+        return bounds_text(observation.bounds)
     time = observation.time
     if isinstance(time, StepInterval):
         after = "start" if time.after is None else f"{time.after:,}"
         return f"{time.by:,}, in ({after}, {time.by:,}]"
     if isinstance(time, Censored):
         return f"not until {time.at:,}"
-    if observation.word is not None:
-        return observation.word
     if observation.value is None:
-        return "no value"
+        return observation.word or "no value"
     if observation.k is not None and observation.n is not None:
         share = "" if observation.value == observation.k else f"{number_text(observation.value)}, which is "
         return f"{share}{observation.k:,} of {observation.n:,}"
@@ -183,8 +211,45 @@ def _other_total(observation: Observation, expect: Value) -> bool:
 def _word(observation: Observation, expect: Word) -> Finding:
     if observation.word is None:
         return Finding(Decision.INCONCLUSIVE, READ, "no word was measured", "an observation that has a word")
+    numbers = f"{observation.word}, claimed: {expect.word}"
+    if observation.word == PARTIAL != expect.word and observation.quantity.name == _PROVED_OR_NOT:
+        return Finding(Decision.INCONCLUSIVE, READ, numbers, "a certificate that leaves nothing open")
     decision = Decision.REPRODUCED if observation.word == expect.word else Decision.CONTRADICTED
-    return Finding(decision, READ, f"{observation.word}, claimed: {expect.word}")
+    return Finding(decision, READ, numbers)
+
+
+def _bounded(observations: Sequence[Observation], expect: Expectation) -> Finding:
+    """Judge by all bounds together: a later certificate may leave less open, and contradicts nothing by that."""
+    if isinstance(expect, Word):
+        return _word(observations[0], expect)
+    known = [_bounds(observation) for observation in observations]
+    stated = [bounds for bounds in known if bounds is not None]
+    totals = {bounds.of for bounds in stated}
+    if len(totals) > 1 or (found := together(stated)) is None:
+        return disagreement(observations)
+    numbers = f"{bounds_text(found)}, claimed: {expectation_text(expect)}"
+    if isinstance(expect, Value) and expect.n is not None and expect.n != found.of:
+        other = f"a certificate of {count_text(expect.n)} problems"
+        return Finding(Decision.INCONCLUSIVE, CERTIFIED_BOUNDS, numbers, other)
+    decision = judge_bounds(found, *exact_region(expect))
+    missing = "a certificate that leaves less open" if decision is Decision.INCONCLUSIVE else None
+    return Finding(decision, CERTIFIED_BOUNDS, numbers, missing)
+
+
+def _bounded_pair(one: Observation, other: Observation, order: Order, numbers: str) -> Finding:
+    first, second = _bounds(one), _bounds(other)
+    if first is None or second is None or first.of != second.of:
+        return Finding(Decision.INCONCLUSIVE, CERTIFIED_BOUNDS, numbers, "bounds of the same number on both sides")
+    decision = judge_less(first, second) if order in _REACHED_EARLIER else judge_less(second, first)
+    missing = "certificates that leave less open" if decision is Decision.INCONCLUSIVE else None
+    return Finding(decision, CERTIFIED_BOUNDS, numbers, missing)
+
+
+def _bounds(observation: Observation) -> Bounds | None:
+    """What is known of a number: a plain value is known exactly."""
+    if observation.bounds is None and observation.value is not None:
+        return Bounds(exact := _written(observation.value), exact)
+    return observation.bounds
 
 
 def _not_reached(time: Censored, low: float | None, high: float | None) -> Finding:

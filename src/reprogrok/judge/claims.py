@@ -368,9 +368,9 @@ def _check_subject(document: Document, at: Steps, claim: Claim) -> None:
 def _expectation(entry: Mapping[str, Any]) -> Expectation:
     if "value" in entry:
         n = int(entry["n"]) if "n" in entry else None
-        return Value(float(entry["value"]), float(entry["tolerance"]), n)
+        return Value(_exactly(entry["value"]), _exactly(entry["tolerance"]), n)
     if "between" in entry:
-        low, high = (None if end is None else float(end) for end in entry["between"])
+        low, high = (None if end is None else _exactly(end) for end in entry["between"])
         return Between(low, high)
     if "is" in entry:
         return Word(entry["is"])
@@ -378,6 +378,11 @@ def _expectation(entry: Mapping[str, Any]) -> Expectation:
         return Order(entry["order"])
     rate = entry["rate"]
     return Seen(int(rate["k"]), int(rate["n"])) if "k" in rate else Rate(*map(float, rate["between"]))
+
+
+def _exactly(number: float) -> float:
+    """A float, but for a whole number that no float is: there are 10^20 problems of ten digits."""
+    return number if float(number) != number else float(number)
 
 
 def _reported(document: Document, at: Steps, entry: Mapping[str, Any], line: int) -> Reported:

@@ -19,21 +19,24 @@ from typing import Any
 
 from reprogrok import record
 from reprogrok.errors import InputError
+from reprogrok.judge.certificate_quantities import CERTIFIED, quantities_of
+from reprogrok.judge.certified import SUFFIX, stated_of
 from reprogrok.judge.claims import Quantity, Subject
 from reprogrok.judge.data_quantities import UNIQUE, measure_data
 from reprogrok.judge.evidence_files import Filed, read_evidence
-from reprogrok.judge.outcomes import Absent, Measured, Outcome
+from reprogrok.judge.outcomes import Absent, Bounds, Measured, Outcome
 from reprogrok.judge.quantities import Replica, measure
 from reprogrok.measure.grokking import Censored, StepInterval
 from reprogrok.params import Params
 from reprogrok.schema import load
 from reprogrok.spec import Experiment
 
-# A subject's kind -> what would make an observation of it.
+# A subject's kind, or a definition of its own -> what would make an observation of it.
 _MAKES = {
     "experiment": "`reprogrok train {name}`, or `reprogrok reproduce CLAIM`, makes one",
     "log": "`reprogrok observe LOG --output FILE` makes one where the log is at hand",
     "checkpoint": "`reprogrok eval --output` and `reprogrok observe` make one where the checkpoint is at hand",
+    CERTIFIED: "`reprogrok certify --output` and `reprogrok observe` make one where the checkpoint is at hand",
     "data": "params.yaml has to name that experiment",
     "publication": "what it says of itself has to be written down in a file of evidence",
 }
@@ -51,6 +54,7 @@ class Observation:
         k: right answers, errors or events, where the value is a count or a share of `n`.
         n: what a count is out of.
         time: the interval between two evaluations, or right-censored.
+        bounds: of a number that is proved to lie between two others.
         seed: of the replica; None where nothing was trained.
         ran_on: the fingerprint of what computed it; empty where that is not known.
         origin: file or folder it was read from, for people.
@@ -66,6 +70,7 @@ class Observation:
     k: int | None = None
     n: int | None = None
     time: StepInterval | Censored | None = None
+    bounds: Bounds | None = None
     seed: int | None = None
     ran_on: Mapping[str, Any] = field(default_factory=dict)
     origin: str = ""
@@ -113,6 +118,7 @@ class Source:
             k=found.k,
             n=found.n,
             time=found.time,
+            bounds=found.bounds,
             seed=seed,
             ran_on=self.ran_on,
             origin=self.origin,
@@ -176,7 +182,8 @@ class Evidence:
         if not sources:
             said.insert(0, f"nothing at hand is an observation of {subject}")
         if not sources or any(absent.again for absent in reasons):
-            said.append(_MAKES[subject.kind].format(name=subject.name))
+            made_by = CERTIFIED if quantity.definition == CERTIFIED else subject.kind
+            said.append(_MAKES[made_by].format(name=subject.name))
         return "; ".join(said) or f"nothing is missing of {subject}"
 
     def seeds(self, experiment: str) -> frozenset[int]:
@@ -197,7 +204,7 @@ def _different(observations: Iterable[Observation | None]) -> tuple[Observation,
     first: dict[tuple[Any, ...], Observation] = {}
     for seen in observations:
         if seen is not None:
-            first.setdefault((seen.value, seen.word, seen.k, seen.n, seen.time), seen)
+            first.setdefault((seen.value, seen.word, seen.k, seen.n, seen.time, seen.bounds), seen)
     return tuple(first.values())
 
 
@@ -252,6 +259,8 @@ def _check_same_files(sources: Iterable[Source]) -> None:
     first: dict[str, tuple[str, str]] = {}
     for source in sources:
         for name, sha256 in source.sha256.items() if source.subject.kind == "checkpoint" else ():
+            if name.endswith(SUFFIX):
+                continue  # there may be several of one checkpoint, and all of them right
             known, origin = first.setdefault(name, (sha256, source.origin))
             if known != sha256:
                 message = f"{name} is another file here than in {origin}"
@@ -323,12 +332,16 @@ def _of_run(path: Path, spec: Mapping[str, Any]) -> Source:
 
 def _from_manifests(folder: Path | None) -> Iterator[Source]:
     for path in sorted(folder.glob("*.json")) if folder is not None else []:
+        if path.name.endswith(SUFFIX):
+            continue  # the manifest says what it states
         manifest = load(path, "manifest").data
         known = {Quantity("parameters", UNIQUE): Measured(float(manifest["parameters"]))}
         for score in manifest["scores"].values():
             errors, n = score["errors"], score["n"]
             known[Quantity("errors", score["exam"])] = Measured(float(errors), k=errors, n=n)
             known[Quantity("exact_match", score["exam"])] = Measured((n - errors) / n, k=n - errors, n=n)
+        if (block := manifest.get("certificate")) is not None:
+            known |= quantities_of(stated_of(block))
         subject = Subject("checkpoint", Path(manifest["file"]).stem)
         sha256 = {manifest["file"]: manifest["sha256"]}
         filed = Filed(subject, path.as_posix(), {None: known}, frozenset(), manifest["examined_on"], sha256=sha256)

@@ -18,6 +18,7 @@ from reprogrok.data.split_modular import SplitModular
 from reprogrok.data.splits import make_split
 from reprogrok.errors import CheckpointError, InputError
 from reprogrok.formats.checkpoints import Checkpoint
+from reprogrok.judge.certified import Certified, agreement, sampled
 from reprogrok.measure.exam import HELD_OUT, Examinee, ExamResult, Score, Task
 from reprogrok.measure.grokking import chance
 from reprogrok.measure.statistics import Proportion, proportion
@@ -128,6 +129,13 @@ def document(checkpoint: Checkpoint, results: list[ExamResult], device: torch.de
         if result.exam.suite == "uniform":
             written["multi_seed_validation"] = _published_block(result)
     return written
+
+
+def with_certificate(evaluation: dict[str, Any], certified: Certified) -> dict[str, Any]:
+    """The evaluation with what is certified of the same weights, and whether both can be true."""
+    seen = agreement(certified.stated.wrong, sampled(evaluation["suites"]))
+    block = certified.as_block(certified.path.as_posix()) | {"sample": None if seen is None else seen.value}
+    return evaluation | {"certificate": block}
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:

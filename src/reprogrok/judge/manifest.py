@@ -1,5 +1,7 @@
 """A finished run and the evaluation of one of its checkpoints -> the manifest that travels beside the file.
 
+    run, evaluation --manifest--> what is said of it     --with_certificate--> and of all problems of its task
+
 A checkpoint handed to others needs an origin that can be checked: which experiment and seed, on what it was trained and
 examined, the sha256 of the file, and its score as errors of n.
 """
@@ -10,7 +12,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from reprogrok.errors import RecordError
+from reprogrok.errors import InputError, RecordError
+from reprogrok.judge.certified import Agreement, Certified, agreement, beside, sampled
 from reprogrok.record import FINGERPRINT, SPEC, read
 
 
@@ -51,3 +54,21 @@ def manifest(run: Path, evaluation: dict[str, Any], name: str) -> dict[str, Any]
             for suite, result in evaluation["suites"].items()
         },
     }
+
+
+def with_certificate(about: dict[str, Any], certified: Certified) -> dict[str, Any]:
+    """The manifest with what is certified of the same file, under the name that the certificate has beside it.
+
+    Raises:
+        InputError: the certificate is of another file, or cannot be true beside the scores of the manifest.
+    """
+    certified.check_is_of(about["sha256"], about["file"])
+    if agreement(certified.stated.wrong, sampled(about["scores"])) is Agreement.CONTRADICTS:
+        scores = about["scores"].values()
+        raise InputError(
+            "what it states cannot be true beside the scores of the manifest: one of the two is wrong",
+            path=certified.path, field="$.wrong",
+            expected=", ".join(f"what fits {score['errors']:,} of {score['n']:,}" for score in scores),
+            found=f"{certified.stated.verdict}, at most {certified.stated.wrong.at_most}",
+        )  # fmt: skip
+    return about | {"certificate": certified.as_block(beside(Path(about["file"])).name)}

@@ -1,13 +1,35 @@
-"""What a quantity came to: a number, a word or a time, or nothing, with the reason.
+"""What a quantity came to: a number, bounds of one, a word or a time, or nothing, with the reason.
 
-quantities, data_quantities, evidence_files --> Measured | Absent --> evidence
+quantities, data_quantities, certificate_quantities, evidence_files --> Measured | Absent --> evidence
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 from reprogrok.measure.grokking import Censored, StepInterval
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """A number that is not known, but proved to lie between two others, both included; exact, as counts pass 2^53.
+
+    Attributes:
+        at_least: it is no less.
+        at_most: it is no more; None where nothing bounds it.
+        of: of a count: of how many problems.
+    """
+
+    at_least: Fraction
+    at_most: Fraction | None
+    of: int | None = None
+
+    def met_by(self, other: Bounds) -> Bounds | None:
+        """What both say together; None if no number fits both."""
+        ends = [end for end in (self.at_most, other.at_most) if end is not None]
+        low, high = max(self.at_least, other.at_least), min(ends, default=None)
+        return None if high is not None and low > high else Bounds(low, high, self.of)
 
 
 @dataclass(frozen=True)
@@ -21,6 +43,7 @@ class Measured:
         n: what it is out of.
         time: of a time.
         at_step: the evaluation where the value was reached.
+        bounds: of a number that is only bounded; then there is no `value`.
     """
 
     value: float | None = None
@@ -29,6 +52,7 @@ class Measured:
     n: int | None = None
     time: StepInterval | Censored | None = None
     at_step: int | None = None
+    bounds: Bounds | None = None
 
 
 @dataclass(frozen=True)

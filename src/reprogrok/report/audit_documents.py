@@ -11,6 +11,7 @@ from reprogrok.judge.artefact_claims import expectation_text
 from reprogrok.judge.claim_verdict import Arm, Audit, ClaimVerdict, device_of
 from reprogrok.judge.claims import Subject
 from reprogrok.judge.evidence import Observation
+from reprogrok.judge.evidence_entries import exact_bounds
 from reprogrok.measure.grokking import Censored, StepInterval
 from reprogrok.schema import check_written
 
@@ -105,6 +106,7 @@ def _arm(arm: Arm) -> dict[str, Any]:
 def _observation(seen: Observation) -> dict[str, Any]:
     plain: dict[str, Any] = {"origin": seen.origin, "seed": seen.seed, "device": device_of(seen)}
     plain |= {"value": seen.value, "word": seen.word, "k": seen.k, "n": seen.n}
+    plain |= {} if seen.bounds is None else exact_bounds(seen.bounds)
     if isinstance(seen.time, StepInterval):
         plain |= {"after": seen.time.after, "by": seen.time.by}
     if isinstance(seen.time, Censored):

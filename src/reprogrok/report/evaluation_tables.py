@@ -20,6 +20,7 @@ from reprogrok.data.split_modular import SplitModular
 from reprogrok.judge.comparison import LEVEL
 from reprogrok.measure.exam import CLOSE, TRAIN
 from reprogrok.measure.statistics import Proportion, interval_text, proportion
+from reprogrok.report.certified_lines import certificate_lines, short_text
 from reprogrok.report.split_tables import split_text, task_text
 from reprogrok.report.words import counted
 from reprogrok.spec import modular_task
@@ -43,8 +44,8 @@ def print_evaluation(evaluation: dict[str, Any], console: Console, *, hint: str 
         hint: where all failures are to be had, if anywhere.
     """
     console.print(Text(evaluation["checkpoint"]["path"], style="bold"), soft_wrap=True)
-    for line in (*describe_lines(evaluation), *environment_lines(evaluation)):
-        console.print(line, soft_wrap=True)
+    for line in (*describe_lines(evaluation), *environment_lines(evaluation), *certificate_lines(evaluation)):
+        console.print(Text(line), soft_wrap=True)
     for suite, result in evaluation["suites"].items():
         total = result["total"]
         console.print()
@@ -68,8 +69,8 @@ def print_evaluations(evaluations: list[dict[str, Any]], console: Console) -> No
     """Several checkpoints: what each is, then their scores and the errors by stratum under their numbers."""
     for number, evaluation in enumerate(evaluations, 1):
         console.print(Text(f"[{number}] {evaluation['checkpoint']['path']}", style="bold"), soft_wrap=True)
-        for line in describe_lines(evaluation):
-            console.print(line, soft_wrap=True)
+        for line in (*describe_lines(evaluation), *certificate_lines(evaluation)):
+            console.print(Text(line), soft_wrap=True)
     for line in environment_lines(evaluations[0]):
         console.print(line, soft_wrap=True)
     for suite, result in evaluations[0]["suites"].items():
@@ -239,11 +240,15 @@ def _totals_table(suite: str, evaluations: list[dict[str, Any]]) -> Table:
     for name in ("checkpoint", "parameters", "errors", _rate_heading(evaluations[0]["suites"][suite])):
         table.add_column(name, justify="right")
     table.add_column("smallest margin", justify="right")
+    certified = any("certificate" in evaluation for evaluation in evaluations)
+    if certified:
+        table.add_column("certificate")
     for number, evaluation in enumerate(evaluations, 1):
         result = evaluation["suites"][suite]
         total = result["total"]
         rate = accuracy_text(total) if "population" in result else rate_text(total)
-        cells = (f"{total['errors']:,}", rate, margin_text(total))
+        cells = [f"{total['errors']:,}", rate, margin_text(total)]
+        cells += [short_text(evaluation.get("certificate"))] if certified else []
         size = f"{evaluation['checkpoint']['parameters']:,}"
         table.add_row(f"[{number}]", size, *cells, style="yellow" if total["errors"] else "")
     return table

@@ -1,0 +1,247 @@
+"""What evaluations and manifests take from a certificate: read with checks, held to what was sampled, put in words.
+
+The certificates here are written by hand; expected intervals are those of published tables and of exact binomials.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from fractions import Fraction
+from math import comb
+from pathlib import Path
+
+import pytest
+from certificate_files import certificate, write
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reprogrok.data.addition import Addition
+from reprogrok.errors import InputError
+from reprogrok.judge.certified import (
+    Agreement,
+    Sampled,
+    Stated,
+    agreement,
+    beside,
+    read_certified,
+    sampled,
+    stated_of,
+)
+from reprogrok.judge.manifest import with_certificate
+from reprogrok.judge.outcomes import Bounds
+from reprogrok.measure.statistics import proportion
+from reprogrok.report.certified_lines import certificate_lines, contradiction, short_text, stated_text
+from reprogrok.schema import check_written, load
+
+ALL = 10**20
+MANIFEST = Path(__file__).parents[1] / "checkpoints" / "e15-s42.json"
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "model.pt"
+    path.write_bytes(b"weights")
+    return path
+
+
+@pytest.fixture
+def read(model):
+    """Read a certificate of the model, made by hand."""
+
+    def read_one(**fields):
+        return read_certified(write(beside(model), certificate(model, **fields)))
+
+    return read_one
+
+
+def wrong(low, high):
+    return Bounds(Fraction(low), Fraction(high), ALL)
+
+
+def seen(k, n=100_000, different=None):
+    return Sampled(proportion(k, n), k if different is None else different)
+
+
+def test_a_certificate_is_looked_for_under_the_name_of_its_checkpoint():
+    assert beside(Path("a/e1-s22.pt")) == Path("a/e1-s22.certificate.json")
+    assert beside(Path("best.456p.safetensors")) == Path("best.456p.certificate.json")
+
+
+def test_what_a_certificate_states_is_read_and_travels_in_a_block(read, model):
+    found = read(at_least=3, at_most=10**16)
+    assert (found.digits, found.checkpoint, found.ran_on["device"]) == (10, "model.pt", "cpu")
+    assert found.checkpoint_sha256 == hashlib.sha256(b"weights").hexdigest()
+    assert found.sha256 == hashlib.sha256(beside(model).read_bytes()).hexdigest()
+    assert found.stated == Stated("REFUTED", wrong(3, 10**16), 0.5, 0.625)
+    block = found.as_block("there")
+    assert block["wrong"] == {"at_least": "3", "at_most": "10000000000000000"}
+    assert stated_of(json.loads(json.dumps(block))) == found.stated
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"problems": str(10**18)}, r"\$.problems: expected 100000000000000000000, all pairs of 10 digits"),
+        ({"digits": 12, "problems": str(ALL)}, "all pairs of 12 digits"),
+        ({"at_least": 5, "at_most": 4}, r"\$.wrong: expected at_least <= at_most"),
+        ({"at_most": ALL + 1}, r"\$.wrong: expected at_least <= at_most"),
+        ({"verdict": "PROVED", "at_most": 1}, "at most 0, and only if PROVED"),
+        ({"verdict": "PARTIAL"}, "at most 0, and only if PROVED"),
+        ({"seen": 0.25}, r"\$.smallest_seen: expected no less than the smallest margin, 0.5"),
+        ({"format": "reprogrok.certificate/2"}, "expected reprogrok.certificate/1"),
+        ({"blocks": []}, r"\$.blocks"),
+    ],
+)
+def test_a_certificate_that_contradicts_itself_is_refused_with_its_place(read, fields, message):
+    with pytest.raises(InputError, match=message):
+        read(**fields)
+
+
+def test_it_speaks_of_its_own_weights_and_digits_alone(read, model):
+    found = read()
+    found.check_is_of(hashlib.sha256(b"weights").hexdigest(), model)
+    found.check_is_for(Addition(10))
+    with pytest.raises(InputError, match=r"the certificate of another file than other\.pt"):
+        found.check_is_of("0" * 64, "other.pt")
+    with pytest.raises(InputError, match="10-digit addition"):
+        found.check_is_for(Addition(3))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "k", "expected"),
+    [
+        (0, 0, 0, Agreement.AGREES),
+        (0, 0, 1, Agreement.CONTRADICTS),
+        (11 * 10**15, 13 * 10**15, 12, Agreement.AGREES),
+        (22 * 10**15, 23 * 10**15, 12, Agreement.UNLIKELY),
+        (33 * 10**15, 34 * 10**15, 12, Agreement.CONTRADICTS),
+        (0, 10**15, 12, Agreement.CONTRADICTS),
+        (0, ALL, 12, Agreement.AGREES),
+    ],
+)
+def test_a_sample_agrees_is_unlikely_or_contradicts(low, high, k, expected):
+    assert agreement(wrong(low, high), seen(k)) is expected
+
+
+def test_more_wrong_answers_than_there_can_be_contradict_whatever_their_rate():
+    few = Sampled(None, 3)
+    assert agreement(wrong(0, 2), few) is Agreement.CONTRADICTS
+    assert agreement(wrong(0, 3), few) is None  # nothing else was sampled
+
+
+@given(st.integers(1, 30), st.floats(0, 1))
+def test_what_contradicts_has_a_chance_of_at_most_one_in_ten_thousand(k, share):
+    """By exact binomials of 30 problems: both tails at the certified rate, which is known exactly here."""
+    n, count = 30, int(share * ALL)
+    rate = Fraction(count, ALL)
+    found = agreement(wrong(count, count), seen(k, n, different=0))
+    terms = [comb(n, i) * rate**i * (1 - rate) ** (n - i) for i in range(n + 1)]
+    tail = min(sum(terms[: k + 1]), sum(terms[k:]))
+    if found is Agreement.CONTRADICTS:
+        assert tail <= Fraction(1, 19_999)
+    else:
+        assert tail >= Fraction(1, 20_001)
+
+
+def test_one_problem_that_failed_twice_is_one_wrong_problem():
+    failures = {"index": [0, 1], "a": [1, 1], "b": [2, 2], "answer": ["4", "4"]}
+    total = {"errors": 2, "n": 10}
+    suites = {"stress": {"total": total, "strata": [{"failures": failures}]}}
+    assert sampled(suites) == Sampled(None, 1)
+    assert sampled({"uniform": {"errors": 4, "n": 100_000}}) == Sampled(proportion(4, 100_000), 1)  # a manifest's
+
+
+def evaluation(certified, k=0, failures=0):
+    """What the words are made from."""
+    columns = {"index": [*range(failures)], "a": [*range(failures)], "b": [0] * failures, "answer": ["1"] * failures}
+    total = {"errors": k, "n": 100_000}
+    suites = {"uniform": {"total": total, "strata": [{"failures": columns}]}}
+    found = agreement(certified.stated.wrong, sampled(suites))
+    block = certified.as_block("m.certificate.json") | {"sample": found}
+    return {"checkpoint": {"path": "m.pt"}, "suites": suites, "certificate": block}
+
+
+def test_a_proof_is_said_in_one_line_with_the_command_that_checks_it(read):
+    assert certificate_lines(evaluation(read())) == [
+        (
+            "  certificate: PROVED right on all 10^20 problems (smallest margin at least 0.5);"
+            " the sampled 0 of 100,000 agrees"
+        ),
+        "  not checked again here: `reprogrok certify --check m.certificate.json m.pt`",
+    ]
+    assert certificate_lines({"checkpoint": {"path": "m.pt"}, "suites": {}}) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "k", "line"),
+    [
+        (
+            {"at_least": 11 * 10**15, "at_most": 13 * 10**15}, 12,
+            ("REFUTED: between 0.00011 and 0.00013 of all 10^20 problems are answered wrong;"
+            " the sampled 12 of 100,000 agrees (95 %: 6.2e-05 to 0.00021)"),
+        ),
+        (
+            {"at_least": 22 * 10**15, "at_most": 23 * 10**15}, 12,
+            ("REFUTED: between 0.00022 and 0.00023 of all 10^20 problems are answered wrong;"
+            " the sampled 12 of 100,000 is off (95 %: 6.2e-05 to 0.00021), as chance makes 1 of 20 samples"),
+        ),
+        (
+            {"at_least": 0, "at_most": 10**15 + 1, "verdict": "PARTIAL"}, 0,
+            ("PARTIAL: at most 1.01e-05 of all 10^20 problems are answered wrong, and whether any is stays open;"
+            " the sampled 0 of 100,000 agrees (95 %: at most 3.69e-05)"),
+        ),
+        (
+            {"at_least": 1, "at_most": 2000}, 0,
+            ("REFUTED: 1 to 2,000 of all 10^20 problems are answered wrong;"
+            " the sampled 0 of 100,000 agrees (95 %: at most 3.69e-05)"),
+        ),
+        (
+            {"at_least": 7, "at_most": 7}, 0,
+            ("REFUTED: exactly 7 of all 10^20 problems are answered wrong;"
+            " the sampled 0 of 100,000 agrees (95 %: at most 3.69e-05)"),
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_known_of_the_wrong_problems_stands_beside_the_sampled_rate(read, fields, k, line):
+    first, _ = certificate_lines(evaluation(read(**fields), k))
+    assert first == f"  certificate: {line}"
+
+
+def test_what_cannot_be_is_shouted(read):
+    both = evaluation(read(), k=1, failures=1)
+    assert contradiction(both) == (
+        "CONTRADICTION: m.pt is certified as PROVED right on all 10^20 problems (smallest margin at least 0.5), but"
+        " 1 problem was answered wrong here. One of the two is wrong: check m.certificate.json with"
+        " `reprogrok certify --check`, and evaluate on the CPU."
+    )
+    assert "CONTRADICTED by what was seen here" in certificate_lines(both)[0]
+    rate = contradiction(evaluation(read(at_least=10**18, at_most=10**19), k=12))
+    assert "but 12 of 100,000 errors do not fit that" in rate
+    assert contradiction(evaluation(read())) is None
+    assert contradiction({"suites": {}}) is None
+
+
+def test_a_column_has_the_verdict_alone(read):
+    assert [short_text(None), short_text(read().as_block("x"))] == ["-", "PROVED"]
+    assert stated_text(replace(read().stated, smallest_margin=None)) == "PROVED right on all 10^20 problems"
+
+
+def test_a_manifest_takes_a_certificate_of_its_own_file_that_fits_its_scores(tmp_path):
+    about = load(MANIFEST, "manifest").data  # 4 of 100,000 uniform problems wrong
+    pt = MANIFEST.with_suffix(".pt")
+
+    def of(**fields):
+        return read_certified(write(tmp_path / "c.json", certificate(pt, **fields)))
+
+    written = with_certificate(about, of(at_least=10**15, at_most=10**16))
+    check_written(written, "manifest")
+    assert written["certificate"]["file"] == "e15-s42.certificate.json"
+    assert {name: item for name, item in written.items() if name != "certificate"} == about
+    with pytest.raises(InputError, match="cannot be true beside the scores of the manifest"):
+        with_certificate(about, of())
+    with pytest.raises(InputError, match="the certificate of another file"):
+        with_certificate(about | {"sha256": "0" * 64}, of(at_least=10**15, at_most=10**16))
+    with pytest.raises(InputError):  # a manifest with an unknown field beside it
+        check_written(written | {"certificate": written["certificate"] | {"sample": None}}, "manifest")
