@@ -22,6 +22,7 @@ from reprogrok.judge.bounded_claims import (
     together,
     up_text,
 )
+from reprogrok.judge.certificate import Verdict
 from reprogrok.judge.certificate_quantities import quantities_of
 from reprogrok.judge.certified import Stated
 from reprogrok.judge.claims import Between, Order, Quantity, Value, Word, load_sources
@@ -183,7 +184,7 @@ def test_a_power_of_ten_with_too_many_noughts_is_written_as_one():
 
 
 def stated(low, high, verdict="REFUTED", margin=0.5, seen=0.625):
-    return Stated(verdict, bounds(low, high, ALL), margin, seen)
+    return Stated(Verdict(verdict), bounds(low, high, ALL), margin, seen)
 
 
 def test_a_certificate_says_how_many_what_share_and_the_least_margin_of_a_proved_one():

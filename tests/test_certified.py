@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 
 from reprogrok.data.addition import Addition
 from reprogrok.errors import InputError
+from reprogrok.judge.certificate import Verdict, beside
 from reprogrok.judge.certified import (
     Agreement,
     Sampled,
     Stated,
     agreement,
-    beside,
     read_certified,
     sampled,
     stated_of,
@@ -74,7 +74,7 @@ def test_what_a_certificate_states_is_read_and_travels_in_a_block(read, model):
     assert (found.digits, found.checkpoint, found.ran_on["device"]) == (10, "model.pt", "cpu")
     assert found.checkpoint_sha256 == hashlib.sha256(b"weights").hexdigest()
     assert found.sha256 == hashlib.sha256(beside(model).read_bytes()).hexdigest()
-    assert found.stated == Stated("REFUTED", wrong(3, 10**16), 0.5, 0.625)
+    assert found.stated == Stated(Verdict.REFUTED, wrong(3, 10**16), 0.5, 0.625)
     block = found.as_block("there")
     assert block["wrong"] == {"at_least": "3", "at_most": "10000000000000000"}
     assert stated_of(json.loads(json.dumps(block))) == found.stated
@@ -87,8 +87,8 @@ def test_what_a_certificate_states_is_read_and_travels_in_a_block(read, model):
         ({"digits": 12, "problems": str(ALL)}, "all pairs of 12 digits"),
         ({"at_least": 5, "at_most": 4}, r"\$.wrong: expected at_least <= at_most"),
         ({"at_most": ALL + 1}, r"\$.wrong: expected at_least <= at_most"),
-        ({"verdict": "PROVED", "at_most": 1}, "at most 0, and only if PROVED"),
-        ({"verdict": "PARTIAL"}, "at most 0, and only if PROVED"),
+        ({"verdict": "PROVED", "at_most": 1}, "at most 0 is PROVED, and nothing else is"),
+        ({"verdict": "REFUTED"}, "at most 0 is PROVED, and nothing else is"),
         ({"seen": 0.25}, r"\$.smallest_seen: expected no less than the smallest margin, 0.5"),
         ({"format": "reprogrok.certificate/2"}, "expected reprogrok.certificate/1"),
         ({"blocks": []}, r"\$.blocks"),
@@ -169,7 +169,7 @@ def test_a_proof_is_said_in_one_line_with_the_command_that_checks_it(read):
             "  certificate: PROVED right on all 10^20 problems (smallest margin at least 0.5);"
             " the sampled 0 of 100,000 agrees"
         ),
-        "  not checked again here: `reprogrok certify --check m.certificate.json m.pt`",
+        "  not checked again here: `reprogrok certify m.pt --check m.certificate.json`",
     ]
     assert certificate_lines({"checkpoint": {"path": "m.pt"}, "suites": {}}) == []
 
@@ -189,7 +189,7 @@ def test_a_proof_is_said_in_one_line_with_the_command_that_checks_it(read):
         ),
         (
             {"at_least": 0, "at_most": 10**15 + 1, "verdict": "PARTIAL"}, 0,
-            ("PARTIAL: at most 1.01e-05 of all 10^20 problems are answered wrong, and whether any is stays open;"
+            ("PARTIAL: at most 0.0000101 of all 10^20 problems are answered wrong, and whether any is stays open;"
             " the sampled 0 of 100,000 agrees (95 %: at most 3.69e-05)"),
         ),
         (
@@ -213,8 +213,8 @@ def test_what_cannot_be_is_shouted(read):
     both = evaluation(read(), k=1, failures=1)
     assert contradiction(both) == (
         "CONTRADICTION: m.pt is certified as PROVED right on all 10^20 problems (smallest margin at least 0.5), but"
-        " 1 problem was answered wrong here. One of the two is wrong: check m.certificate.json with"
-        " `reprogrok certify --check`, and evaluate on the CPU."
+        " 1 problem was answered wrong here. One of the two is wrong: check it by"
+        " `reprogrok certify m.pt --check m.certificate.json`, and evaluate on the CPU."
     )
     assert "CONTRADICTED by what was seen here" in certificate_lines(both)[0]
     rate = contradiction(evaluation(read(at_least=10**18, at_most=10**19), k=12))

@@ -179,7 +179,8 @@ def _certified(loaded: list[Checkpoint], task: Task, given: list[Path]) -> dict[
     Raises:
         InputError: a file that was given is none, or of none of the checkpoints.
     """
-    from reprogrok.judge.certified import beside, read_certified
+    from reprogrok.judge.certificate import beside
+    from reprogrok.judge.certified import read_certified
 
     found = {}
     for path in given:

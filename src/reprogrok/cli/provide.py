@@ -110,7 +110,7 @@ def _described(about: dict[str, Any], certified: Certified | None) -> dict[str, 
 def _write(out: Path, about: dict[str, Any], certified: Certified | None) -> None:
     """Write the certificate first: a manifest never speaks of one that is not there."""
     from reprogrok.files import pretty_json, write_bytes
-    from reprogrok.judge.certified import beside
+    from reprogrok.judge.certificate import beside
     from reprogrok.schema import read_bytes
 
     if certified is not None:
@@ -120,6 +120,6 @@ def _write(out: Path, about: dict[str, Any], certified: Certified | None) -> Non
 
 def _beside(out: Path, certified: Certified | None) -> list[Path]:
     """The manifest, and the certificate where there is one."""
-    from reprogrok.judge.certified import beside
+    from reprogrok.judge.certificate import beside
 
     return [out.with_suffix(".json"), *([] if certified is None else [beside(out)])]

@@ -17,7 +17,7 @@ from fractions import Fraction
 from typing import assert_never
 
 from reprogrok.judge.bounded_claims import bounds_text, count_text, judge_bounds, judge_less, together
-from reprogrok.judge.certified import PARTIAL
+from reprogrok.judge.certificate import Verdict
 from reprogrok.judge.claim_tests import Decision, judge_number
 from reprogrok.judge.claim_verdict import Finding
 from reprogrok.judge.claims import Between, Expectation, Order, Rate, Seen, Value, Word
@@ -212,7 +212,7 @@ def _word(observation: Observation, expect: Word) -> Finding:
     if observation.word is None:
         return Finding(Decision.INCONCLUSIVE, READ, "no word was measured", "an observation that has a word")
     numbers = f"{observation.word}, claimed: {expect.word}"
-    if observation.word == PARTIAL != expect.word and observation.quantity.name == _PROVED_OR_NOT:
+    if observation.word == Verdict.PARTIAL != expect.word and observation.quantity.name == _PROVED_OR_NOT:
         return Finding(Decision.INCONCLUSIVE, READ, numbers, "a certificate that leaves nothing open")
     decision = Decision.REPRODUCED if observation.word == expect.word else Decision.CONTRADICTED
     return Finding(decision, READ, numbers)

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from reprogrok.judge.certified import PROVED, Stated
+from reprogrok.judge.certificate import Verdict
+from reprogrok.judge.certified import Stated
 from reprogrok.judge.claims import Quantity
 from reprogrok.judge.outcomes import Absent, Bounds, Measured, Outcome
 
@@ -44,7 +45,7 @@ def _rate(stated: Stated) -> Outcome:
 
 def _smallest_margin(stated: Stated) -> Outcome:
     """Of every answer, so it takes that all of them are right; what was met bounds it from above."""
-    if stated.verdict != PROVED or stated.smallest_margin is None:
+    if stated.verdict is not Verdict.PROVED or stated.smallest_margin is None:
         return Absent("not every answer is shown to be right", again=False)
     seen = stated.smallest_seen
     return Measured(bounds=Bounds(_decimal(stated.smallest_margin), None if seen is None else _decimal(seen)))
@@ -62,7 +63,7 @@ CERTIFICATE: Mapping[str, CertifiedQuantity] = {
     ),
     "wrong_rate": CertifiedQuantity((CERTIFIED,), "share", _rate, "the same as a share of all problems"),
     "proved": CertifiedQuantity(
-        (CERTIFIED,), "word", lambda stated: Measured(word=stated.verdict),
+        (CERTIFIED,), "word", lambda stated: Measured(word=stated.verdict.value),
         "PROVED: every problem is answered right; REFUTED: not every one; PARTIAL: not decided",
     ),
     "smallest_margin": CertifiedQuantity(

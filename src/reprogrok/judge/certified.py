@@ -18,14 +18,10 @@ from typing import Any
 
 from reprogrok.data.addition import Addition
 from reprogrok.errors import InputError
+from reprogrok.judge.certificate import FORMAT, SCHEMA, Verdict
 from reprogrok.judge.outcomes import Bounds
 from reprogrok.measure.statistics import Proportion, proportion
 from reprogrok.schema import Document, load
-
-FORMAT = "reprogrok.certificate/1"
-SCHEMA = "certificate"
-SUFFIX = ".certificate.json"  # after a checkpoint's name: where its certificate is looked for
-PROVED, REFUTED, PARTIAL = "PROVED", "REFUTED", "PARTIAL"
 
 # An exact interval at this confidence misses the truth once in 10,000 evaluations of honest certificates; one at 95 %
 # would cry out over every twentieth.
@@ -45,13 +41,13 @@ class Stated:
     """What is stated of all problems of a checkpoint's task.
 
     Attributes:
-        verdict: PROVED, REFUTED or PARTIAL.
+        verdict: what it comes to.
         wrong: how many problems are answered wrong, and of how many.
         smallest_margin: in logits, at most that of every answer that is shown right; None where none is.
         smallest_seen: the least margin of a right answer that was met; None where none was.
     """
 
-    verdict: str
+    verdict: Verdict
     wrong: Bounds
     smallest_margin: float | None
     smallest_seen: float | None
@@ -89,7 +85,7 @@ class Certified:
         return {
             "file": file,
             "sha256": self.sha256,
-            "verdict": stated.verdict,
+            "verdict": stated.verdict.value,
             "problems": str(stated.wrong.of),
             "wrong": {"at_least": str(stated.wrong.at_least), "at_most": str(stated.wrong.at_most)},
             "smallest_margin": stated.smallest_margin,
@@ -121,11 +117,6 @@ class Certified:
             )  # fmt: skip
 
 
-def beside(checkpoint: Path) -> Path:
-    """Where a checkpoint's certificate is looked for: `x/model.pt` has `x/model.certificate.json`."""
-    return checkpoint.with_name(checkpoint.stem + SUFFIX)
-
-
 def is_certificate(document: Document) -> bool:
     """Does a file say that it is one?"""
     return isinstance(document.data, dict) and document.data.get("format") == FORMAT
@@ -139,7 +130,7 @@ def read_certified(path: Path) -> Certified:
     """
     document = load(path, SCHEMA)
     data = document.data
-    digits, verdict = data["task"]["digits"], data["verdict"]
+    digits, verdict = data["task"]["digits"], Verdict(data["verdict"])
     problems = 100**digits
     if data["problems"] != str(problems):
         raise document.error(
@@ -148,10 +139,10 @@ def read_certified(path: Path) -> Certified:
     low, high = (int(data["wrong"][name]) for name in ("at_least", "at_most"))
     if not low <= high <= problems:
         raise document.error(("wrong",), expected=f"at_least <= at_most <= {problems}", found=data["wrong"])
-    if (verdict == PROVED) != (high == 0):
-        raise document.error(("wrong",), expected="at most 0, and only if PROVED", found=f"{verdict}, at most {high}")
+    if verdict is (Verdict.REFUTED if high == 0 else Verdict.PROVED):
+        raise document.error(("wrong",), "at most 0 is PROVED, and nothing else is", found=f"{verdict}, at most {high}")
     seen, margin = data["smallest_seen"], data["smallest_margin"]
-    if verdict == PROVED and None not in (seen, margin) and seen["margin"] < margin:
+    if verdict is Verdict.PROVED and None not in (seen, margin) and seen["margin"] < margin:
         raise document.error(("smallest_seen",), expected=f"no less than the smallest margin, {margin}", found=seen)
     stated = Stated(
         verdict=verdict,
@@ -174,7 +165,7 @@ def stated_of(block: Mapping[str, Any]) -> Stated:
     """What the block of an evaluation or a manifest states; the schema has checked it."""
     wrong = block["wrong"]
     bounds = Bounds(Fraction(wrong["at_least"]), Fraction(wrong["at_most"]), int(block["problems"]))
-    return Stated(block["verdict"], bounds, block["smallest_margin"], block["smallest_seen"])
+    return Stated(Verdict(block["verdict"]), bounds, block["smallest_margin"], block["smallest_seen"])
 
 
 @dataclass(frozen=True)

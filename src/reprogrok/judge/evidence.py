@@ -19,8 +19,9 @@ from typing import Any
 
 from reprogrok import record
 from reprogrok.errors import InputError
+from reprogrok.judge.certificate import SUFFIX
 from reprogrok.judge.certificate_quantities import CERTIFIED, quantities_of
-from reprogrok.judge.certified import SUFFIX, stated_of
+from reprogrok.judge.certified import stated_of
 from reprogrok.judge.claims import Quantity, Subject
 from reprogrok.judge.data_quantities import UNIQUE, measure_data
 from reprogrok.judge.evidence_files import Filed, read_evidence

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from reprogrok.errors import InputError, RecordError
-from reprogrok.judge.certified import Agreement, Certified, agreement, beside, sampled
+from reprogrok.judge.certificate import beside
+from reprogrok.judge.certified import Agreement, Certified, agreement, sampled
 from reprogrok.record import FINGERPRINT, SPEC, read
 
 

@@ -7,15 +7,16 @@ A certificate is shown as it is stated; that it was not checked here is said eac
 
 from __future__ import annotations
 
-from fractions import Fraction
+import shlex
 from typing import Any
 
-from reprogrok.judge.bounded_claims import count_text, down_text, up_text
-from reprogrok.judge.certified import PROVED, REFUTED, Agreement, Sampled, Stated, sampled, stated_of
+from reprogrok.judge.bounded_claims import count_text
+from reprogrok.judge.certificate import Verdict
+from reprogrok.judge.certified import Agreement, Sampled, Stated, sampled, stated_of
 from reprogrok.measure.statistics import interval_text
+from reprogrok.report.certificate_tables import share_text
 from reprogrok.report.words import counted
 
-_DIGITS = 3
 _FEW = 1_000_000  # wrong problems up to here are counted out, more are given as a share
 
 
@@ -27,17 +28,16 @@ def certificate_lines(evaluation: dict[str, Any]) -> list[str]:
     said = f"  certificate: {stated_text(stated)}"
     if (beside := _sample_text(stated, seen, block["sample"])) is not None:
         said += f"; {beside}"
-    check = f"reprogrok certify --check {block['file']} {evaluation['checkpoint']['path']}"
-    return [said, f"  not checked again here: `{check}`"]
+    return [said, f"  not checked again here: `{_check_command(evaluation)}`"]
 
 
 def stated_text(stated: Stated) -> str:
     """`PROVED right on all 10^20 problems (smallest margin at least 0.5)`, or what is known of the wrong ones."""
     problems = 0 if stated.wrong.of is None else stated.wrong.of
-    if stated.verdict == PROVED:
+    if stated.verdict is Verdict.PROVED:
         margin = "" if stated.smallest_margin is None else f" (smallest margin at least {stated.smallest_margin:.10g})"
         return f"PROVED right on all {count_text(problems)} problems{margin}"
-    left = "" if stated.verdict == REFUTED or stated.wrong.at_least else ", and whether any is stays open"
+    left = "" if stated.verdict is Verdict.REFUTED or stated.wrong.at_least else ", and whether any is stays open"
     return f"{stated.verdict}: {_wrong_text(stated)} answered wrong{left}"
 
 
@@ -59,24 +59,24 @@ def contradiction(evaluation: dict[str, Any]) -> str | None:
         found = f"{_errors_text(seen)} errors do not fit that"
     return (
         f"CONTRADICTION: {path} is certified as {stated_text(stated)}, but {found}."
-        f" One of the two is wrong: check {block['file']} with `reprogrok certify --check`, and evaluate on the CPU."
+        f" One of the two is wrong: check it by `{_check_command(evaluation)}`, and evaluate on the CPU."
     )
+
+
+def _check_command(evaluation: dict[str, Any]) -> str:
+    words = evaluation["checkpoint"]["path"], "--check", evaluation["certificate"]["file"]
+    return f"reprogrok certify {shlex.join(words)}"
 
 
 def _wrong_text(stated: Stated) -> str:
     """How many of all problems, in words: rounded outwards."""
-    low, high, problems = stated.wrong.at_least, stated.wrong.at_most, stated.wrong.of or 1
-    of = f"all {count_text(problems)} problems are"
-    if high is None:
-        high = Fraction(problems)
-    if low == high:
-        return f"exactly {down_text(low)} of {of}" if low < _FEW else f"{down_text(low / problems, _DIGITS)} of {of}"
+    problems = stated.wrong.of or 1
+    low, high = int(stated.wrong.at_least), problems if stated.wrong.at_most is None else int(stated.wrong.at_most)
+    of = f"of all {count_text(problems)} problems are"
     if high < _FEW:
-        return f"at most {up_text(high)} of {of}" if low == 0 else f"{down_text(low)} to {up_text(high)} of {of}"
-    share = up_text(high / problems, _DIGITS)
-    return (
-        f"at most {share} of {of}" if low == 0 else f"between {down_text(low / problems, _DIGITS)} and {share} of {of}"
-    )
+        return f"{f'exactly {low:,}' if low == high else f'{low:,} to {high:,}' if low else f'at most {high:,}'} {of}"
+    least, most = share_text(low, problems, up=False), share_text(high, problems, up=True)
+    return f"{f'between {least} and {most}' if low else f'at most {most}'} {of}"
 
 
 def _sample_text(stated: Stated, seen: Sampled, sample: str | None) -> str | None:
@@ -88,7 +88,7 @@ def _sample_text(stated: Stated, seen: Sampled, sample: str | None) -> str | Non
     if sample == Agreement.UNLIKELY:
         return f"the sampled {_errors_text(seen)} is off ({interval}), as chance makes 1 of 20 samples"
     agrees = f"the sampled {_errors_text(seen)} agrees"
-    return agrees if stated.verdict == PROVED else f"{agrees} ({interval})"
+    return agrees if stated.verdict is Verdict.PROVED else f"{agrees} ({interval})"
 
 
 def _errors_text(seen: Sampled) -> str:
