@@ -29,7 +29,6 @@ from reprogrok.files import sha256_bytes
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
     from jsonschema.protocols import Validator
-    from referencing import Resource
 
 Steps = tuple[str | int, ...]
 
@@ -144,13 +143,15 @@ def check_written(value: Any, schema: str) -> None:
 def validator(schema: str) -> Validator:
     """The compiled validator of a shipped schema, by its short name."""
     from jsonschema import Draft202012Validator, validators
-    from referencing import Registry
+    from referencing import Registry, Resource
 
     # JSON Schema counts 200.0 among the integers; Python's range() does not.
     types = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
     strict: type[Validator] = validators.extend(Draft202012Validator, type_checker=types)  # type: ignore[no-untyped-call]
-    registry: Registry[Any] = Registry(retrieve=_referred)  # type: ignore[call-arg]  # of `attrs`, which renames it
-    return strict(_shipped(f"{schema}.schema.json"), registry=registry)
+    asked = _shipped(f"{schema}.schema.json")
+    # Referred files are there from the start: what is retrieved on the way would be sought again at each reference.
+    referred = [(name, Resource.from_contents(contents)) for name, contents in _referred(asked).items()]
+    return strict(asked, registry=Registry[Any]().with_resources(referred).crawl())
 
 
 def _shipped(name: str) -> Any:
@@ -158,11 +159,19 @@ def _shipped(name: str) -> Any:
     return json.loads(resources.files("reprogrok").joinpath("schemas", name).read_text("utf-8"))
 
 
-def _referred(name: str) -> Resource[Any]:
-    """What one shipped schema refers to in another one's file, by that file's name; nothing is ever fetched."""
-    from referencing import Resource
-
-    return Resource.from_contents(_shipped(name))
+def _referred(schema: Any) -> dict[str, Any]:
+    """The shipped schemas that `schema` refers to, and what these refer to, by the names of their files."""
+    found: dict[str, Any] = {}
+    waiting = [schema]
+    while waiting:
+        part = waiting.pop()
+        reference = part.get("$ref") if isinstance(part, dict) else None
+        name = reference.split("#")[0] if isinstance(reference, str) else ""
+        if name and name not in found:
+            found[name] = _shipped(name)
+            waiting.append(found[name])
+        waiting.extend(part.values() if isinstance(part, dict) else part if isinstance(part, list) else ())
+    return found
 
 
 def _line(document: Document, error: ValidationError) -> int:
@@ -258,21 +267,18 @@ def _parse_yaml(path: Path, text: str) -> tuple[Any, dict[Steps, int]]:
     from ruamel.yaml import YAML
     from ruamel.yaml.constructor import DuplicateKeyError
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
-    from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
     lines: dict[Steps, int] = {}
+    yaml = YAML(typ="safe", pure=True)
     try:
-        # Read for what is refused, composed for the lines, loaded by the safe 1.2 constructor for the values.
-        depth = 0
-        for event in YAML(typ="safe", pure=True).parse(text):
-            _refuse_event(path, event)
-            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
-            if depth > MAX_DEPTH:
-                raise InputError("nested too deeply", path=path, line=event.start_mark.line + 1)
-        node = YAML(typ="safe", pure=True).compose(text)
-        if node is not None:
-            _collect_lines(path, node, (), lines)
-        return YAML(typ="safe", pure=True).load(text), lines
+        # Read once: each event is held against what is refused, composed for the lines, then made a value by the safe
+        # constructor of 1.2.
+        _watch(path, yaml)
+        node = yaml.compose(text)
+        if node is None:
+            return None, lines
+        _collect_lines(path, node, (), lines)
+        return yaml.constructor.construct_document(node), lines
     except DuplicateKeyError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise InputError(str(error.problem).split(" with value")[0], path=path, line=line) from error
@@ -281,6 +287,31 @@ def _parse_yaml(path: Path, text: str) -> tuple[Any, dict[Steps, int]]:
         raise InputError(f"not YAML: {error.problem}", path=path, line=line) from error
     except (YAMLError, ValueError) as error:
         raise InputError(f"not YAML: {_cut(str(error).splitlines()[0], 80)}", path=path) from error
+
+
+def _watch(path: Path, yaml: Any) -> None:
+    """Let `yaml` refuse each event that JSON could not say, and what is nested too deeply, as soon as it reads it."""
+    from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
+
+    depth, make = 0, yaml.Parser
+
+    def watched(loader: Any) -> Any:
+        parser = make(loader=loader)
+        given = parser.get_event
+
+        def get_event() -> Any:
+            nonlocal depth
+            event = given()
+            _refuse_event(path, event)
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                raise InputError("nested too deeply", path=path, line=event.start_mark.line + 1)
+            return event
+
+        parser.get_event = get_event
+        return parser
+
+    yaml.Parser = watched
 
 
 def _refuse_event(path: Path, event: Any) -> None:
