@@ -54,7 +54,9 @@ def choose_device(name: str, deterministic: str = "tolerance") -> torch.device:
             "mps does not promise the same bits twice", field="--deterministic", expected="tolerance", found="bitwise"
         )
     if (strict := deterministic == "bitwise") != torch.are_deterministic_algorithms_enabled():
-        torch.use_deterministic_algorithms(strict)  # which loads the compiler, a second that an exam need not wait
+        # The same switch as `use_deterministic_algorithms`, which would load the compiler for a setting of its own (a
+        # second and more); what we compile gets that setting in `train/compilation.py`.
+        torch.set_deterministic_debug_mode("error" if strict else "default")
     # It would overwrite every new buffer, to catch reads of what was never written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if name == "cpu":
