@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from forked_commands import Forks
 from hypothesis import settings
 
 from reprogrok.params import read_params
@@ -47,7 +48,7 @@ def made_once(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def reprogrok():
+def started():
     """Run `python -m reprogrok WORDS...` as a user would, without a terminal, in the folder `cwd`."""
 
     def run(*words, cwd, **environment):
@@ -56,6 +57,25 @@ def reprogrok():
         return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, check=False, encoding="utf-8")
 
     return run
+
+
+@pytest.fixture(scope="session")
+def reprogrok(started):
+    """The same in a process that is forked, without the seconds of a start; started where only that is the same."""
+    forks = None
+
+    def run(*words, cwd, **environment):
+        nonlocal forks
+        if forks is None and sys.platform.startswith("linux"):  # elsewhere a process with torch is not to be forked
+            forks = Forks()
+        env = {**os.environ, "COLUMNS": "80"} | environment
+        if forks is None or not forks.fits(env):
+            return started(*words, cwd=cwd, **environment)
+        return forks.run([str(word) for word in words], cwd, env)
+
+    yield run
+    if forks is not None:
+        forks.close()
 
 
 @pytest.fixture
@@ -85,22 +105,22 @@ def copy_project(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(made_once, reprogrok):
+def trained(made_once, started):
     """A project with one finished run of two seeds, runs/smoke; not to be changed."""
 
     def make(folder):
-        result = reprogrok("train", "smoke", "--seeds", "0,1", "--workers", "2", cwd=copy_project(folder))
+        result = started("train", "smoke", "--seeds", "0,1", "--workers", "2", cwd=copy_project(folder))
         assert result.returncode == 0, result.stderr
 
     return made_once("trained", make)
 
 
 @pytest.fixture(scope="session")
-def generated(made_once, reprogrok):
+def generated(made_once, started):
     """A project with the data of smoke, data/smoke; not to be changed."""
 
     def make(folder):
-        result = reprogrok("generate", "smoke", cwd=copy_project(folder))
+        result = started("generate", "smoke", cwd=copy_project(folder))
         assert result.returncode == 0, result.stderr
 
     return made_once("generated", make)

@@ -1,10 +1,14 @@
-"""What a command does not use, its process does not load: torch's compiler and SymPy take a second each time."""
+"""Starting a command: what it does not use it does not load, and the tests may fork it instead."""
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[1]
+# Each takes a second and more.
 SLOW = ("sympy", "torch._dynamo", "torch._inductor")
 UPDATES = """
 from dataclasses import replace
@@ -21,17 +25,43 @@ assert state.step == 2
 """
 
 
-def loaded_after(code, root):
+def loaded_after(code):
     """Which of the slow packages are loaded once `code` has run in a fresh interpreter."""
     script = f"{code}\nimport sys; print(*(name for name in {SLOW} if name in sys.modules))"
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root)
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     return result.stdout.split()
 
 
-def test_an_eager_training_on_strict_algorithms_loads_no_compiler(pytestconfig):
-    assert loaded_after(UPDATES, pytestconfig.rootpath) == []
+def test_an_eager_training_on_strict_algorithms_loads_no_compiler():
+    assert loaded_after(UPDATES) == []
 
 
-@pytest.mark.parametrize("name", ["sympy", "torch._inductor"])
-def test_a_slow_import_would_be_seen(name, pytestconfig):
-    assert name in loaded_after(f"import {name}", pytestconfig.rootpath)
+def test_a_slow_import_would_be_seen():
+    assert loaded_after("import sympy") == ["sympy"]
+
+
+CLAIMS = f"--claims {ROOT / 'audit' / 'claims'}"
+# Of the commands, those that no other test starts on their own.
+WORDS = (
+    f"audit {CLAIMS} --no-runs redesign-v1-step --output audit.json",
+    "eval runs/smoke/seed-0/best.pt --limit 20 --output evaluation.json",
+    "floors v2b-mini",
+    "forensics runs/smoke --output found.json",
+    "init new",
+    f"observe runs/smoke {CLAIMS} --output seen.json --title Smoke",
+    "plot runs/smoke --csv curves.csv --png curves.png",
+    "predict runs/smoke/seed-0/best.pt 1 2",
+    "provide runs/smoke",
+)
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_a_command_that_is_forked_does_what_it_does_when_it_is_started(words, trained, started, reprogrok, tmp_path):
+    ends, files = [], []
+    for name, run in (("one", started), ("other", reprogrok)):
+        folder = shutil.copytree(trained, tmp_path / name / "project")
+        end = run(*words.split(), cwd=folder)
+        ends.append((end.returncode, end.stdout, end.stderr))
+        files.append({path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()})
+    assert ends[0] == ends[1]
+    assert files[0] == files[1]
