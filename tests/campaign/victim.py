@@ -21,6 +21,11 @@ from reprogrok.errors import ReprogrokError
 ROOT = Path(__file__).resolve().parents[2]
 RUN = Path("runs/smoke")
 WORDS = ("train", "smoke", "--seeds", "0", "--workers", "1", "--checkpoints", "0,8,16", "--keep", "2")
+IMPORTED = (
+    *("scipy.special", "ruamel.yaml", "jsonschema", "referencing.jsonschema", "typer._adapters", "rich.progress"),
+    *("reprogrok.report.run_tables", "reprogrok.report.training", "reprogrok.train.run", "reprogrok.train.addition"),
+    *("reprogrok.train.paths", "reprogrok.train.sinks", "reprogrok.judge.registration", "reprogrok.data.holdout"),
+)
 LEFT = ("audit/", "params.yaml", ".reprogrok/publishing-", "runs/smoke/")  # what is there when all is done; and locks
 
 
@@ -115,7 +120,7 @@ class Victim:
 
 def make_victim(folder: Path) -> Victim:
     """Lay the project, publish an earlier run in it, and see what an undisturbed command leaves."""
-    for name in ("scipy.special", "ruamel.yaml", "jsonschema", "reprogrok.report.run_tables", "reprogrok.train.run"):
+    for name in IMPORTED:
         importlib.import_module(name)  # what every child would import again
     task = "{name: addition, digits: 3, hold_out: addition-100k/1, curriculum: [{start: 0, digits: [1, 3]}]}"
     base = lay(folder / "base", task=task, steps="24", evaluate_every="8", schedule="{warmup: 4, floor: 0.1}")
