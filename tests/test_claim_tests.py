@@ -11,6 +11,7 @@ from reprogrok.judge.claim_tests import (
     Decision,
     TestResult,
     adjusted,
+    decide_rate,
     expected_wrong,
     judge_median,
     judge_median_time,
@@ -68,6 +69,12 @@ def test_a_rate_on_the_edge_is_said_to_stay_open():
     assert "no number of seeds decides" in judge_rate(1, 2, 0.5, 1.0).needs
     assert judge_rate(0, 2, 0.5, 1.0).needs == "4 more seeds for a power of 80 % if the rate is 0"
     assert judge_rate(0, 2, 0.5, 1.0).numbers == "0 of 2, rate at most 0.842"
+
+
+@pytest.mark.parametrize("region", [(0.0, 0.2), (0.5, 1.0), (0.3, 0.9)])
+@pytest.mark.parametrize("n", [0, 1, 2, 6, 20])
+def test_a_rate_is_decided_the_same_way_with_and_without_what_is_missing(n, region):
+    assert [decide_rate(k, n, *region) for k in (0, n)] == [judge_rate(k, n, *region).decision for k in (0, n)]
 
 
 SCALE = {NO: 0, OPEN: 1, YES: 2}

@@ -21,6 +21,7 @@ from reprogrok.judge.claim_tests import (
     LEVEL,
     Decision,
     TestResult,
+    decide_rate,
     judge_median,
     judge_median_time,
     judge_order_rates,
@@ -125,7 +126,7 @@ def _decided(k: int, n: int, expect: Word | Rate | Seen) -> bool:
     if isinstance(expect, Seen):  # two counts are told apart by fewer seeds than it takes to call them equal
         return rates_differ(k, n, expect.k, expect.n).p <= LEVEL
     low, high = (expect.low, expect.high) if isinstance(expect, Rate) else (TYPICALLY, 1.0)
-    return judge_rate(k, n, low, high).decision is not Decision.INCONCLUSIVE
+    return decide_rate(k, n, low, high) is not Decision.INCONCLUSIVE
 
 
 def _finding(result: TestResult, notes: tuple[str, ...] = ()) -> Finding:
