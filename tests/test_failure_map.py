@@ -229,6 +229,23 @@ def test_counterexamples_alone_are_described_by_what_they_share():
     assert found["paragraph"].startswith("40 problems were seen to be answered wrong; nothing was counted. Place 6 ")
 
 
+def test_beside_much_that_is_open_counterexamples_are_described_at_the_near_places_alone():
+    # Open is every problem with a 9 and a 9 at place 2; seen are those with 7 + 8 before, and always 4 + 4 at place 3.
+    open_ = parts_of(2, 4, lambda *digits: digits[3:] == (9, 9))
+    seen = [{"a": f"497{last}", "b": f"498{9 - last}", "answer": "9859"} for last in range(10)]
+    (entry,) = failure_map([], open_, 4, seen)["places"]
+    assert [each["of"] for each in entry["descriptions"]] == ["wrong and open", "counterexamples"]
+    assert entry["descriptions"][0]["words"] == "9 + 9 at place 2"
+    assert entry["descriptions"][1]["words"] == "9 + 9 at place 2 and 7 + 8 at place 1"
+    (entry,) = failure_map([], parts_of(2, 4, hard_cases), 4, seen)["places"]
+    assert [each["of"] for each in entry["descriptions"]] == ["wrong and open", "counterexamples"]
+    same = [
+        {"a": f"49{x}{last}", "b": f"49{y}{9 - last}", "answer": "9859"} for last in range(10) for x, y in ("78", "87")
+    ]
+    (entry,) = failure_map([], parts_of(2, 4, hard_cases), 4, same)["places"]
+    assert [each["of"] for each in entry["descriptions"]] == ["wrong and open"]  # no second time
+
+
 def test_accidents_of_a_few_counterexamples_are_not_described():
     rng = np.random.default_rng(6)
     for size in (1, 2, 3):

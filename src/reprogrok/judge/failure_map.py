@@ -150,7 +150,8 @@ def _entry(place: int, digits: int, known: _Place, parts: Sequence[Part]) -> dic
     if basis == "wrong and open" and known.examples:
         # A search made them: at far places they hold whatever it takes to fail, which says nothing of what else may.
         rule = common_rule(known.seen, known.everything, len(known.seen), near=True)
-        found += [(rule, "counterexamples")] if rule else []
+        if not set(rule) <= set(common):  # else it was said already
+            found.append((rule, "counterexamples"))
     return {
         "place": place,
         "wrong": _bounds(known, ()),
