@@ -272,7 +272,8 @@ TEN = spec_of(10)
         (replace(TEN, gelu="tanh"), 10, "approximation tanh"),
         (replace(TEN, vocab_size=15), 10, "15 tokens"),
         (replace(TEN, max_seq_len=31), 10, "31 positions"),
-        (replace(TEN, d_ff=1_001), 10, "wider than 1000"),
+        (replace(TEN, d_ff=401), 10, "wider than 400"),
+        (replace(TEN, pos_rank=500), 10, "wider than 400"),
         (TEN, 15, "14 digits"),
     ],
 )

@@ -12,12 +12,12 @@ What this holds for. `x` is the vector that the model's own evaluation has, in t
 into the radius as well (A1 to A5 of `measure/rounding.py`), each bounded by magnitudes, where the magnitude of a form
 is |centre| + sum |slopes| + radius. With `REAL` it is the vector of exact arithmetic on the stored weights.
 
-Our own float64. Every centre, slope and radius comes from its predecessors by fewer than 2^11 roundings in a row (inner
-dimensions are at most `MOST_FEATURES`), so it is off by at most gamma(2^11) < 2^-41 times the same expression over
-magnitudes, and a radius, all of whose terms are positive, by 2^-41 of itself. Hence `ROUNDING` = 2^-40 times the
-magnitude, put into the radius at each step, makes up for both. Products that underflow are off by less than 2^-1074
-each, and factors are below `LARGEST` each: `FAINT` on top makes up for them. exp and the normal distribution function
-are taken to be good to 2^-44, which is 256 times what they are seen to be off by.
+Our own float64. Every centre, slope and radius comes from its predecessors by fewer than 2^11 roundings in a row (at
+most five sums, of at most `MOST_FEATURES` terms each), so it is off by at most gamma(2^11) < 2^-41 times the same
+expression over magnitudes, and a radius, all of whose terms are positive, by 2^-41 of itself. Hence `ROUNDING` = 2^-40
+times the magnitude, put into the radius at each step, makes up for both. Products that underflow are off by less than
+2^-1074 each, and factors are below `LARGEST` each: `FAINT` on top makes up for them. NumPy's density and SciPy's normal
+distribution function, numbers up to 1, are taken to be good to 2^-44.
 
 What becomes larger than `LARGEST` might overflow float32: its radius is infinite, and what is infinite or NaN stays so
 through every step here, up to margins that say nothing.
@@ -40,7 +40,7 @@ from reprogrok.measure.rounding import Arithmetic, Floats, gamma
 ROUNDING = 2.0**-40
 FAINT = 1e-100
 LARGEST = 1e30
-MOST_FEATURES = 1_000
+MOST_FEATURES = 400
 _CURVATURE_AT_2 = -0.10798193302637613  # of GELU: phi(2)(2 - 4), its least, at 2 and -2
 _FAR = 40.0  # beyond it the curvature of GELU is between -1e-300 and 0
 

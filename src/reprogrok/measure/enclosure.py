@@ -61,6 +61,7 @@ class Margins:
 def refuses(spec: ModelSpec, digits: int = 10) -> str | None:
     """Say why a model is not of the family that can be enclosed, or None if it is."""
     length = 3 * digits + 2
+    sizes = (spec.d_model, spec.d_ff, spec.pos_rank, spec.qkv_rank, spec.attn_out_rank, spec.ffn_rank)
     reasons = (
         (spec.n_layer != 1, f"it has {spec.n_layer} layers, and a proof is known for one"),
         (spec.n_head != 1, f"it has {spec.n_head} heads, and a proof is known for one"),
@@ -69,7 +70,7 @@ def refuses(spec: ModelSpec, digits: int = 10) -> str | None:
         (spec.vocab_size != VOCABULARY, f"its vocabulary is {spec.vocab_size} tokens, that of addition {VOCABULARY}"),
         (not 1 <= digits <= MOST_DIGITS, f"operands have 1 to {MOST_DIGITS} digits, not {digits}"),
         (spec.max_seq_len < length, f"it reads {spec.max_seq_len} positions; {digits} digits need {length}"),
-        (max(spec.d_model, spec.d_ff) > MOST_FEATURES, f"it is wider than {MOST_FEATURES}"),
+        (max(sizes) > MOST_FEATURES, f"it is wider than {MOST_FEATURES}"),
     )
     return next((reason for refused, reason in reasons if refused), None)
 
