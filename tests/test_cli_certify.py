@@ -20,13 +20,17 @@ from reprogrok.model.initialise import initial_weights
 from reprogrok.schema import load
 from reprogrok.spec import ModelSpec
 
-SPEC = ModelSpec(n_layer=1, d_model=4, n_head=1, d_ff=4, max_seq_len=12, vocab_size=14, use_rmsnorm=True)
-CONSTANT = ("--budget", "0", "--quiet")
+SPEC = ModelSpec(n_layer=1, d_model=4, n_head=1, d_ff=4, max_seq_len=12, vocab_size=14)
+SHORT = ("--budget", "0", "--quiet")
 
 
 def checkpoint(seed=0):
-    """Three digits, never trained; it answers the same to almost everything, so it is soon searched."""
-    return checkpoint_bytes(SPEC, initial_weights(SPEC, seed), Origin("tiny", 3, seed, "0" * 64), 1, None)
+    """Three digits; whatever is asked, the last norm is its bias, and the answer to every digit is 6."""
+    weights = initial_weights(SPEC, seed)
+    weights["ln_f.weight"].zero_()
+    weights["ln_f.bias"][:] = torch.tensor([1.0, 0.0, 0.0, 0.0])
+    weights["token_emb.weight"][6] = torch.tensor([3.0, 0.0, 0.0, 0.0])
+    return checkpoint_bytes(SPEC, weights, Origin("tiny", 3, seed, "0" * 64), 1, None)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +74,9 @@ def test_a_wrong_model_is_refuted_with_bounds_and_problems_that_predict_shows(ce
     assert "WRONG" in result.stdout
     content = load(certified / "tiny.certificate.json", "certificate").data
     assert (content["verdict"], content["problems"]) == ("REFUTED", "1000000")
-    assert 0 < int(content["wrong"]["at_least"]) <= int(content["wrong"]["at_most"]) <= 1_000_000
+    assert content["wrong"] == {"at_least": "1000000", "at_most": "1000000"}  # no sum of these begins with a 6
+    wrong = [(row["wrong_at_least"], row["wrong_at_most"], row["open"]) for row in content["places"]]
+    assert wrong == [("900000", "900000", 0)] * 3 + [("1000000", "1000000", 0)]
 
 
 def test_without_a_terminal_progress_is_a_line_for_each_place(certified):
@@ -151,7 +157,7 @@ def test_two_cannot_work_on_the_same(tmp_path, reprogrok, one_error):
     lock.parent.mkdir(parents=True)
     with lock.open("w", encoding="ascii") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        line = one_error(reprogrok("certify", "tiny.pt", *CONSTANT, cwd=tmp_path))
+        line = one_error(reprogrok("certify", "tiny.pt", *SHORT, cwd=tmp_path))
     assert line.startswith("another process is certifying the same checkpoint in .reprogrok/work/certify-")
 
 
@@ -182,8 +188,6 @@ BAD = {
     two_heads: "x.pt: cannot be certified: it has 2 heads, and a proof is known for one",
     broken: "x.json:1: not JSON: Expecting property name",
     wrong_types: "x.json $: the field reprogrok is missing",
-    lambda _folder: ("none.pt",): "none.pt: No such file or directory",
-    lambda _folder: ("tiny.pt", "--check", "none.json"): "none.json: No such file or directory",
     lambda _folder: (
         "tiny.pt",
         "--output",
@@ -198,7 +202,6 @@ BAD = {
         "--budget",
         "9",
     ): "--budget: it is for a search, and --check makes",
-    lambda _folder: ("tiny.pt", "--check", "c.json", "--output", "d.json"): "--output: it is for a search",
 }
 
 
