@@ -40,8 +40,8 @@ def certificate(checkpoint, *, digits=10, at_least=0, at_most=0, verdict=None, m
         "environment": {"device": "cpu", "torch": "2.13.0", "python": "3.11.7"},
         "search": {"seconds": 1.5, "budget": None, "cells": None},
         "blocks": [
-            {"place": place, "token": 11, "basis": [[1.0]], "orders": {}, "leaves": EMPTY_TREES}
-            for place in range(digits + 1)
+            {"place": place % (digits + 1), "token": 11, "basis": [[1.0]], "orders": {}, "leaves": EMPTY_TREES}
+            for place in range(10 * digits + 1)
         ],
     } | fields  # fmt: skip
 

@@ -12,16 +12,8 @@ from hypothesis import strategies as st
 from test_audit import CHECKPOINT, CONTRADICTED, INCONCLUSIVE, OTHER_CHECKPOINT, REPRODUCED, audit, claim, known
 
 from reprogrok.errors import InputError
-from reprogrok.judge.bounded_claims import (
-    bounds_text,
-    count_text,
-    decimal_text,
-    down_text,
-    judge_bounds,
-    judge_less,
-    together,
-    up_text,
-)
+from reprogrok.judge.bounded_claims import judge_bounds, judge_less, together
+from reprogrok.judge.bounded_text import bounds_text, count_text, decimal_text, down_text, up_text
 from reprogrok.judge.certificate import Verdict
 from reprogrok.judge.certificate_quantities import quantities_of
 from reprogrok.judge.certified import Stated

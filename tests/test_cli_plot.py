@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from certificate_files import certificate, write
 
 from reprogrok.files import sha256_file
 from reprogrok.schema import load
@@ -149,6 +150,19 @@ def test_a_provided_checkpoint_carries_a_manifest_of_where_it_comes_from(short, 
     assert manifest["trained_on"]["torch"] == str(torch.__version__)
     assert manifest["scores"]["uniform"]["n"] == 100_000
     assert manifest["scores"]["uniform"]["exam"] == "addition-100k/1 with 3 digits"
+
+
+def test_a_certificate_is_handed_out_with_its_checkpoint(short, reprogrok):
+    source = short / RUN / "seed-5/best.pt"
+    stated = certificate(source, digits=3, at_least=1, at_most=10**6)
+    path = write(short / "found.json", stated)
+    result = reprogrok("provide", RUN, "5", "--out", "given/sure.pt", "--certificate", path, cwd=short)
+    assert (result.returncode, result.stderr) == (0, "")
+    last = result.stdout.splitlines()[-1]
+    assert last == "wrote given/sure.pt and given/sure.json and given/sure.certificate.json"
+    block = load(short / "given" / "sure.json", "manifest").data["certificate"]
+    assert (block["file"], block["verdict"]) == ("sure.certificate.json", "REFUTED")
+    assert block["sha256"] == sha256_file(short / "given" / "sure.certificate.json") == sha256_file(path)
 
 
 def test_a_seed_that_was_not_trained_cannot_be_provided(short, reprogrok, one_error):

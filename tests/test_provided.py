@@ -1,4 +1,4 @@
-"""Every provided checkpoint is the file that its manifest speaks of, and scores on a sample what the manifest says."""
+"""Every provided checkpoint is the file that its manifest speaks of; its score and its certificate are as stated there."""
 
 from __future__ import annotations
 
@@ -9,18 +9,44 @@ import torch
 
 from reprogrok.files import sha256_file
 from reprogrok.formats.checkpoints import load_checkpoint
+from reprogrok.judge.certificate import SUFFIX, beside
+from reprogrok.judge.certified import Agreement, agreement, read_certified, sampled
 from reprogrok.judge.examination import examinee, task_of
 from reprogrok.measure.exam import build_exam
 from reprogrok.model.shapes import count_parameters
 from reprogrok.schema import load
 
 FOLDER = Path(__file__).parent.parent / "checkpoints"
+PAGE = Path(__file__).parent.parent / "docs" / "checkpoints.md"
 PROVIDED = sorted(FOLDER.glob("*.pt"))
 
 
 def test_there_are_provided_checkpoints_and_each_has_a_manifest():
     assert PROVIDED
-    assert [path.stem for path in PROVIDED] == [path.stem for path in sorted(FOLDER.glob("*.json"))]
+    manifests = [path for path in sorted(FOLDER.glob("*.json")) if not path.name.endswith(SUFFIX)]
+    assert [path.stem for path in PROVIDED] == [path.stem for path in manifests]
+
+
+def test_every_certificate_is_of_a_provided_checkpoint():
+    assert sorted(FOLDER.glob(f"*{SUFFIX}")) == [beside(path) for path in PROVIDED if beside(path).exists()]
+
+
+@pytest.mark.parametrize("path", PROVIDED, ids=lambda path: path.stem)
+def test_a_manifest_says_what_the_certificate_beside_it_states(path):
+    manifest = load(path.with_suffix(".json"), "manifest").data
+    assert ("certificate" in manifest) == beside(path).exists()
+    if beside(path).exists():
+        certified = read_certified(beside(path))
+        certified.check_is_of(manifest["sha256"], path)
+        assert manifest["certificate"] == certified.as_block(beside(path).name)
+        assert agreement(certified.stated.wrong, sampled(manifest["scores"])) is not Agreement.CONTRADICTS
+
+
+@pytest.mark.parametrize("path", PROVIDED, ids=lambda path: path.stem)
+def test_the_page_names_the_verdict_of_each_certificate(path):
+    (row,) = (line for line in PAGE.read_text("utf-8").splitlines() if line.startswith(f"| `{path.name}`"))
+    block = load(path.with_suffix(".json"), "manifest").data.get("certificate", {"verdict": "none"})
+    assert row.rstrip(" |").rpartition("| ")[2].startswith(block["verdict"])
 
 
 @pytest.mark.parametrize("path", PROVIDED, ids=lambda path: path.stem)

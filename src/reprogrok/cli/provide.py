@@ -77,7 +77,7 @@ def _provide(run: Path, seed: int, out: Path, certified: Certified | None, devic
     write_bytes(out, read_bytes(source))
     _write(out, about, certified)
     print_evaluation(evaluation, console(), hint="")
-    typer.echo(f"wrote {out} and {', '.join(map(str, _beside(out, certified)))}")
+    typer.echo(f"wrote {' and '.join(map(str, (out, *_beside(out, certified))))}")
 
 
 def _add(out: Path, certified: Certified) -> None:

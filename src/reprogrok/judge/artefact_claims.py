@@ -16,7 +16,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import assert_never
 
-from reprogrok.judge.bounded_claims import bounds_text, count_text, judge_bounds, judge_less, together
+from reprogrok.judge.bounded_claims import judge_bounds, judge_less, together
+from reprogrok.judge.bounded_text import bounds_text, count_text
 from reprogrok.judge.certificate import Verdict
 from reprogrok.judge.claim_tests import Decision, judge_number
 from reprogrok.judge.claim_verdict import Finding

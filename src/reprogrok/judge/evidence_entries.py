@@ -18,7 +18,7 @@ from reprogrok import record
 from reprogrok.errors import InputError
 from reprogrok.files import sha256_file, write_bytes
 from reprogrok.formats import foreign_logs, foreign_runs
-from reprogrok.judge.bounded_claims import decimal_text
+from reprogrok.judge.bounded_text import decimal_text
 from reprogrok.judge.certificate_quantities import quantities_of
 from reprogrok.judge.certified import Certified
 from reprogrok.judge.claims import Quantity, Subject

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from reprogrok.judge.bounded_claims import count_text
+from reprogrok.judge.bounded_text import count_text
 from reprogrok.judge.certificate import Verdict
 from reprogrok.judge.certified import Agreement, Sampled, Stated, sampled, stated_of
 from reprogrok.measure.statistics import interval_text
