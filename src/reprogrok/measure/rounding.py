@@ -11,7 +11,8 @@ What `FLOAT32` assumes of whoever evaluates the model (u = 2^-24, half the dista
         way: a chain over n1, n2, ... terms is off by at most gamma(n1 + n2 + ...) |A| |B| |x|.
     A2  exp, erf, the square root and 1/sqrt, computed at once or as two operations, are off by at most 8 units in the
         last place: 2^-20 of the true result. (Of a square root u is too little to ask: torch on a CPU misses it.)
-    A3  A softmax subtracts some constant, takes exp, sums, divides and mixes (or mixes and then divides).
+    A3  A softmax subtracts the largest of the computed scores that it reads, takes exp, sums, divides and mixes (or
+        mixes and then divides).
     A4  A norm is the mean of squares (LayerNorm: of deviations from the mean) plus its eps, then 1/sqrt, then the
         weight (and the bias).
     A5  GELU is x (1 + erf(x / sqrt 2)) / 2 or x Phi(x): off by at most 8 u |x|, beside what its argument is off by.
