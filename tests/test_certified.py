@@ -189,7 +189,7 @@ def test_a_proof_is_said_in_one_line_with_the_command_that_checks_it(read):
         ),
         (
             {"at_least": 0, "at_most": 10**15 + 1, "verdict": "PARTIAL"}, 0,
-            ("PARTIAL: at most 0.0000101 of all 10^20 problems are answered wrong, and whether any is stays open;"
+            ("PARTIAL: at most 1.01e-05 of all 10^20 problems are answered wrong, and whether any is stays open;"
             " the sampled 0 of 100,000 agrees (95 %: at most 3.69e-05)"),
         ),
         (

@@ -1,4 +1,4 @@
-"""Every provided checkpoint is the file that its manifest speaks of; its score and its certificate are as stated there."""
+"""Every provided checkpoint is the file that its manifest speaks of; score and certificate are as stated there."""
 
 from __future__ import annotations
 
