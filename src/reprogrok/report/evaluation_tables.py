@@ -236,13 +236,13 @@ def _strata_table(suite: str, result: dict[str, Any]) -> Table:
 
 
 def _totals_table(suite: str, evaluations: list[dict[str, Any]]) -> Table:
-    table = Table(box=SIMPLE)
+    certified = any("certificate" in evaluation for evaluation in evaluations)
+    table = Table(box=SIMPLE, padding=0 if certified else (0, 1))  # six columns leave no room for more
     for name in ("checkpoint", "parameters", "errors", _rate_heading(evaluations[0]["suites"][suite])):
         table.add_column(name, justify="right")
     table.add_column("smallest margin", justify="right")
-    certified = any("certificate" in evaluation for evaluation in evaluations)
     if certified:
-        table.add_column("certificate")
+        table.add_column("certificate", justify="right")
     for number, evaluation in enumerate(evaluations, 1):
         result = evaluation["suites"][suite]
         total = result["total"]
