@@ -29,6 +29,7 @@ from reprogrok.measure.estimated_boxes import Model
 from reprogrok.measure.rounding import FLOAT32, REAL
 
 PATIENCE = 20.0  # seconds that a search may halve cases of one model
+LOOSE = 1e-12  # boxes are of values as float64 has them; what those are off by goes elsewhere
 NARROW = 1e-3  # a box that is no wider tells of rounding, not of how tight boxes are
 
 
@@ -74,7 +75,8 @@ class Comparison:
     def inside(self, where, leaves, box, leaf_B, output_Br):
         """Compare the coordinates of the attention's outputs in one block with the boxes of its leaves."""
         low_Br, high_Br = box.low_Lr[leaf_B], box.high_Lr[leaf_B]
-        outside_B = ~((low_Br <= output_Br) & (output_Br <= high_Br)).all(1)
+        loose_Br = LOOSE * (1 + np.abs(output_Br))
+        outside_B = ~((low_Br - loose_Br <= output_Br) & (output_Br <= high_Br + loose_Br)).all(1)
         if outside_B.any():
             at = int(np.flatnonzero(outside_B)[0])
             self.faults.append(f"{where}: {outside_B.sum()} outputs leave their box, {leaves[leaf_B[at]]}")
@@ -117,6 +119,11 @@ def stray(model, rng, share=1.0):
         sizes = {place: len(order) for place, order in orders.items()}
         trees = [_stray_tree(rng, sizes) for _ in range(len(block.cases))]
         yield BlockProof(block, basis_rD, orders, encode(trees))
+
+
+def coarse(model, block, grid):
+    """A certificate with wide boxes: no place is halved, and the basis is as good as any."""
+    return BlockProof(block, np.eye(model.spec.d_model), {}, len(block.cases) * mark(Status.RIGHT, grid))
 
 
 def _stray_tree(rng, sizes):
