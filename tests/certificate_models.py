@@ -62,7 +62,7 @@ class Recipe:
     batch: int = 256
 
 
-def small_spec(digits, width, hidden, ranks=(0, 0, 0, 0), norm="layer", tie="none"):
+def small_spec(digits, width, hidden, ranks=(0, 0, 0, 0), *, norm="layer", tie="none"):
     """A spec of the family: one layer, one head; ranks of positions, query-key-value, output, MLP."""
     return ModelSpec(
         1, width, 1, hidden, 3 * digits + 3, VOCABULARY, *ranks, use_rmsnorm=norm == "rms", tie_qkv=tie
@@ -73,11 +73,11 @@ TIED = "shareA_tieKV"
 RECIPES = (
     Recipe("two full", 2, small_spec(2, 7, 28), 2_500),
     Recipe("two narrow rms", 2, small_spec(2, 6, 20, norm="rms"), 2_500),
-    Recipe("two tied", 2, small_spec(2, 8, 24, (0, 3, 0, 0), "rms", TIED), 2_500),
+    Recipe("two tied", 2, small_spec(2, 8, 24, (0, 3, 0, 0), norm="rms", tie=TIED), 2_500),
     Recipe("two ranks", 2, small_spec(2, 7, 16, (3, 3, 3, 0)), 4_000),
     Recipe("three full", 3, small_spec(3, 7, 28), 4_000),
     Recipe("three rms", 3, small_spec(3, 7, 16, norm="rms"), 4_000),
-    Recipe("three tied", 3, small_spec(3, 8, 24, (3, 3, 0, 0), "rms", TIED), 4_000),
+    Recipe("three tied", 3, small_spec(3, 8, 24, (3, 3, 0, 0), norm="rms", tie=TIED), 4_000),
 )
 
 
@@ -94,7 +94,7 @@ def drawn(digits, seed):
 
     ranks = tuple(pick(0, 1, 2, 3) for _ in range(4))
     tie = pick("none", TIED) if ranks[1] else "none"
-    spec = small_spec(digits, pick(4, 5, 6, 7, 8), pick(8, 14, 20, 28), ranks, pick("layer", "rms"), tie)
+    spec = small_spec(digits, pick(4, 5, 6, 7, 8), pick(8, 14, 20, 28), ranks, norm=pick("layer", "rms"), tie=tie)
     embeddings, attention, mlp = (pick(1.0, 4.0, 15.0, 50.0) for _ in range(3))
     weights = {}
     for name, tensor in initial_weights(spec, seed).items():

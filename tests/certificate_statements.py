@@ -53,9 +53,9 @@ class Comparison:
     gaps: list[np.ndarray] = field(default_factory=list)
     fullest: float = 0.0
 
-    def look(self, where, leaves, margins, leaf_B, single_B, double_B):
-        """Compare one block: `leaf_B` is each problem's leaf, `single_B` and `double_B` its two margins."""
-        least_B, most_B = np.minimum(single_B, double_B), np.maximum(single_B, double_B)
+    def look(self, where, leaves, margins, leaf_B, both_2B):
+        """Compare one block: `leaf_B` is each problem's leaf, `both_2B` its margins in float32 and float64."""
+        least_B, most_B = both_2B.min(0), both_2B.max(0)
         above_B, below_B = least_B - margins.lowest_L[leaf_B], margins.beaten_L[leaf_B] - most_B
         self.leaves += len(leaves)
         self.problems += len(leaf_B)
@@ -99,11 +99,14 @@ class Agreement:
     seconds: float
 
 
+def estimated(model):
+    """A model as the search sees it."""
+    return Model(model.spec, {name: each.double().numpy() for name, each in model.weights.items()}, model.digits)
+
+
 def searched(model, enclosure, patience=PATIENCE):
     """What the search says of a model, block by block."""
-    weights = {name: tensor.double().numpy() for name, tensor in model.weights.items()}
-    estimates = Model(model.spec, weights, model.digits)
-    return [found.proof for found in search(estimates, {}, patience, enclosure=enclosure)]
+    return [found.proof for found in search(estimated(model), {}, patience, enclosure=enclosure)]
 
 
 def stray(model, rng, share=1.0):
@@ -175,9 +178,8 @@ class Bounded:
                 self.leaves, self.margins.lowest_L.tolist(), self.margins.beaten_L.tolist(), strict=True
             )
         ]
-        signs, waiting = [], iter(marks)
-        for sign in self.proof.text:
-            signs.append(sign if sign < OPEN else next(waiting))
+        waiting = iter(marks)
+        signs = [sign if sign < OPEN else next(waiting) for sign in self.proof.text]
         return replace(self, proof=replace(self.proof, text="".join(signs)))
 
 
@@ -186,9 +188,9 @@ def compare(comparison, bounded, problems, tried):
     block = bounded.proof.block
     asked = problems.of(block)
     leaf_B = asked.leaves_of(bounded.leaves, bounded.proof.orders)
-    single_B, double_B = tried.single_AB[block.place, asked.index_B], tried.double_AB[block.place, asked.index_B]
+    both_2B = np.stack([margins_AB[block.place, asked.index_B] for margins_AB in (tried.single_AB, tried.double_AB)])
     where = f"place {block.place}, token {block.token}"
-    comparison.look(where, bounded.leaves, bounded.margins, leaf_B, single_B, double_B)
+    comparison.look(where, bounded.leaves, bounded.margins, leaf_B, both_2B)
     if tried.output_ADB is not None and bounded.box is not None:
         output_BD = tried.output_ADB[block.place][:, asked.index_B].T
         comparison.inside(where, bounded.leaves, bounded.box, leaf_B, output_BD @ bounded.proof.basis_rD.T)

@@ -10,7 +10,7 @@ import torch
 from certificate_models import KEPT, SmallModel, drawn, kept, moved
 from certificate_mutants import FOUND_BY_TRIALS, NOT_SEEN, Case
 from certificate_oracle import Problems, every_problem, tried
-from certificate_statements import Bounded, Comparison, agreement, compare
+from certificate_statements import Bounded, Comparison, agreement, compare, estimated
 
 from reprogrok.data.addition import EQUALS
 from reprogrok.data.carries import Block, blocks
@@ -18,7 +18,6 @@ from reprogrok.data.stress import strata
 from reprogrok.formats.checkpoints import load_checkpoint
 from reprogrok.judge.proof_search import search_block
 from reprogrok.measure.enclosure import Enclosure
-from reprogrok.measure.estimated_boxes import Model
 from reprogrok.measure.rounding import FLOAT32, REAL
 
 torch.set_num_threads(1)
@@ -44,7 +43,7 @@ def test_the_kept_models_are_few_kilobytes():
     assert len(trained(2)) + len(trained(3)) >= 40
 
 
-@pytest.mark.parametrize("digits", [2, 3])
+@pytest.mark.parametrize("digits", [1, 2])
 def test_a_task_is_its_blocks_and_every_problem_is_asked_once_a_place(digits):
     places = {}
     for block in blocks(digits):
@@ -82,7 +81,7 @@ def test_in_real_arithmetic_every_problem_of_two_digits_is_decided(name):
     assert (found.verdict, found.at_least, found.at_most) == ("decided", found.double, found.double)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_random_weights_are_bounded(seed):
     assert judged(drawn(2, seed)).faults == ()
 
@@ -105,13 +104,12 @@ def test_the_certificate_of_a_moved_model_breaks_no_later_than_the_model():
 @cache
 def cases():
     """Models, in an arithmetic, that show mistakes."""
-    a_B, b_B = every_problem(2)
-    few = torch.randint(0, 1_000, (2, 20_000), generator=torch.Generator().manual_seed(1))
-    some = Problems(3, *(column.numpy() for column in few))
-    rng = np.random.default_rng(3)
-    chosen = [(drawn(2, 9), REAL), (trained(2)["two full 1 step 1550"], REAL), (drawn(2, 10), FLOAT32)]
-    made = [Case(model, problems(2), a_B, b_B, rng, arithmetic) for model, arithmetic in chosen]
-    return [*made, Case(drawn(3, 5), some, *few, rng, REAL)]
+    few = torch.randint(0, 1_000, (2, 50_000), generator=torch.Generator().manual_seed(1))
+    some, rng = Problems(3, *(column.numpy() for column in few)), np.random.default_rng(3)
+    chosen = [(drawn(2, 9), REAL), (trained(2)["two full 1 step 1550"], REAL)]
+    chosen += [(drawn(2, 10), FLOAT32), (drawn(2, 79), REAL)]
+    made = [Case(model, problems(2), every_problem(2), rng, arithmetic) for model, arithmetic in chosen]
+    return [*made, Case(trained(3)["three rms 3 step 4000"], some, few, rng, REAL, top=3)]
 
 
 def test_without_a_mistake_there_is_no_fault():
@@ -139,7 +137,7 @@ def test_sampled_problems_of_ten_digits_stay_in_their_boxes(fixtures_dir):
     stress = [torch.stack([each.pairs.a[:20], each.pairs.b[:20]]) for each in strata(10, 20)]
     a_B, b_B = torch.cat([uniform, *stress], dim=1)
     seen, asked = tried(model, a_B, b_B, outputs=True), Problems(10, a_B.numpy(), b_B.numpy())
-    estimates = Model(model.spec, {name: each.double().numpy() for name, each in model.weights.items()}, 10)
+    estimates = estimated(model)
     enclosure, comparison = Enclosure(model.spec, model.weights, 10), Comparison()
     for block in (Block(10, 0, EQUALS), Block(10, 1, 4), Block(10, 6, 0), Block(10, 9, 9), Block(10, 10, 0)):
         bounded = Bounded.of(enclosure, search_block(estimates, block, 0.0).proof, box=True)

@@ -1,7 +1,8 @@
-"""`python tests/campaign [calibration|attacks] [--short] [--broken] [--only PART]`: attack what the project promises.
+"""`python tests/campaign [calibration|certificates|attacks] [--short] [--broken] [--only PART]`: attack the promises.
 
 calibration simulates studies whose truth is known and counts how often the statistics are wrong (calibration.py);
-attacks are made on a training run, and what was lost is counted. Without a word both are carried out.
+certificates are compared with every problem of small models, and samples of large ones (certificates.py); attacks are
+made on a training run, and what was lost is counted. Without a word all are carried out.
 
 PART, of the attacks, is `operations` (faults at every operation, every byte flipped), `kills` (random ones), `repro`
 (DVC's), or `slots` (no attack: eight replicas in a stack against each of them alone). --short takes a sample that fits
@@ -24,6 +25,7 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # what the campaign shares with the tests
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))  # the plain decoder that judges ours
 
 import torch
 from attacks import (
@@ -38,6 +40,7 @@ from attacks import (
 )
 from builds import BROKEN, sound
 from calibration import calibrate
+from certificates import certificates
 from kills import killed_repro, random_kills
 from slots import slots_against_replicas_alone
 from victim import Victim, make_victim
@@ -52,15 +55,16 @@ _prepared: list[Attack] = []
 def main() -> int:
     """Carry out the campaign that was asked for; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("campaign", nargs="?", choices=("calibration", "attacks"), help="one of the two")
+    parser.add_argument("campaign", nargs="?", choices=("calibration", "certificates", "attacks"), help="one of them")
     parser.add_argument("--short", action="store_true", help="a sample")
     parser.add_argument("--broken", action="store_true", help="see that builds without a guard are found")
     parser.add_argument("--only", choices=PARTS, action="append", help="a part of it")
     asked = parser.parse_args()
     failed = 0
-    if asked.campaign != "attacks" and not asked.only:
-        failed = calibrate(short=asked.short, broken=asked.broken, say=say)
-    return failed if asked.campaign == "calibration" else max(failed, attack(asked))
+    for name, campaign in (("calibration", calibrate), ("certificates", certificates)):
+        if asked.campaign in {None, name} and not asked.only:
+            failed = max(failed, campaign(short=asked.short, broken=asked.broken, say=say))
+    return failed if asked.campaign in {"calibration", "certificates"} else max(failed, attack(asked))
 
 
 def attack(asked: argparse.Namespace) -> int:

@@ -42,7 +42,7 @@ class Leads:
 def leads(boxes: BlockBoxes, nodes: Nodes, grid: int) -> Leads:
     """What the right answer's lead is over all cells of every node's box."""
     with np.errstate(over="ignore", invalid="ignore"):  # a box too wide to say anything ends in infinities
-        parts = [_leads(boxes, nodes[at : at + _CHUNK], grid) for at in range(0, len(nodes), _CHUNK)]
+        parts = [_leads(boxes, nodes[at : at + _CHUNK], grid) for at in range(0, max(len(nodes), 1), _CHUNK)]
     return Leads(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Leads)))
 
 
