@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 import torch
 
-from reprogrok.data.addition import Addition
+from reprogrok.data.addition import EQUALS, Addition
 from reprogrok.data.carries import Block, blocks
-from reprogrok.data.problem_counts import Part
+from reprogrok.data.problem_counts import Part, count
 from reprogrok.data.proof_trees import BlockProof, Leaf, Status, decode
 from reprogrok.errors import ExitCode, InputError
 from reprogrok.files import pretty_json
@@ -30,7 +30,7 @@ from reprogrok.judge.certificate_check import check_block, statement, weakened
 from reprogrok.judge.certificate_comparison import check_certificate, check_document, require_same_model
 from reprogrok.judge.certification import Kept, Work, certify, search_all
 from reprogrok.judge.examination import examinee
-from reprogrok.judge.problems_met import ask, draw
+from reprogrok.judge.problems_met import ask, draw, holds
 from reprogrok.judge.proof_search import Found
 from reprogrok.measure.enclosure import Enclosure
 from reprogrok.measure.rounding import FLOAT32, REAL, Arithmetic
@@ -139,8 +139,8 @@ def test_what_was_made_is_confirmed_and_reads_back(file, content, checked):
 def test_the_number_of_wrong_problems_lies_in_its_bounds_at_every_place_and_in_all(content, margins_NA):
     wrong_NA = ~(margins_NA > 0)
     assert int(content["wrong"]["at_least"]) <= wrong_NA.any(1).sum() <= int(content["wrong"]["at_most"])
-    for row, count in zip(content["places"], wrong_NA.sum(0), strict=True):
-        assert int(row["wrong_at_least"]) <= count <= int(row["wrong_at_most"])
+    for row, seen in zip(content["places"], wrong_NA.sum(0), strict=True):
+        assert int(row["wrong_at_least"]) <= seen <= int(row["wrong_at_most"])
     assert any(row["wrong"] for row in content["places"])
     assert any(row["open"] for row in content["places"])
     assert (content["problems"], [row["cases"] for row in content["places"]]) == ("10000", [100, 10_000, 200])
@@ -213,6 +213,30 @@ def test_what_contradicts_itself_is_a_fault_of_the_program_not_a_verdict(model, 
         certify(model, DIGITS, list(kept(Oracle(-1.25))), Oracle(-1.25), _silent(asked), budget=0.0)
     with pytest.raises(AssertionError, match=r"has a margin of 5\.0, below the proved 6\.0"):
         certify(model, DIGITS, list(kept(Oracle(6.0))), Oracle(6.0), _silent(asked), budget=0.0)
+
+
+def test_a_wrong_answer_where_a_part_is_proved_right_is_a_fault_of_the_program(model, asked):
+    class OneUnknown(Oracle):
+        """The same, but that nothing is known of the last leaf of a block."""
+
+        def margins(self, leaves):
+            found = super().margins(leaves)
+            found.lowest_L[-1], found.beaten_L[-1] = -np.inf, np.inf
+            return found
+
+    with pytest.raises(AssertionError, match="where it is proved to be right"):
+        certify(model, DIGITS, list(kept(OneUnknown(1.25))), OneUnknown(1.25), asked, budget=0.0)
+
+
+@pytest.mark.parametrize("block", [Block(2, 0, EQUALS), Block(2, 1, 4), HALVED, Block(3, 3, 7)])
+def test_a_part_holds_what_is_drawn_from_it_and_as_many_problems_as_it_is_counted_to_have(block):
+    rng = np.random.default_rng(1)
+    for case in range(0, len(block.cases), 37):
+        part = Part(block, case, {place: rng.random(len(block.choices(place))) < 0.5 for place in block.far})
+        assert all(holds(part, a, b) for a, b in draw(part, 5, rng))
+        if block.digits == 2:
+            held = sum(holds(part, a, b) for a in range(100) for b in range(100))
+            assert held == count(block, case, part.allowed)
 
 
 def put(*steps_and_value):
@@ -477,10 +501,10 @@ def test_statements_of_enumerated_leaves_count_each_wrong_problem_once(margins_N
         assert not checked[-1].refused
     stated = statement(checked, DIGITS)
     assert int(stated["wrong"]["at_least"]) <= wrong_NA.any(1).sum() <= int(stated["wrong"]["at_most"])
-    for row, count in zip(stated["places"], wrong_NA.sum(0), strict=True):
-        assert int(row["wrong_at_least"]) <= count <= int(row["wrong_at_most"])
+    for row, seen in zip(stated["places"], wrong_NA.sum(0), strict=True):
+        assert int(row["wrong_at_least"]) <= seen <= int(row["wrong_at_most"])
         if not row["open"]:
-            assert int(row["wrong_at_least"]) == count
+            assert int(row["wrong_at_least"]) == seen
     assert stated["places"][1]["wrong"] > 1_000
 
 

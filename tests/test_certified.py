@@ -99,6 +99,12 @@ def test_a_certificate_that_contradicts_itself_is_refused_with_its_place(read, f
         read(**fields)
 
 
+def test_one_that_speaks_of_real_arithmetic_alone_says_nothing_of_what_a_model_answers(read):
+    real = {"name": "real", "unit": 0.0, "elementary": 0.0, "tiny": 0.0}
+    with pytest.raises(InputError, match="expected a certificate for float32, found real"):
+        read(arithmetic=real)
+
+
 def test_it_speaks_of_its_own_weights_and_digits_alone(read, model):
     found = read()
     found.check_is_of(hashlib.sha256(b"weights").hexdigest(), model)

@@ -162,7 +162,7 @@ def test_two_cannot_work_on_the_same(tmp_path, reprogrok, one_error):
 
 
 def modular(folder):
-    spec = ModelSpec(n_layer=1, d_model=4, n_head=1, d_ff=4, max_seq_len=8, vocab_size=101)
+    spec = ModelSpec(n_layer=1, d_model=4, n_head=1, d_ff=4, max_seq_len=16, vocab_size=38)
     torch.save({"model_config": spec.as_dict(), "model_state": initial_weights(spec, 0)}, folder / "x.pt")
     return ("x.pt", "--experiment", "v2b-mini")
 
@@ -193,7 +193,7 @@ BAD = {
         "--output",
         "x",
     ): "--output: --check would not read it: expected a name that ends in .j",
-    lambda _folder: ("tiny.pt", "--output", "/proc/x.json"): "/proc/x.json: cannot be written",
+    lambda _folder: ("tiny.pt", "--output", "tiny.pt/x.json"): "tiny.pt/x.json: cannot be written",
     lambda _folder: ("tiny.pt", "--budget", "-1"): "--budget: expected a number of seconds, found -1.0",
     lambda _folder: (
         "tiny.pt",

@@ -23,7 +23,8 @@ HEAVY = {"torch", "numpy", "scipy", "matplotlib", "dvc"}
 SURFACE = {
     "": "--version --install-completion --show-completion",
     "eval": "CHECKPOINT --device --exam --suite --limit --batch-size --method --min-exact --output --format"
-    " --experiment --params --data",
+    " --experiment --params --data --certificate",
+    "certify": "CHECKPOINT --check --output --budget --arithmetic --experiment --format --quiet --params",
     "predict": "CHECKPOINT A B --device --experiment --params",
     "sanity": "NAME --run --output --format --criteria --accept-amended --preflight --experiment --params",
     "compare": "EVALUATION --output --metrics --format",
@@ -36,7 +37,7 @@ SURFACE = {
     "reproduce": "CLAIM --seeds --device --workers --dry-run --quiet --observed --claims --evidence --runs --params",
     "observe": "RUN --output --title --note --claims",
     "forensics": "FILE --output --format",
-    "provide": "RUN SEED --out --device",
+    "provide": "RUN SEED --out --certificate --device",
     "init": "[DIR] --no-dvc",
     "list": "--params --criteria --sources",
     "train": "EXPERIMENT --seeds --device --steps --stop-at --checkpoints --keep --allow-fingerprint-change --out"

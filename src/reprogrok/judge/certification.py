@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reprogrok import __version__
+from reprogrok.data.addition import EQUALS
 from reprogrok.data.carries import Block, blocks
 from reprogrok.data.problem_counts import Part
 from reprogrok.errors import InputError
@@ -37,7 +38,7 @@ from reprogrok.judge.certificate_check import (
     weakened,
     wrong_in_all,
 )
-from reprogrok.judge.problems_met import Met, ask, draw
+from reprogrok.judge.problems_met import Met, ask, draw, holds
 from reprogrok.judge.proof_search import Found, search
 from reprogrok.measure.estimated_boxes import Model
 from reprogrok.measure.rounding import FLOAT32, Arithmetic
@@ -208,6 +209,7 @@ def certify(
     counterexamples = _chosen(met)
     verdict = verdict_of(stated, len(counterexamples))
     _require_consistent(stated, met, verdict, tolerance)
+    _require_unproved(checked, met, tolerance)
     if verdict is Verdict.PROVED:
         counterexamples = []  # of real arithmetic: rounding turned them
     shown = [_counterexample(each) for each in counterexamples]
@@ -273,6 +275,23 @@ def _require_consistent(stated: Mapping[str, Any], met: Sequence[Met], verdict: 
             least, margin = row["smallest_margin"], each.margins[row["place"]]
             if not row["wrong"] and not row["open"] and least is not None and margin < least - tolerance:
                 raise AssertionError(f"{each.a} + {each.b} has a margin of {margin}, below the proved {least}")
+
+
+def _require_unproved(checked: Sequence[CheckedBlock], met: Sequence[Met], tolerance: float) -> None:
+    """See that no problem that was answered wrong lies in a leaf that is proved right.
+
+    Raises:
+        AssertionError: one does.
+    """
+    doubtful: dict[tuple[int, int], list[Part]] = {}
+    for one in checked:
+        doubtful[one.block.place, one.block.token] = [*one.wrong, *one.open]
+    for each in met:
+        if each.right or each.margin >= -tolerance:
+            continue
+        token = (each.a + each.b) // 10 ** (each.place - 1) % 10 if each.place else EQUALS
+        if not any(holds(part, each.a, each.b) for part in doubtful[each.place, token]):
+            raise AssertionError(f"{each.a} + {each.b} is answered {each.answer}, where it is proved to be right")
 
 
 def _counterexample(met: Met) -> dict[str, Any]:

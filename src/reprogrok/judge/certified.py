@@ -20,6 +20,7 @@ from reprogrok.data.addition import Addition
 from reprogrok.errors import InputError
 from reprogrok.judge.certificate import FORMAT, SCHEMA, Verdict
 from reprogrok.judge.outcomes import Bounds
+from reprogrok.measure.rounding import FLOAT32
 from reprogrok.measure.statistics import Proportion, proportion
 from reprogrok.schema import Document, load
 
@@ -130,6 +131,11 @@ def read_certified(path: Path) -> Certified:
     """
     document = load(path, SCHEMA)
     data = document.data
+    if data["arithmetic"]["name"] != FLOAT32.name:
+        raise document.error(
+            ("arithmetic", "name"), "what a model answers is computed in float32, of which this says nothing",
+            expected=f"a certificate for {FLOAT32.name}", found=data["arithmetic"]["name"],
+        )  # fmt: skip
     digits, verdict = data["task"]["digits"], Verdict(data["verdict"])
     problems = 100**digits
     if data["problems"] != str(problems):

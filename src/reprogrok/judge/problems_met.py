@@ -74,6 +74,28 @@ def ask(examinee: Examinee, digits: int, problems: Sequence[Problem]) -> list[Me
     return met
 
 
+def holds(part: Part, a: int, b: int) -> bool:
+    """Is this problem in the part?
+
+    Worked values: 12 + 34 is in the part of `Block(2, 0, EQUALS)` whose case is 2 + 4, and not in that of 4 + 2.
+    """
+    block, cases, case = part.block, part.block.cases, part.case
+    last = block.place - 1
+    digits = {place: (a // 10**place % 10, b // 10**place % 10) for place in range(block.digits)}
+    carry = {place: (a % 10**place + b % 10**place) // 10**place for place in range(block.digits)}
+    near = (cases.carry[case], cases.a_before[case], cases.b_before[case], cases.a[case], cases.b[case])
+    before = (carry[last], *digits[last]) if last >= 0 else (0, 0, 0)
+    if near != (*before, *digits.get(block.place, (0, 0))):
+        return False
+    if last >= 0 and sum(before) % 10 != block.token:
+        return False
+    for place, mask_K in part.allowed.items():
+        x, y = digits[place]
+        if not mask_K[100 * (carry[place] if place in block.below else 0) + 10 * x + y]:
+            return False
+    return True
+
+
 def draw(part: Part, count: int, rng: np.random.Generator) -> list[Problem]:
     """Problems of a part, each as likely as any other; none where the part is empty.
 

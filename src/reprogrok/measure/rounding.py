@@ -8,11 +8,12 @@ What `FLOAT32` assumes of whoever evaluates the model (u = 2^-24, half the dista
 
     A1  +, -, * and / are off by at most u of the true result, and by 2^-126 where results underflow (gradually or
         flushed to zero). Sums run in any order, fused or not. A product of several matrices may be associated in any
-        way: a chain over n1, n2, ... terms is off by at most gamma(n1 + n2 + ...) |A| |B| |x|.
+        way: a chain over n1, n2, ... terms is off by at most gamma(n1 + n2 + ...) |A| |B| |x|. A residual is added to
+        a product that is complete; the root of a head's width, a constant, is off by u.
     A2  exp, erf, the square root and 1/sqrt, computed at once or as two operations, are off by at most 8 units in the
         last place: 2^-20 of the true result. (Of a square root u is too little to ask: torch on a CPU misses it.)
     A3  A softmax subtracts the largest of the computed scores that it reads, takes exp, sums, divides and mixes (or
-        mixes and then divides).
+        mixes and then divides), all in one pass.
     A4  A norm is the mean of squares (LayerNorm: of deviations from the mean) plus its eps, then 1/sqrt, then the
         weight (and the bias).
     A5  GELU is x (1 + erf(x / sqrt 2)) / 2 or x Phi(x): off by at most 8 u |x|, beside what its argument is off by.
