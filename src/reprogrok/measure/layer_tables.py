@@ -78,6 +78,18 @@ class LayerTables:
         values = mapped(normed, mixing, arithmetic)
         return LayerTables(stream, normed, values, scores, spec.d_model, tokens)
 
+    @property
+    def bounded(self) -> bool:
+        """Whether float32 surely overflows nowhere in the tables, tokens and positions that are never read included.
+
+        Who looks tokens up by a product with one-hot columns multiplies the others by 0, and who masks scores adds to
+        those of later positions; with infinities both give what is no number, for every problem.
+        """
+        top = 1.0 + float(self.normed.magnitude.max())
+        forms = (self.stream, self.normed, self.values)
+        finite = all(bool(np.isfinite(form.radius_LF).all()) for form in forms)
+        return finite and top * top * self.scores.reach * self.width < LARGEST
+
     def asked(self, block: Block) -> int:
         """The row of the tables where the block's digit is asked."""
         return block.asked * self.tokens + block.token
@@ -89,6 +101,8 @@ class LayerTables:
         exp(s~ - L + e)(1 + a) + b: `tiny` becomes no larger, and as s~ - M~ + e is at most 0 (a rounding keeps the
         sign), so is s~ - L + e.
         """
+        if not self.bounded:
+            return None
         low_PV, high_PV = self._scores(block, arithmetic)
         read_PV = readable(block, self.tokens)
         largest, least = high_PV[read_PV].max(), low_PV[read_PV].min()
