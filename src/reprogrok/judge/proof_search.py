@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _SLACK = 1e-3  # logits that an estimate must lead by
 _CLOSE_CALL = 1.5  # logits: less may be lost to rounding in float32, so the checker is asked at once
-_TYPICAL = 0.75  # of what it costs: the quantile that is taken for the rule
+_TYPICAL = 0.75  # the quantile of what it costs, and below, that the rules go by
 _FEARED = 4.0  # times what is typical
 _ASKED = 16
 _SURE = 1e-5  # logits that it must confirm: a certificate is printed in decimals
@@ -172,7 +172,8 @@ class _Forest:
     boxes: BlockBoxes
     enclosure: Enclosure | None
     cells: int = 0
-    cost: float = 0.0  # logits that rounding in float32 takes from a lead
+    cost: float = 0.0  # logits that rounding in float32 takes from a lead, where it takes much
+    least_cost: float = math.inf  # and where it takes little
     count: int = 0
     halved: set[int] = field(default_factory=set)
     marks: dict[int, str] = field(default_factory=dict)
@@ -237,7 +238,9 @@ class _Forest:
             sure_N = np.where(status_N[close_N] == _RIGHT, sure.lowest_L, -sure.beaten_L)
             status_N[close_N[~(sure_N > _SURE)]] = _OPEN
             before, cost_N = self.cost, (lead_N[close_N] - sure_N)[np.isfinite(sure_N)]
-            self.cost = max(before, float(np.quantile(cost_N, _TYPICAL)) if len(cost_N) else 0.0)
+            if len(cost_N):
+                self.cost = max(before, float(np.quantile(cost_N, _TYPICAL)))
+                self.least_cost = min(self.least_cost, float(np.quantile(cost_N, 1 - _TYPICAL)))
             if not (lead_N[waiting_N] < _FEARED * self.cost).any():
                 return
 
@@ -270,7 +273,8 @@ class _Forest:
         for sure, first in ((parts.right | (parts.ways == 0), "A"), (parts.wrong & (parts.ways > 0), "a")):
             for number, grid in zip(parts.number[sure].tolist(), parts.grid[sure].tolist(), strict=True):
                 self.marks[number] = chr(ord(first) + grid)
-        hopeless = (parts.lowest > -self.cost) & (parts.beaten < self.cost)  # rounding alone decides, all over the part
+        band = self.least_cost if math.isfinite(self.least_cost) else 0.0
+        hopeless = (parts.lowest > -band) & (parts.beaten < band)  # rounding alone decides, all over the part
         self.telling.append(_heaviest(parts[(parts.status == _OPEN) & hopeless]))
         return parts[(parts.status == _OPEN) & ~hopeless & (parts.ways > 0)]
 
