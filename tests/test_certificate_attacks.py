@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from reprogrok.data.carries import Block
 from reprogrok.data.proof_trees import Leaf, Status
+from reprogrok.measure.affine import Norm, exactly
 from reprogrok.measure.enclosure import Enclosure
 from reprogrok.measure.rounding import FLOAT32, REAL
 from reprogrok.model.shapes import parameter_shapes
@@ -179,6 +180,17 @@ def test_overflow_at_the_last_position_which_masks_add_to_leaves_nothing_known()
     for block in BLOCKS:
         assert (margins_of(spec, weights, block).lowest_L == -np.inf).all()
         assert (margins_of(spec, weights, block).beaten_L == np.inf).all()
+
+
+def test_a_mean_whose_square_overflows_leaves_nothing_known():
+    """Torch's LayerNorm squares the difference of two partial means, which the deviations from the mean do not show."""
+    numbers_LF = np.full((1, 2), 2.0**66)
+    ones, zeros = np.ones(2), np.zeros(2)
+    by_torch_LF = functional.layer_norm(torch.tensor(numbers_LF, dtype=torch.float32), (2,))
+    assert by_torch_LF.isnan().all()
+    with np.errstate(invalid="ignore"):
+        assert not np.isfinite(Norm(ones, zeros, 1e-5).of(exactly(numbers_LF), FLOAT32).radius_LF).any()
+    assert np.isfinite(Norm(ones, zeros, 1e-5).of(exactly(numbers_LF * 2.0**-20), FLOAT32).radius_LF).all()
 
 
 @pytest.mark.filterwarnings("error")

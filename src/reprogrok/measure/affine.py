@@ -181,6 +181,8 @@ def _centred(x: Affine, arithmetic: Arithmetic) -> Affine:
     mean_L1 = x.magnitude.mean(1, keepdims=True)
     error = gamma(features + 3, arithmetic.unit) + ROUNDING
     more_LF = error * (x.magnitude + mean_L1) + 4 * features * arithmetic.tiny + FAINT
+    # Who updates mean and squares number by number squares uncentred ones on the way: 0 times infinity in float32.
+    more_LF[~((x.magnitude * x.magnitude).mean(1) < LARGEST)] = np.inf
     return Affine(centre_LF, slopes_sLF, radius_LF + more_LF)
 
 
