@@ -101,7 +101,7 @@ def test_a_certificate_that_contradicts_itself_is_refused_with_its_place(read, f
 
 def test_one_that_speaks_of_real_arithmetic_alone_says_nothing_of_what_a_model_answers(read):
     real = {"name": "real", "unit": 0.0, "elementary": 0.0, "tiny": 0.0}
-    with pytest.raises(InputError, match="expected a certificate for float32, found .real"):
+    with pytest.raises(InputError, match=r"expected a certificate for float32, found .real"):
         read(arithmetic=real)
 
 

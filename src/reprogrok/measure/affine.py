@@ -172,7 +172,7 @@ class Norm:
 
 
 def _centred(x: Affine, arithmetic: Arithmetic) -> Affine:
-    """Subtract the mean: it mean is off by gamma(D + 1) of the mean magnitude, and one rounding follows."""
+    """Subtract the mean: its mean is off by gamma(D + 1) of the mean magnitude, and one rounding follows."""
     features = x.centre_LF.shape[1]
     centre_LF = x.centre_LF - x.centre_LF.mean(1, keepdims=True)
     slopes_sLF = x.slopes_sLF - x.slopes_sLF.mean(2, keepdims=True)

@@ -348,7 +348,7 @@ class BlockBoxes:
             top_NX = self._chained(chosen, bound_NX.shape)[carry_N, np.arange(len(nodes))]
             at_bound_NX = lam_LX[0] + place_NX * step_X
             over_NX = own_NX - at_bound_NX * own_N[:, None] + top_NX
-            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # weights may all be too small for float64
+            with np.errstate(all="ignore"):  # weights may all be too small for float64
                 less_NX = over_NX / np.where(over_NX > 0, own_N[:, None], most_N[:, None])
             bound_NX = np.fmin(bound_NX, at_bound_NX + less_NX)
         return Nodes(nodes.case_N, nodes.run_NF, -bound_NX[:, 1::2], bound_NX[:, ::2])
