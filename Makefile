@@ -50,7 +50,7 @@ check: venv ## Lint, formatting, types, and the form of dvc.yaml
 	@$(RUN) mypy
 	@if [ -e dvc.yaml ]; then $(RUN) dvc stage list --all --fail >/dev/null; fi
 
-campaign: venv ## Check the statistics on simulated studies (ARGS=calibration), then attack a training run (ARGS=attacks)
+campaign: venv ## Simulated studies (ARGS=calibration), attacks on a training run (attacks), certificates of small models (certificates)
 	@$(RUN) OMP_NUM_THREADS=1 python tests/campaign $(ARGS)
 
 ledger: venv ## Judge all claims by what is committed and write audit/LEDGER.md
