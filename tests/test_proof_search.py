@@ -191,11 +191,30 @@ def test_what_was_found_before_is_handed_on_and_the_rest_is_searched():
     spec = spec_of(1)
     model = searched(spec, random_weights(spec, 10), 1)
     everything = list(search(model, {}, 10.0))
-    assert [found.proof.block for found in everything] == list(blocks(1))
+    assert {found.proof.block for found in everything} == set(blocks(1))
     have = {found.proof.block: found for found in everything[:4]}
     again = list(search(model, have, 10.0))
     assert all(one is other for one, other in zip(again[:4], everything[:4], strict=True))
-    assert [found.proof.text for found in again] == [found.proof.text for found in everything]
+    texts = [{found.proof.block: found.proof.text for found in each} for each in (again, everything)]
+    assert texts[0] == texts[1]
+
+
+def test_the_block_with_most_open_problems_is_halved_first():
+    spec = spec_of(3, rms=True)
+    model = searched(spec, random_weights(spec, 5, 0.3), 3)
+    shares = []
+    stopped = {found.proof.block: found for found in search(model, {}, 0.0)}
+    going_on = {found.proof.block: found for found in search(model, {}, 250.0, counted(), None, shares.append)}
+    assert set(stopped) == set(going_on) == set(blocks(3))
+    assert len(shares) > 2
+    assert all(later <= earlier for earlier, later in pairwise(shares))
+
+    def open_cases(found):
+        return found.proof.text.count(OPEN)
+
+    halved = [block for block, found in going_on.items() if found.proof.orders]
+    assert halved
+    assert open_cases(stopped[max(halved, key=lambda block: block.place)]) > 0
 
 
 def test_suspects_are_problems_of_the_block_and_hold_what_is_wrong():

@@ -161,9 +161,14 @@ def _certify(checkpoint: Checkpoint, digits: int, asked: Asked) -> None:
         if (kept := work.kept()) and not asked.quiet:
             typer.echo(f"going on: {kept} of {work.blocks} blocks were searched before ({work.folder})", err=True)
         try:
-            with _stopped_by_signals(), block_display(digits, ("searched", "checked"), quiet=asked.quiet) as show:
+            with (
+                _stopped_by_signals(),
+                block_display(digits, ("searched", "checked"), quiet=asked.quiet) as (show, watch),
+            ):
                 enclosure = Enclosure(checkpoint.spec, checkpoint.weights, digits, arithmetic)
-                searched = search_all(work, checkpoint, asked.budget, enclosure, lambda block: show("searched", block))
+                searched = search_all(
+                    work, checkpoint, asked.budget, enclosure, lambda block: show("searched", block), watch=watch
+                )
                 content = certify(
                     checkpoint, digits, searched, enclosure, model,
                     budget=asked.budget, advance=lambda block: show("checked", block),
@@ -202,7 +207,7 @@ def _check(path: Path, checkpoint: Checkpoint, digits: int, format: Format, *, q
     require_same_model(certificate, checkpoint, digits)
     model = examinee(checkpoint, Addition(digits), choose_device("cpu"))
     try:
-        with _stopped_by_signals(), block_display(digits, ("checked",), quiet=quiet) as show:
+        with _stopped_by_signals(), block_display(digits, ("checked",), quiet=quiet) as (show, _):
             found = check_certificate(
                 certificate,
                 Enclosure(checkpoint.spec, checkpoint.weights, digits, certificate.arithmetic),

@@ -146,6 +146,7 @@ def search_all(  # noqa: PLR0917 - what a search needs, and whom it tells
     enclosure: Enclosure,
     advance: Callable[[Block], None] = lambda _block: None,
     clock: Callable[[], float] = time.monotonic,
+    watch: Callable[[float], None] = lambda _share: None,
 ) -> list[Kept]:
     """Search every block that was not searched before, and keep it; all of them, in the order of blocks.
 
@@ -156,23 +157,24 @@ def search_all(  # noqa: PLR0917 - what a search needs, and whom it tells
         enclosure: of the model, for what is close.
         advance: told of each block that is at hand.
         clock: in seconds.
+        watch: told now and then which share of all problems is open to further search.
     """
     before = {block: kept for block in blocks(work.digits) if (kept := work.read(block)) is not None}
     weights = {name: tensor.double().numpy() for name, tensor in checkpoint.weights.items()}
     model = Model(checkpoint.spec, weights, work.digits)
     have = {block: kept.found for block, kept in before.items()}
     left = max(budget - sum(kept.seconds for kept in before.values()), 0.0)
-    all_kept, began = [], clock()
-    for found in search(model, have, left, clock, enclosure):
+    all_kept, began = {}, clock()
+    for found in search(model, have, left, clock, enclosure, watch):
         block = found.proof.block
         if block in before:
-            all_kept.append(before[block])
+            all_kept[block] = before[block]
         else:
-            all_kept.append(Kept(found, clock() - began))
-            work.keep(all_kept[-1])
+            all_kept[block] = Kept(found, clock() - began)
+            work.keep(all_kept[block])
         began = clock()
         advance(block)
-    return all_kept
+    return [all_kept[block] for block in blocks(work.digits)]
 
 
 def certify(

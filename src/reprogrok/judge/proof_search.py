@@ -43,7 +43,9 @@ _ENOUGH = 0.01  # what may stay open in a block, as a share of what is wrong the
 _AT_ONCE = 2_048  # parts that are halved together, those with most problems first
 _SUSPECTS = 24
 _OPEN, _RIGHT, _WRONG = range(3)
-_SHARES = 3  # of the time that is left, a block may take so many times what would be its part
+_MOST, _AT_LEAST = 0.9, 64  # of the open problems, the parts that hold so many are halved together, but some at least
+_SLICE, _SLICES = 2.0, 60  # seconds at least, and parts of all seconds, that one block is halved before another may be
+_TABLES = 6  # blocks whose tables are kept in memory
 
 
 @dataclass(frozen=True)
@@ -61,34 +63,53 @@ class Found:
     cells: int
 
 
-def search(
+def search(  # noqa: PLR0917 - what is searched, with what, and how it is watched
     model: Model,
     have: Mapping[Block, Found],
     seconds: float,
     clock: Callable[[], float] = time.monotonic,
     enclosure: Enclosure | None = None,
+    watch: Callable[[float], None] = lambda _share: None,
 ) -> Iterator[Found]:
-    """Search all blocks in their order; those that are at hand are handed on.
+    """Search all blocks; each is handed over once nothing more is to be done about it, so in no order.
 
-    Blocks where every case is decided as a whole take next to no time, and leave theirs to the others.
+    First all cases of all blocks are tried as a whole, then parts of them are halved where most problems are open, a
+    few seconds at a time.
 
     Args:
         model: of one layer and one head (`measure.enclosure.refuses`).
-        have: what an earlier search found.
-        seconds: how long cases may be halved in all; every case is tried as a whole, however long that takes.
+        have: what an earlier search found; it is handed on first.
+        seconds: how long all of it may take; every case is tried as a whole, however long that takes.
         clock: in seconds.
-        enclosure: of the same model, see `search_block`.
+        enclosure: of the same model, to be asked where an estimate is close; without one, estimates decide alone.
+        watch: told now and then which share of all problems is open to further search.
     """
-    wanted = list(blocks(model.digits))
-    missing = sum(block not in have for block in wanted)
+    yield from have.values()
     end = clock() + seconds
-    for block in wanted:
+    waiting: list[_Forest] = []
+    for block in blocks(model.digits):
         if block in have:
-            yield have[block]
             continue
-        now = clock()
-        yield search_block(model, block, min(end, now + _SHARES * max(end - now, 0) / missing), clock, enclosure)
-        missing -= 1
+        forest = _Forest(BlockBoxes(model, block), enclosure)
+        forest.plant()
+        if len(forest.opened) and block.far:
+            waiting.append(forest)
+        else:
+            yield forest.found()
+    problems = float(100**model.digits)
+    while waiting and clock() < end:
+        waiting.sort(key=lambda forest: -forest.open_ways)
+        open_ways = sum(forest.open_ways for forest in waiting)
+        watch(open_ways / problems)
+        if open_ways <= _ENOUGH * sum(forest.wrong_ways for forest in waiting):
+            break
+        waiting[0].grow(min(end, clock() + max(_SLICE, seconds / _SLICES)), clock)
+        if not len(waiting[0].opened):
+            yield waiting.pop(0).found()
+        for forest in waiting[_TABLES:]:
+            forest.forget_tables()
+    for forest in waiting:
+        yield forest.found()
 
 
 def search_block(
@@ -98,20 +119,12 @@ def search_block(
     clock: Callable[[], float] = time.monotonic,
     enclosure: Enclosure | None = None,
 ) -> Found:
-    """Decide as much of a block as can be until the clock says so; whole cases are always tried.
-
-    Args:
-        model: of one layer and one head.
-        block: one answer digit and the token that it is asked at.
-        until: when to stop halving, by `clock`.
-        clock: in seconds.
-        enclosure: of the same model, to be asked where an estimate is close; without one, estimates decide alone.
-    """
+    """Decide as much of one block as can be until the clock says so; see `search`."""
     forest = _Forest(BlockBoxes(model, block), enclosure)
-    forest.grow(until, clock)
-    orders = {place: forest.boxes.orders[place] for place in sorted(forest.halved)}
-    proof = BlockProof(block, forest.boxes.basis_RD, orders, forest.text())
-    return Found(proof, tuple(dict.fromkeys(forest.suspects())), forest.cells)
+    forest.plant()
+    if block.far:
+        forest.grow(until, clock)
+    return forest.found()
 
 
 @dataclass(frozen=True)
@@ -144,7 +157,7 @@ class _Parts:
     def __len__(self) -> int:
         return len(self.number)
 
-    def __getitem__(self, part: NDArray[np.bool_] | Numbers) -> Self:
+    def __getitem__(self, part: NDArray[np.bool_] | Numbers | slice) -> Self:
         return type(self)(*(getattr(self, each.name)[part] for each in fields(self)))
 
     def joined(self, other: Self) -> Self:
@@ -179,24 +192,44 @@ class _Forest:
     marks: dict[int, str] = field(default_factory=dict)
     children: dict[int, tuple[int, int, int]] = field(default_factory=dict)  # place, and the numbers of its halves
     telling: list[_Parts] = field(default_factory=list)  # where a suspect may be found
+    wrong_ways: float = 0.0  # problems that are answered wrong
+    opened: _Parts = field(init=False)
+
+    @property
+    def open_ways(self) -> float:
+        """How many problems halving may still decide."""
+        return float(self.opened.ways.sum())
+
+    def plant(self) -> None:
+        """Try every case as a whole."""
+        nodes = self.boxes.whole_cases()
+        whole = self._tightened(self._tried(nodes, self.boxes.ways_of(nodes)))
+        self.telling.append(whole[np.argsort(whole.lowest, kind="stable")[:_SUSPECTS]])
+        self.opened = self._marked(whole)
 
     def grow(self, until: float, clock: Callable[[], float]) -> None:
-        """Try every case as a whole, then halve what is open."""
-        nodes = self.boxes.whole_cases()
-        ways_N = self.boxes.ways_of(nodes)
-        whole = self._tightened(self._tried(nodes, ways_N))
-        self.telling.append(whole[np.argsort(whole.lowest, kind="stable")[:_SUSPECTS]])
-        self.telling.append(_heaviest(whole[whole.wrong]))
-        wrong = whole.ways[whole.wrong].sum()
-        opened = self._marked(whole)
-        while self.boxes.far and len(opened) and clock() < until and opened.ways.sum() > _ENOUGH * wrong:
-            order = np.argsort(-opened.ways, kind="stable")
-            now, opened = opened[order[:_AT_ONCE]], opened[order[_AT_ONCE:]]
-            found = self._halved(now)
-            wrong += found.ways[found.wrong].sum()
-            self.telling.append(_heaviest(found[found.wrong & (found.ways > 0)]))
-            opened = opened.joined(self._marked(found))
-        self.telling.append(_heaviest(opened))
+        """Halve what is open, the parts with most problems first."""
+        while len(self.opened) and clock() < until and self.open_ways > _ENOUGH * self.wrong_ways:
+            order = np.argsort(-self.opened.ways, kind="stable")
+            most = int(np.searchsorted(np.cumsum(self.opened.ways[order]), _MOST * self.open_ways)) + 1
+            at_once = min(max(most, _AT_LEAST), _AT_ONCE)
+            now, later = self.opened[order[:at_once]], self.opened[order[at_once:]]
+            self.opened = later.joined(self._marked(self._halved(now)))
+        if self.open_ways <= _ENOUGH * self.wrong_ways:
+            self.telling.append(_heaviest(self.opened))
+            self.opened = self.opened[:0]
+
+    def found(self) -> Found:
+        """What there is to say."""
+        self.telling.append(_heaviest(self.opened))
+        orders = {place: self.boxes.orders[place] for place in sorted(self.halved)}
+        proof = BlockProof(self.boxes.block, self.boxes.basis_RD, orders, self.text())
+        return Found(proof, tuple(dict.fromkeys(self.suspects())), self.cells)
+
+    def forget_tables(self) -> None:
+        """Free what takes most memory; it is made again when it is needed."""
+        self.boxes.forget_tables()
+        self.__dict__.pop("_enclosed", None)
 
     def _tried(self, nodes: Nodes, ways_N: Array) -> _Parts:
         """What grids of growing fineness show of new nodes."""
@@ -270,6 +303,9 @@ class _Forest:
 
     def _marked(self, parts: _Parts) -> _Parts:
         """Note what is decided; what is not comes back."""
+        wrong = parts[parts.wrong & (parts.ways > 0)]
+        self.wrong_ways += float(wrong.ways.sum())
+        self.telling.append(_heaviest(wrong))
         for sure, first in ((parts.right | (parts.ways == 0), "A"), (parts.wrong & (parts.ways > 0), "a")):
             for number, grid in zip(parts.number[sure].tolist(), parts.grid[sure].tolist(), strict=True):
                 self.marks[number] = chr(ord(first) + grid)

@@ -323,6 +323,10 @@ class BlockBoxes:
             heaviest.append(np.array([mass_K[a:b].max() for a, b in runs(len(mass_K), 99)]))
         return lam_LX, tops, heaviest
 
+    def forget_tables(self) -> None:
+        """Free the largest tables."""
+        self.__dict__.pop("_run_grid", None)
+
     def shrunk(self, nodes: Nodes) -> Nodes:
         """Parts of cases with boxes of a whole before -> with their own boxes."""
         if not len(nodes):

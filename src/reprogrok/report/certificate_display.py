@@ -1,11 +1,13 @@
 """Blocks that were searched or checked -> what people watch meanwhile, on stderr: bars on a terminal, else lines.
 
-Without a terminal there is one line per place and phase, with the seconds since the beginning.
+Without a terminal there are ten lines a phase, and while cases are halved one now and then, with the seconds since the
+beginning.
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Show = Callable[[str, Block], None]
+Watch = Callable[[float], None]
+_STEPS = 10  # lines of a phase
+_QUIET = 15.0  # seconds at least between lines about what is open
 
 
 @contextmanager
@@ -29,8 +34,8 @@ def block_display(
     quiet: bool = False,
     clock: Callable[[], float] = time.monotonic,
     screen: Console | None = None,
-) -> Iterator[Show]:
-    """A callback that is told of each block in each phase, in the order of blocks; a phase may come back to a block.
+) -> Iterator[tuple[Show, Watch]]:
+    """Two callbacks: one is told of each block in each phase, in any order, the other which share of problems is open.
 
     Args:
         digits: of the task.
@@ -40,37 +45,49 @@ def block_display(
         screen: where to; stderr if None.
     """
     if quiet:
-        yield lambda _phase, _block: None
+        yield lambda _phase, _block: None, lambda _share: None
         return
     screen = screen or console(stderr=True)
     total = sum(1 for _ in blocks(digits))
     if not screen.is_terminal or screen.is_dumb_terminal:
-        yield _lines(digits, screen, clock)
+        yield _lines(total, screen, clock)
         return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[place]}"),
+        TextColumn("{task.fields[about]}"),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=screen, transient=True) as bars:
-        tasks = {phase: bars.add_task(phase, total=total, start=False, place="") for phase in phases}
+        tasks = {phase: bars.add_task(phase, total=total, start=False, about="") for phase in phases}
 
         def show(phase: str, block: Block) -> None:
             task = tasks[phase]
             bars.start_task(task)
-            bars.update(task, advance=1, place=f"place {block.place} of {digits}")
+            bars.update(task, advance=1, about=f"place {block.place} of {digits}")
 
-        yield show
+        def watch(share: float) -> None:
+            bars.update(tasks[phases[0]], about=_open_text(share))
+
+        yield show, watch
 
 
-def _lines(digits: int, screen: Console, clock: Callable[[], float]) -> Show:
-    began = clock()
-    last = {block.place: block for block in blocks(digits)}  # the last token of a place comes last
+def _lines(total: int, screen: Console, clock: Callable[[], float]) -> tuple[Show, Watch]:
+    began, done, said = clock(), Counter[str](), [clock()]
 
-    def show(phase: str, block: Block) -> None:
-        if block == last[block.place]:
-            screen.print(f"{clock() - began:7.0f} s  {phase} place {block.place} of {digits}", soft_wrap=True)
+    def show(phase: str, _block: Block) -> None:
+        done[phase] += 1
+        if done[phase] * _STEPS // total > (done[phase] - 1) * _STEPS // total:
+            screen.print(f"{clock() - began:7.0f} s  {phase} {done[phase]} of {total} blocks", soft_wrap=True)
 
-    return show
+    def watch(share: float) -> None:
+        if clock() - said[0] >= _QUIET:
+            said[0] = clock()
+            screen.print(f"{clock() - began:7.0f} s  {_open_text(share)}", soft_wrap=True)
+
+    return show, watch
+
+
+def _open_text(share: float) -> str:
+    return f"halving, {share:.1e} of all problems open"
