@@ -204,7 +204,7 @@ def test_the_block_with_most_open_problems_is_halved_first():
     model = searched(spec, random_weights(spec, 5, 0.3), 3)
     shares = []
     stopped = {found.proof.block: found for found in search(model, {}, 0.0)}
-    going_on = {found.proof.block: found for found in search(model, {}, 250.0, counted(), None, shares.append)}
+    going_on = {found.proof.block: found for found in search(model, {}, 20.0, counted(), None, shares.append)}
     assert set(stopped) == set(going_on) == set(blocks(3))
     assert len(shares) > 2
     assert all(later <= earlier for earlier, later in pairwise(shares))
