@@ -200,12 +200,12 @@ def test_what_was_found_before_is_handed_on_and_the_rest_is_searched():
 
 
 def test_the_block_with_most_open_problems_is_halved_first():
-    spec = spec_of(3, rms=True)
-    model = searched(spec, random_weights(spec, 5, 0.3), 3)
+    spec = spec_of(2, rms=True)
+    model = searched(spec, random_weights(spec, 5, 0.6), 2)
     shares = []
     stopped = {found.proof.block: found for found in search(model, {}, 0.0)}
     going_on = {found.proof.block: found for found in search(model, {}, 20.0, counted(), None, shares.append)}
-    assert set(stopped) == set(going_on) == set(blocks(3))
+    assert set(stopped) == set(going_on) == set(blocks(2))
     assert len(shares) > 2
     assert all(later <= earlier for earlier, later in pairwise(shares))
 
