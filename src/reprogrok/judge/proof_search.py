@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _SLACK = 1e-3  # logits that an estimate must lead by
 _CLOSE_CALL = 1.5  # logits: less may be lost to rounding in float32, so the checker is asked at once
-_TYPICAL = 0.75  # the quantile of what it costs, and below, that the rules go by
+_TYPICAL = 0.75  # of what it costs: the quantile that the rule goes by
 _FEARED = 4.0  # times what is typical
 _ASKED = 16
 _SURE = 1e-5  # logits that it must confirm: a certificate is printed in decimals
@@ -138,6 +138,7 @@ class _Parts:
         grid: the last that was tried.
         status: right, wrong or open, by number.
         lowest, beaten, worst, middle, slope_NR: see `Leads`.
+        cost: logits that rounding in float32 takes from its lead, where the checker was asked; else 0.
     """
 
     number: Numbers
@@ -153,6 +154,7 @@ class _Parts:
     worst: Array
     middle: Array
     slope_NR: Array
+    cost: Array
 
     def __len__(self) -> int:
         return len(self.number)
@@ -185,8 +187,7 @@ class _Forest:
     boxes: BlockBoxes
     enclosure: Enclosure | None
     cells: int = 0
-    cost: float = 0.0  # logits that rounding in float32 takes from a lead, where it takes much
-    least_cost: float = math.inf  # and where it takes little
+    cost: float = 0.0  # logits that rounding in float32 takes from a lead
     count: int = 0
     halved: set[int] = field(default_factory=set)
     marks: dict[int, str] = field(default_factory=dict)
@@ -250,14 +251,17 @@ class _Forest:
         seen: Leads = leads(self.boxes, nodes, grid)
         self.cells += len(nodes) * math.prod(GRIDS[grid])
         status_N = np.where(seen.lowest_N > _SLACK, _RIGHT, np.where(seen.beaten_N < -_SLACK, _WRONG, _OPEN))
+        cost_N = np.zeros(len(nodes))
         if self.enclosure is not None:
-            self._ask_when_close(nodes, ways_N, grid, seen, status_N)
+            self._ask_when_close(nodes, ways_N, grid, seen, status_N, cost_N)
         return _Parts(
             number_N, nodes.case_N, nodes.run_NF, nodes.low_NR, nodes.high_NR, ways_N, np.full(len(nodes), grid),
-            status_N, seen.lowest_N, seen.beaten_N, seen.worst_N, seen.middle_N, seen.slope_NR,
+            status_N, seen.lowest_N, seen.beaten_N, seen.worst_N, seen.middle_N, seen.slope_NR, cost_N,
         )  # fmt: skip
 
-    def _ask_when_close(self, nodes: Nodes, ways_N: Array, grid: int, seen: Leads, status_N: Numbers) -> None:
+    def _ask_when_close(  # noqa: PLR0917 - columns of the same nodes
+        self, nodes: Nodes, ways_N: Array, grid: int, seen: Leads, status_N: Numbers, cost_N: Array
+    ) -> None:
         """Take back what the checker would not confirm; see how much its roundings cost."""
         lead_N = np.where(status_N == _RIGHT, seen.lowest_N, -seen.beaten_N)
         order_N = np.argsort(lead_N, kind="stable")
@@ -270,10 +274,10 @@ class _Forest:
             sure = self._enclosed.margins(self._leaves(nodes[close_N], grid))
             sure_N = np.where(status_N[close_N] == _RIGHT, sure.lowest_L, -sure.beaten_L)
             status_N[close_N[~(sure_N > _SURE)]] = _OPEN
-            before, cost_N = self.cost, (lead_N[close_N] - sure_N)[np.isfinite(sure_N)]
-            if len(cost_N):
-                self.cost = max(before, float(np.quantile(cost_N, _TYPICAL)))
-                self.least_cost = min(self.least_cost, float(np.quantile(cost_N, 1 - _TYPICAL)))
+            known = np.isfinite(sure_N)
+            cost_N[close_N[known]] = (lead_N[close_N] - sure_N)[known]
+            if known.any():
+                self.cost = max(self.cost, float(np.quantile(cost_N[close_N[known]], _TYPICAL)))
             if not (lead_N[waiting_N] < _FEARED * self.cost).any():
                 return
 
@@ -309,8 +313,7 @@ class _Forest:
         for sure, first in ((parts.right | (parts.ways == 0), "A"), (parts.wrong & (parts.ways > 0), "a")):
             for number, grid in zip(parts.number[sure].tolist(), parts.grid[sure].tolist(), strict=True):
                 self.marks[number] = chr(ord(first) + grid)
-        band = self.least_cost if math.isfinite(self.least_cost) else 0.0
-        hopeless = (parts.lowest > -band) & (parts.beaten < band)  # rounding alone decides, all over the part
+        hopeless = (parts.lowest > -parts.cost) & (parts.beaten < parts.cost)  # rounding decides all over the part
         self.telling.append(_heaviest(parts[(parts.status == _OPEN) & hopeless]))
         return parts[(parts.status == _OPEN) & ~hopeless & (parts.ways > 0)]
 
