@@ -24,13 +24,13 @@ from reprogrok.data.proof_trees import BlockProof, Leaf, Status, decode
 from reprogrok.errors import ExitCode, InputError
 from reprogrok.files import pretty_json
 from reprogrok.formats.checkpoints import Checkpoint
-from reprogrok.judge import certificate
+from reprogrok.judge import certificate, certification
 from reprogrok.judge.certificate import Verdict, read_certificate, rounded_down, rounded_up, write_certificate
 from reprogrok.judge.certificate_check import check_block, statement, weakened
 from reprogrok.judge.certificate_comparison import check_certificate, check_document, require_same_model
 from reprogrok.judge.certification import Kept, Work, certify, search_all
 from reprogrok.judge.examination import examinee
-from reprogrok.judge.problems_met import ask, draw, holds
+from reprogrok.judge.problems_met import Met, ask, draw, seat
 from reprogrok.judge.proof_search import Found
 from reprogrok.measure.enclosure import Enclosure
 from reprogrok.measure.rounding import FLOAT32, REAL, Arithmetic
@@ -233,9 +233,10 @@ def test_a_part_holds_what_is_drawn_from_it_and_as_many_problems_as_it_is_counte
     rng = np.random.default_rng(1)
     for case in range(0, len(block.cases), 37):
         part = Part(block, case, {place: rng.random(len(block.choices(place))) < 0.5 for place in block.far})
-        assert all(holds(part, a, b) for a, b in draw(part, 5, rng))
-        if block.digits == 2:
-            held = sum(holds(part, a, b) for a in range(100) for b in range(100))
+        assert all(seat(block, a, b).is_in(part) for a, b in draw(part, 5, rng))
+        if block.digits == 2 and case % 5 == 0:
+            seats = [seat(block, a, b) for a in range(100) for b in range(100)]
+            held = sum(at is not None and at.is_in(part) for at in seats)
             assert held == count(block, case, part.allowed)
 
 
@@ -594,3 +595,16 @@ def test_a_search_that_was_stopped_goes_on_where_it_was(model, enclosure, tmp_pa
     assert len({work.folder, *(each.folder for each in others)}) == 3
     work.remove()
     assert list(tmp_path.iterdir()) == [tmp_path / "other"]
+
+
+def test_what_rounding_may_turn_is_neither_a_counterexample_nor_the_smallest_margin():
+    answers = [
+        Met(1, 2, "3", right=True, place=0, margins=(1e-6, 3.0)),
+        Met(3, 4, "7", right=True, place=1, margins=(2.0, 0.5)),
+        Met(5, 6, "12", right=False, place=0, margins=(-1e-6, 3.0)),
+        Met(7, 8, "16", right=False, place=0, margins=(-0.5, 1e-6)),
+    ]
+    assert certification._smallest(answers)["a"] == "3"
+    assert [each.a for each in certification._chosen(answers)] == [7]
+    assert certification._smallest(answers[:1])["a"] == "1", "better than none"
+    assert [each.a for each in certification._chosen(answers[2:3])] == [5]

@@ -243,8 +243,8 @@ def _counterexample_differences(where: str, entry: Mapping[str, Any], met: Met) 
 
 
 def _seen_differences(where: str, entry: Mapping[str, Any], met: Met) -> Iterator[Difference]:
-    """Two float32 evaluations of one margin may differ by `CLOSE`."""
-    if not met.right:
+    """Two float32 evaluations of one margin may differ by `CLOSE`, and what is closer to 0 may be answered wrong."""
+    if not met.right and (met.place != entry["place"] or entry["margin"] > CLOSE):
         yield Difference(where, f"that {met.a} + {met.b} is answered right", "a wrong answer")
     elif abs(met.margins[entry["place"]] - entry["margin"]) > CLOSE or met.margin < entry["margin"] - CLOSE:
         yield Difference(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,9 +38,10 @@ from reprogrok.judge.certificate_check import (
     weakened,
     wrong_in_all,
 )
-from reprogrok.judge.problems_met import Met, ask, draw, holds
+from reprogrok.judge.problems_met import Met, ask, draw, seat
 from reprogrok.judge.proof_search import Found, search
 from reprogrok.measure.estimated_boxes import Model
+from reprogrok.measure.exam import CLOSE
 from reprogrok.measure.rounding import FLOAT32, Arithmetic
 from reprogrok.model.device import environment
 from reprogrok.schema import load
@@ -259,9 +260,20 @@ def _spread(parts: Sequence[Part], count: int) -> Sequence[Part]:
 def _chosen(met: Sequence[Met]) -> list[Met]:
     """A few wrong ones of each place, the most clearly wrong first."""
     by_place: dict[int, list[Met]] = {}
-    for each in sorted((each for each in met if not each.right), key=lambda each: (each.place, each.margin)):
+    for each in sorted(_clear(each for each in met if not each.right), key=lambda each: (each.place, each.margin)):
         by_place.setdefault(each.place, []).append(each)
     return [each for place in by_place for each in by_place[place][:COUNTEREXAMPLES_PER_PLACE]]
+
+
+def _clear(met: Iterable[Met]) -> list[Met]:
+    """Those that another float32 evaluation answers alike, as far as is known; all if there is none."""
+    everything = list(met)
+    return [each for each in everything if all(abs(m) > CLOSE for m in _decisive(each))] or everything
+
+
+def _decisive(met: Met) -> Sequence[float]:
+    """The margins that an answer rests on: after a wrong digit the others mean nothing."""
+    return met.margins if met.right else met.margins[: met.place + 1]
 
 
 def _require_consistent(stated: Mapping[str, Any], met: Sequence[Met], verdict: Verdict, tolerance: float) -> None:
@@ -285,14 +297,16 @@ def _require_unproved(checked: Sequence[CheckedBlock], met: Sequence[Met], toler
     Raises:
         AssertionError: one does.
     """
-    doubtful: dict[tuple[int, int], list[Part]] = {}
-    for one in checked:
-        doubtful[one.block.place, one.block.token] = [*one.wrong, *one.open]
+    doubtful: dict[tuple[Block, int], list[Part]] = {}
+    for part in (part for one in checked for part in (*one.wrong, *one.open)):
+        doubtful.setdefault((part.block, part.case), []).append(part)
+    digits = checked[0].block.digits
     for each in met:
         if each.right or each.margin >= -tolerance:
             continue
-        token = (each.a + each.b) // 10 ** (each.place - 1) % 10 if each.place else EQUALS
-        if not any(holds(part, each.a, each.b) for part in doubtful[each.place, token]):
+        block = Block(digits, each.place, (each.a + each.b) // 10 ** (each.place - 1) % 10 if each.place else EQUALS)
+        at = seat(block, each.a, each.b)
+        if at is None or not any(map(at.is_in, doubtful.get((block, at.case), ()))):
             raise AssertionError(f"{each.a} + {each.b} is answered {each.answer}, where it is proved to be right")
 
 
@@ -303,7 +317,7 @@ def _counterexample(met: Met) -> dict[str, Any]:
 
 def _smallest(met: Sequence[Met]) -> dict[str, Any] | None:
     """The least margin of a right answer."""
-    right = [each for each in met if each.right]
+    right = _clear(each for each in met if each.right)
     if not right:
         return None
     least = min(right, key=lambda each: (each.margin, each.a, each.b))

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from reprogrok.data.addition import Addition
-from reprogrok.data.carries import Choices
+from reprogrok.data.carries import Block, Choices
 from reprogrok.data.problem_counts import Part
 from reprogrok.data.problems import Pairs
 from reprogrok.measure.exam import Examinee
@@ -74,26 +74,35 @@ def ask(examinee: Examinee, digits: int, problems: Sequence[Problem]) -> list[Me
     return met
 
 
-def holds(part: Part, a: int, b: int) -> bool:
-    """Is this problem in the part?
+@dataclass(frozen=True)
+class Seat:
+    """Where a problem is found in a block: its case, and its choice at every far place."""
 
-    Worked values: 12 + 34 is in the part of `Block(2, 0, EQUALS)` whose case is 2 + 4, and not in that of 4 + 2.
+    case: int
+    choices: Mapping[int, int]
+
+    def is_in(self, part: Part) -> bool:
+        """Does a part of the same block hold the problem?"""
+        return part.case == self.case and all(mask[self.choices[at]] for at, mask in part.allowed.items())
+
+
+def seat(block: Block, a: int, b: int) -> Seat | None:
+    """Where a problem is found in a block; None if another token stands before its asked place.
+
+    Worked value: 12 + 34 is in the case 2 + 4 of `Block(2, 0, EQUALS)`, number 24, with choice 13 at place 1.
     """
-    block, cases, case = part.block, part.block.cases, part.case
-    last = block.place - 1
+    cases, last = block.cases, block.place - 1
     digits = {place: (a // 10**place % 10, b // 10**place % 10) for place in range(block.digits)}
     carry = {place: (a % 10**place + b % 10**place) // 10**place for place in range(block.digits)}
-    near = (cases.carry[case], cases.a_before[case], cases.b_before[case], cases.a[case], cases.b[case])
     before = (carry[last], *digits[last]) if last >= 0 else (0, 0, 0)
-    if near != (*before, *digits.get(block.place, (0, 0))):
-        return False
-    if last >= 0 and sum(before) % 10 != block.token:
-        return False
-    for place, mask_K in part.allowed.items():
-        x, y = digits[place]
-        if not mask_K[100 * (carry[place] if place in block.below else 0) + 10 * x + y]:
-            return False
-    return True
+    near = np.array([*before, *digits.get(block.place, (0, 0))])
+    columns = np.stack([cases.carry, cases.a_before, cases.b_before, cases.a, cases.b], axis=1)
+    found = np.flatnonzero((columns == near).all(1))
+    if not len(found):
+        return None
+    carries = {place: carry[place] if place in block.below else 0 for place in block.far}
+    numbers = {place: 100 * carries[place] + 10 * digits[place][0] + digits[place][1] for place in block.far}
+    return Seat(int(found[0]), numbers)
 
 
 def draw(part: Part, count: int, rng: np.random.Generator) -> list[Problem]:
