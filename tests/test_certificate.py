@@ -582,12 +582,12 @@ def test_a_search_that_was_stopped_goes_on_where_it_was(model, enclosure, tmp_pa
 
     with pytest.raises(StoppedError):
         search_all(work, model, 0.0, enclosure, stop)
-    assert work.kept() == 5
+    assert work.kept() == 4, "those of place 1, which are done at once: no place is far from them"
     before = {path.name: path.read_bytes() for path in work.folder.iterdir()}
     (work.folder / "place-01-token-01.json").write_text("{}", "utf-8")  # spoiled: it is searched anew
     again = search_all(work, model, 0.0, enclosure)
     assert work.kept() == work.blocks == len(again) == 21
-    for name in ("place-00-token-11.json", "place-01-token-00.json"):
+    for name in ("place-01-token-00.json", "place-01-token-02.json"):
         assert (work.folder / name).read_bytes() == before[name]
     fresh = search_all(Work.of(model, DIGITS, 0.0, base=tmp_path / "other"), model, 0.0, enclosure)
     assert [each.found.proof.text for each in again] == [each.found.proof.text for each in fresh]

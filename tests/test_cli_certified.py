@@ -153,6 +153,7 @@ def provided(tmp_path):
 
 def test_a_certificate_is_added_to_what_was_provided_before(provided, reprogrok):
     before = load(provided.with_suffix(".json"), "manifest").data
+    before.pop("certificate")
     path = write(provided.with_name("c.json"), certificate(provided, at_least=10**15, at_most=10**16))
     result = reprogrok("provide", "--out", provided.name, "--certificate", "c.json", cwd=provided.parent)
     assert (result.returncode, result.stderr) == (0, "")

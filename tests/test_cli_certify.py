@@ -79,10 +79,12 @@ def test_a_wrong_model_is_refuted_with_bounds_and_problems_that_predict_shows(ce
     assert wrong == [("900000", "900000", 0)] * 3 + [("1000000", "1000000", 0)]
 
 
-def test_without_a_terminal_progress_is_a_line_for_each_place(certified):
+def test_without_a_terminal_progress_is_ten_lines_for_each_phase(certified):
     lines = (certified / "progress.txt").read_text("utf-8").splitlines()
-    assert [line.split(" s  ")[1] for line in lines] == [
-        f"{what} place {place} of 3" for what in ("searched", "checked") for place in range(4)
+    assert [line.split(" s  ")[1] for line in lines if "halving" not in line] == [
+        f"{what} {count} of 31 blocks"
+        for what in ("searched", "checked")
+        for count in (4, 7, 10, 13, 16, 19, 22, 25, 28, 31)
     ]
 
 
