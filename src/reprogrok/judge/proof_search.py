@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from reprogrok.data.carries import Block, blocks
-from reprogrok.data.proof_trees import GRIDS, OPEN, BlockProof, Leaf, Status
+from reprogrok.data.proof_trees import GRIDS, OPEN, BlockProof, Leaf, Status, Tree, encode, mark
 from reprogrok.measure.enclosure import BlockEnclosure, Enclosure
 from reprogrok.measure.estimated_boxes import Array, BlockBoxes, Model, Nodes, Numbers
 from reprogrok.measure.estimated_leads import Leads, leads
@@ -310,9 +310,10 @@ class _Forest:
         wrong = parts[parts.wrong & (parts.ways > 0)]
         self.wrong_ways += float(wrong.ways.sum())
         self.telling.append(_heaviest(wrong))
-        for sure, first in ((parts.right | (parts.ways == 0), "A"), (parts.wrong & (parts.ways > 0), "a")):
+        decided = ((Status.RIGHT, parts.right | (parts.ways == 0)), (Status.WRONG, parts.wrong & (parts.ways > 0)))
+        for status, sure in decided:
             for number, grid in zip(parts.number[sure].tolist(), parts.grid[sure].tolist(), strict=True):
-                self.marks[number] = chr(ord(first) + grid)
+                self.marks[number] = mark(status, grid)
         hopeless = (parts.lowest > -parts.cost) & (parts.beaten < parts.cost)  # rounding decides all over the part
         self.telling.append(_heaviest(parts[(parts.status == _OPEN) & hopeless]))
         return parts[(parts.status == _OPEN) & ~hopeless & (parts.ways > 0)]
@@ -340,19 +341,12 @@ class _Forest:
         return self._tried(boxes.shrunk(nodes), boxes.ways_of(nodes))
 
     def text(self) -> str:
-        """The trees of all cases in preorder."""
-        written = []
-        for case in range(len(self.boxes.block.cases)):
-            waiting = [case]
-            while waiting:
-                number = waiting.pop()
-                if number in self.children:
-                    place, first, second = self.children[number]
-                    written.append(chr(48 + place))
-                    waiting += [second, first]
-                else:
-                    written.append(self.marks.get(number, OPEN))
-        return "".join(written)
+        """The trees of all cases; a node was numbered before its halves."""
+        trees: list[Tree] = [self.marks.get(number, OPEN) for number in range(self.count)]
+        for number in sorted(self.children, reverse=True):
+            place, first, second = self.children[number]
+            trees[number] = (place, trees[first], trees[second])
+        return encode(trees[: len(self.boxes.block.cases)])
 
     def suspects(self) -> Iterator[tuple[int, int]]:
         """A problem of each telling part: the choices that pull the lead of its closest rival down most."""

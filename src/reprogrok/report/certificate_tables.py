@@ -7,7 +7,6 @@ problems and shares are rounded to the side that keeps what is said true.
 from __future__ import annotations
 
 import shlex
-import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
@@ -20,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reprogrok.judge.certificate import Verdict
+from reprogrok.report.failure_tables import print_failures
 from reprogrok.report.words import counted, duration
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from reprogrok.judge.certificate_comparison import Check
 
 SHOWN_COUNTEREXAMPLES = 5
-_COLUMNS = 80
 _WRITTEN_OUT = 10**7  # numbers of problems below are
 _EXPONENT = 1_000  # a share below one of so many is written with an exponent
 _SMALL = Decimal("0.001")  # logits: a number below is not shown in four places
@@ -55,8 +54,11 @@ def print_certificate(content: Mapping[str, Any], console: Console, *, written: 
     _print(console, content["checkpoint"]["path"], "bold")
     _print_statement(content, console)
     console.print(_places_table(content))
-    for line in (*_counterexample_lines(content), *_failure_lines(content)):
+    for line in _counterexample_lines(content):
         _print(console, line)
+    if content["failures"] is not None:
+        console.print()
+        print_failures(content["failures"], console)
     if written is None:
         _print(console, "nothing is written; --output CERT.json writes the certificate, for --check")
     else:
@@ -208,12 +210,6 @@ def _counterexample_lines(content: Mapping[str, Any]) -> Iterator[str]:
         yield f"  reprogrok predict {_quoted(content['checkpoint']['path'])} {example['a']} {example['b']}"
         problem = f"{example['a']} + {example['b']} = {example['expected']}"
         yield f"    {problem}; the model answers {example['answer']}"
-
-
-def _failure_lines(content: Mapping[str, Any]) -> Iterator[str]:
-    if content["failures"] is not None:
-        yield ""
-        yield from textwrap.wrap(content["failures"]["paragraph"], _COLUMNS)
 
 
 def _quoted(path: str | Path) -> str:
