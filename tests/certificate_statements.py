@@ -72,14 +72,17 @@ class Comparison:
         met_L = np.isfinite(least_L) & np.isfinite(margins.lowest_L)
         self.gaps.append(least_L[met_L] - margins.lowest_L[met_L])
 
-    def inside(self, where, leaves, box, leaf_B, output_Br):
-        """Compare the coordinates of the attention's outputs in one block with the boxes of its leaves."""
-        low_Br, high_Br = box.low_Lr[leaf_B], box.high_Lr[leaf_B]
-        loose_Br = LOOSE * (1 + np.abs(output_Br))
+    def inside(self, where, bounded, leaf_B, output_Br):
+        """Compare the coordinates of the attention's outputs in one block with the boxes of its leaves.
+
+        A box mixes the centres of the table of values; what a value may be off from its centre is stated apart.
+        """
+        low_Br, high_Br = bounded.box.low_Lr[leaf_B], bounded.box.high_Lr[leaf_B]
+        loose_Br = LOOSE * (1 + np.abs(output_Br)) + bounded.off_r
         outside_B = ~((low_Br - loose_Br <= output_Br) & (output_Br <= high_Br + loose_Br)).all(1)
         if outside_B.any():
             at = int(np.flatnonzero(outside_B)[0])
-            self.faults.append(f"{where}: {outside_B.sum()} outputs leave their box, {leaves[leaf_B[at]]}")
+            self.faults.append(f"{where}: {outside_B.sum()} outputs leave their box, {bounded.leaves[leaf_B[at]]}")
         wide_Br = high_Br - low_Br > NARROW
         share_Br = np.abs(2 * output_Br - low_Br - high_Br)[wide_Br] / (high_Br - low_Br)[wide_Br]
         self.fullest = max(self.fullest, share_Br.max(initial=0.0))
@@ -149,18 +152,22 @@ class Bounded:
     Attributes:
         margins: of the leaves, in their order.
         box: of the attention's output, where somebody asked for it.
+        off_r: what a value's coordinates may be off from the centre that the box is made of.
     """
 
     proof: BlockProof
     leaves: list
     margins: Margins
     box: Box | None
+    off_r: np.ndarray
 
     @staticmethod
     def of(enclosure, proof, *, box=False):
         enclosed, leaves = enclosure.block(proof.block, proof.basis_rD, proof.orders), decode(proof.text, proof.block)
         wanted = box and enclosed.attention is not None
-        return Bounded(proof, leaves, enclosed.margins(leaves), enclosed.attention.of(leaves) if wanted else None)
+        off_r = np.abs(proof.basis_rD) @ enclosure.tables.values.radius_LF.max(0)
+        boxes = enclosed.attention.of(leaves) if wanted else None
+        return Bounded(proof, leaves, enclosed.margins(leaves), boxes, off_r)
 
     def block(self, _block, _basis_rD, _orders):
         return SimpleNamespace(margins=self._again)
@@ -193,7 +200,7 @@ def compare(comparison, bounded, problems, tried):
     comparison.look(where, bounded.leaves, bounded.margins, leaf_B, both_2B)
     if tried.output_ADB is not None and bounded.box is not None:
         output_BD = tried.output_ADB[block.place][:, asked.index_B].T
-        comparison.inside(where, bounded.leaves, bounded.box, leaf_B, output_BD @ bounded.proof.basis_rD.T)
+        comparison.inside(where, bounded, leaf_B, output_BD @ bounded.proof.basis_rD.T)
 
 
 def agreement(model, problems, tried, rng, arithmetic=FLOAT32, *, strays=0.2, patience=PATIENCE):
