@@ -23,11 +23,11 @@ from bench_training import bench_training
 from reference_loop import FAMILIES
 from timing import Columns, Contender, met, ratio, spread, turns
 
-from reprogrok.data.addition import Addition
+from reprogrok.exam.exam import Examinee, build_exam
 from reprogrok.formats.checkpoints import load_checkpoint
-from reprogrok.measure.exam import Examinee, build_exam
 from reprogrok.model.device import choose_device, environment
 from reprogrok.model.shapes import count_parameters
+from reprogrok.tasks.addition import Addition
 
 ROOT = Path(__file__).resolve().parents[1]
 SECTIONS = ("exam", "command", "training")

@@ -22,7 +22,7 @@ from roofline import Machine, least_step, measure_machine
 from timing import Columns, Contender, met, ratio, spread, turns
 
 from reprogrok.model.device import usable_cores
-from reprogrok.train.paths import PATHS
+from reprogrok.train.backends import PATHS
 
 REPLICAS = (1, 8, 32)
 BARS = {("addition-456", "compiled"): 8.0, ("addition-456", "eager"): 3.5}

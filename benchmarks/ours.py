@@ -16,16 +16,16 @@ from types import MappingProxyType
 import torch
 from reference_loop import FAMILIES
 
-from reprogrok.data.protocols import PROTOCOL
 from reprogrok.model.compiler import compiler
 from reprogrok.model.device import choose_device, subnormals_as_zero
 from reprogrok.model.initialise import initial_weights
 from reprogrok.params import read_params
 from reprogrok.spec import AdditionTask, CurriculumStage, ModelSpec, OptimiserSpec
+from reprogrok.tasks.protocols import PROTOCOL
+from reprogrok.train.backends import PATHS
 from reprogrok.train.engine import Engine
 from reprogrok.train.optimiser import step_numbers
-from reprogrok.train.paths import PATHS
-from reprogrok.train.step import Layout, Rule, make_update
+from reprogrok.train.update import Layout, Rule, make_update
 
 PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
 EXPERIMENTS = MappingProxyType({"addition-456": "e1", "addition-1128": "e15"})

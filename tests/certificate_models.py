@@ -25,13 +25,13 @@ import safetensors.torch
 import torch
 from torch.nn import functional as F
 
-from reprogrok.data.addition import VOCABULARY, Addition
-from reprogrok.data.streams import Purpose, standard_normal
 from reprogrok.files import write_bytes
 from reprogrok.model.decoder import logits
 from reprogrok.model.initialise import initial_weights
 from reprogrok.model.shapes import parameter_shapes
 from reprogrok.spec import ModelSpec
+from reprogrok.tasks.addition import VOCABULARY, Addition
+from reprogrok.tasks.streams import Purpose, standard_normal
 
 KEPT = Path(__file__).parent / "golden" / "small_adders.safetensors"
 SEEDS = (1, 2, 3, 4)

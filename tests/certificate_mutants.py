@@ -1,6 +1,6 @@
 """Mistakes that a checker of certificates could have: each, put into ours, must show in the comparison with all trials.
 
-    name -> a context in which `measure.enclosure` and what it is made of has that mistake
+    name -> a context in which `certificate.checker.enclosure` and what it is made of has that mistake
 
 `FOUND_BY_TRIALS` are found by trying every problem of small models. `NOT_SEEN` are not: a part of a bound that is
 smaller than what the other parts allow too much cannot be missed in the end result. Those are left to the tests of each
@@ -19,13 +19,13 @@ from certificate_oracle import tried
 from certificate_statements import Bounded, Comparison, coarse, compare, estimated, searched, stray
 from scipy.special import ndtr
 
-from reprogrok.data.carries import Block, blocks
-from reprogrok.judge.proof_search import search_block
-from reprogrok.measure import affine, attention_box, enclosure, layer_tables
-from reprogrok.measure.affine import Affine
-from reprogrok.measure.attention_box import AttentionBox
-from reprogrok.measure.enclosure import BlockEnclosure, Enclosure
-from reprogrok.measure.rounding import REAL
+from reprogrok.certificate.checker import affine, attention_box, enclosure, layer_tables
+from reprogrok.certificate.checker.affine import Affine
+from reprogrok.certificate.checker.attention_box import AttentionBox
+from reprogrok.certificate.checker.carries import Block, blocks
+from reprogrok.certificate.checker.enclosure import BlockEnclosure, Enclosure
+from reprogrok.certificate.checker.rounding import REAL
+from reprogrok.certificate.search.proof_search import search_block
 
 
 def _together(*patches):

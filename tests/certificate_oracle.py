@@ -19,8 +19,8 @@ import numpy as np
 import reference
 import torch
 
-from reprogrok.data.addition import Addition
 from reprogrok.model.decoder import logits
+from reprogrok.tasks.addition import Addition
 
 BATCH = 4_000  # stays in a cache
 

@@ -18,15 +18,15 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from reprogrok.data.carries import blocks
-from reprogrok.data.problem_counts import bounds as wrong_bounds
-from reprogrok.data.proof_trees import OPEN, BlockProof, Status, decode, encode, mark
-from reprogrok.judge.certificate_check import check_block, weakened
-from reprogrok.judge.proof_search import search
-from reprogrok.measure.attention_box import Box
-from reprogrok.measure.enclosure import Enclosure, Margins
-from reprogrok.measure.estimated_boxes import Model
-from reprogrok.measure.rounding import FLOAT32, REAL
+from reprogrok.certificate.checker.attention_box import Box
+from reprogrok.certificate.checker.carries import blocks
+from reprogrok.certificate.checker.check import check_block, weakened
+from reprogrok.certificate.checker.counts import bounds as wrong_bounds
+from reprogrok.certificate.checker.enclosure import Enclosure, Margins
+from reprogrok.certificate.checker.rounding import FLOAT32, REAL
+from reprogrok.certificate.checker.trees import OPEN, BlockProof, Status, decode, encode, mark
+from reprogrok.certificate.search.estimated_boxes import Model
+from reprogrok.certificate.search.proof_search import search
 
 PATIENCE = 20.0  # seconds that a search may halve cases of one model
 LOOSE = 1e-12  # boxes are of values as float64 has them; what those are off by goes elsewhere

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from scipy.special import erf
 
-from reprogrok.data.addition import Addition
 from reprogrok.model.decoder import logits
 from reprogrok.model.shapes import parameter_shapes
 from reprogrok.spec import ModelSpec
+from reprogrok.tasks.addition import Addition
 
 
 def spec_of(digits, *, rms=False, tie="none", ranks=(0, 0, 0, 0), d_model=5, d_ff=7):

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reprogrok.data.addition import EOS, EQUALS, PLUS, SYMBOLS, VOCABULARY, Addition, _digits
+from reprogrok.tasks.addition import EOS, EQUALS, PLUS, SYMBOLS, VOCABULARY, Addition, _digits
 
 torch.set_num_threads(1)
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import erf
 
-from reprogrok.measure import affine
-from reprogrok.measure.affine import Affine, Chain, Norm, added, exactly, gelu, mapped, margins
-from reprogrok.measure.rounding import FLOAT32, REAL
+from reprogrok.certificate.checker import affine
+from reprogrok.certificate.checker.affine import Affine, Chain, Norm, added, exactly, gelu, mapped, margins
+from reprogrok.certificate.checker.rounding import FLOAT32, REAL
 
 SAMPLES = 200
 kinds = st.tuples(

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from plain_addition import FAMILY, all_pairs, cases_of, choice_of, plain_forward, random_weights, rows, spec_of
 
-from reprogrok.data.carries import Block
-from reprogrok.data.proof_trees import Leaf, Status
-from reprogrok.measure import attention_box
-from reprogrok.measure.enclosure import Enclosure
-from reprogrok.measure.rounding import REAL
+from reprogrok.certificate.checker import attention_box
+from reprogrok.certificate.checker.carries import Block
+from reprogrok.certificate.checker.enclosure import Enclosure
+from reprogrok.certificate.checker.rounding import REAL
+from reprogrok.certificate.checker.trees import Leaf, Status
 
 
 def box_of(spec, weights, block, basis_rD, leaves, *, orders=None):

@@ -15,11 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reprogrok.errors import ExitCode, InputError
-from reprogrok.judge.artefact_claims import judge_one, judge_pair, number_text, region, value_text
-from reprogrok.judge.audit import generator_of_id, judge_claims
-from reprogrok.judge.claim_tests import Decision
-from reprogrok.judge.claims import (
+from reprogrok.claims.artefacts import judge_one, judge_pair, number_text, region, value_text
+from reprogrok.claims.audit import generator_of_id, judge_claims
+from reprogrok.claims.claims import (
     Between,
     Claim,
     Order,
@@ -32,11 +30,13 @@ from reprogrok.judge.claims import (
     Value,
     Word,
 )
-from reprogrok.judge.evidence import Evidence, Observation, gather
-from reprogrok.judge.evidence import Source as Known
-from reprogrok.judge.outcomes import Absent, Measured
-from reprogrok.measure.grokking import Censored, StepInterval
-from reprogrok.report.audit_documents import as_json, document_of
+from reprogrok.claims.documents import as_json, document_of
+from reprogrok.claims.evidence import Evidence, Observation, gather
+from reprogrok.claims.evidence import Source as Known
+from reprogrok.claims.outcomes import Absent, Measured
+from reprogrok.claims.tests import Decision
+from reprogrok.errors import ExitCode, InputError
+from reprogrok.metrics.grokking import Censored, StepInterval
 from reprogrok.schema import check_written
 
 REPRODUCED, CONTRADICTED, INCONCLUSIVE = Decision.REPRODUCED, Decision.CONTRADICTED, Decision.INCONCLUSIVE

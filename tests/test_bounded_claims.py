@@ -11,18 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_audit import CHECKPOINT, CONTRADICTED, INCONCLUSIVE, OTHER_CHECKPOINT, REPRODUCED, audit, claim, known
 
+from reprogrok.certificate.certified import Stated
+from reprogrok.certificate.document import Verdict
+from reprogrok.claims.bounded import judge_bounds, judge_less, together
+from reprogrok.claims.certificate_quantities import quantities_of
+from reprogrok.claims.claims import Between, Order, Quantity, Value, Word, load_sources
+from reprogrok.claims.documents import document_of
+from reprogrok.claims.evidence import Evidence, gather
+from reprogrok.claims.evidence_entries import write_evidence
+from reprogrok.claims.outcomes import Measured
 from reprogrok.errors import InputError
-from reprogrok.judge.bounded_claims import judge_bounds, judge_less, together
-from reprogrok.judge.bounded_text import bounds_text, count_text, decimal_text, down_text, up_text
-from reprogrok.judge.certificate import Verdict
-from reprogrok.judge.certificate_quantities import quantities_of
-from reprogrok.judge.certified import Stated
-from reprogrok.judge.claims import Between, Order, Quantity, Value, Word, load_sources
-from reprogrok.judge.evidence import Evidence, gather
-from reprogrok.judge.evidence_entries import write_evidence
-from reprogrok.judge.outcomes import Bounds, Measured
-from reprogrok.report.audit_documents import document_of
 from reprogrok.schema import check_written
+from reprogrok.stats.range_text import count_text, decimal_text, down_text, range_text, up_text
+from reprogrok.stats.ranges import Range
 
 ALL = 10**20
 WRONG = Quantity("wrong_problems", "certificate/1")
@@ -32,7 +33,7 @@ PROOF = Quantity("proved", "certificate/1")
 
 
 def bounds(low, high, of=None):
-    return Bounds(Fraction(low), None if high is None else Fraction(high), of)
+    return Range(Fraction(low), None if high is None else Fraction(high), of)
 
 
 def measured(low, high, of=None):
@@ -166,7 +167,7 @@ def test_shown_numbers_are_rounded_outwards(numerator, denominator):
     ],
 )
 def test_bounds_are_written_as_people_read_them(found, text):
-    assert bounds_text(found) == text
+    assert range_text(found) == text
 
 
 def test_a_power_of_ten_with_too_many_noughts_is_written_as_one():

@@ -6,8 +6,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from reprogrok.data.addition import EQUALS
-from reprogrok.data.carries import Block, blocks
+from reprogrok.certificate.checker.carries import Block, blocks
+from reprogrok.tasks.addition import EQUALS
 
 
 def every_problem(digits):

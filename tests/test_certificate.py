@@ -17,27 +17,28 @@ import numpy as np
 import pytest
 import torch
 
-from reprogrok.data.addition import EQUALS, Addition
-from reprogrok.data.carries import Block, blocks
-from reprogrok.data.problem_counts import Part, count
-from reprogrok.data.proof_trees import BlockProof, Leaf, Status, decode
+from reprogrok.certificate import certification
+from reprogrok.certificate import document as certificate
+from reprogrok.certificate.certification import Kept, Work, certify, search_all
+from reprogrok.certificate.checker.carries import Block, blocks
+from reprogrok.certificate.checker.check import check_block, statement, weakened
+from reprogrok.certificate.checker.counts import Part, count
+from reprogrok.certificate.checker.enclosure import Enclosure
+from reprogrok.certificate.checker.rounding import FLOAT32, REAL, Arithmetic
+from reprogrok.certificate.checker.trees import BlockProof, Leaf, Status, decode
+from reprogrok.certificate.confirmation import check_certificate, check_document, require_same_model
+from reprogrok.certificate.document import Verdict, read_certificate, rounded_down, rounded_up, write_certificate
+from reprogrok.certificate.problems_met import Met, ask, draw, seat
+from reprogrok.certificate.search.proof_search import Found
 from reprogrok.errors import ExitCode, InputError
+from reprogrok.evaluation.examination import examinee
 from reprogrok.files import pretty_json
 from reprogrok.formats.checkpoints import Checkpoint
-from reprogrok.judge import certificate, certification
-from reprogrok.judge.certificate import Verdict, read_certificate, rounded_down, rounded_up, write_certificate
-from reprogrok.judge.certificate_check import check_block, statement, weakened
-from reprogrok.judge.certificate_comparison import check_certificate, check_document, require_same_model
-from reprogrok.judge.certification import Kept, Work, certify, search_all
-from reprogrok.judge.examination import examinee
-from reprogrok.judge.problems_met import Met, ask, draw, seat
-from reprogrok.judge.proof_search import Found
-from reprogrok.measure.enclosure import Enclosure
-from reprogrok.measure.rounding import FLOAT32, REAL, Arithmetic
 from reprogrok.model.decoder import logits
 from reprogrok.model.initialise import initial_weights
 from reprogrok.model.shapes import count_parameters
 from reprogrok.spec import ModelSpec
+from reprogrok.tasks.addition import EQUALS, Addition
 
 DIGITS = 2
 SPEC = ModelSpec(n_layer=1, d_model=6, n_head=1, d_ff=8, max_seq_len=9, vocab_size=14)

@@ -23,11 +23,11 @@ from plain_addition import (
 )  # fmt: skip
 from torch.nn import functional
 
-from reprogrok.data.carries import Block
-from reprogrok.data.proof_trees import Leaf, Status
-from reprogrok.measure.affine import Norm, exactly
-from reprogrok.measure.enclosure import Enclosure
-from reprogrok.measure.rounding import FLOAT32, REAL
+from reprogrok.certificate.checker.affine import Norm, exactly
+from reprogrok.certificate.checker.carries import Block
+from reprogrok.certificate.checker.enclosure import Enclosure
+from reprogrok.certificate.checker.rounding import FLOAT32, REAL
+from reprogrok.certificate.checker.trees import Leaf, Status
 from reprogrok.model.shapes import parameter_shapes
 
 BLOCKS = (Block(1, 0, 11), Block(1, 1, 0), Block(1, 1, 7))

@@ -12,13 +12,13 @@ from certificate_mutants import FOUND_BY_TRIALS, NOT_SEEN, Case
 from certificate_oracle import Problems, every_problem, tried
 from certificate_statements import Bounded, Comparison, agreement, compare, estimated
 
-from reprogrok.data.addition import EQUALS
-from reprogrok.data.carries import Block, blocks
-from reprogrok.data.stress import strata
+from reprogrok.certificate.checker.carries import Block, blocks
+from reprogrok.certificate.checker.enclosure import Enclosure
+from reprogrok.certificate.checker.rounding import FLOAT32, REAL
+from reprogrok.certificate.search.proof_search import search_block
+from reprogrok.exam.stress import strata
 from reprogrok.formats.checkpoints import load_checkpoint
-from reprogrok.judge.proof_search import search_block
-from reprogrok.measure.enclosure import Enclosure
-from reprogrok.measure.rounding import FLOAT32, REAL
+from reprogrok.tasks.addition import EQUALS
 
 torch.set_num_threads(1)
 

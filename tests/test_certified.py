@@ -17,10 +17,7 @@ from certificate_files import certificate, write
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reprogrok.data.addition import Addition
-from reprogrok.errors import InputError
-from reprogrok.judge.certificate import Verdict, beside
-from reprogrok.judge.certified import (
+from reprogrok.certificate.certified import (
     Agreement,
     Sampled,
     Stated,
@@ -29,11 +26,14 @@ from reprogrok.judge.certified import (
     sampled,
     stated_of,
 )
-from reprogrok.judge.manifest import with_certificate
-from reprogrok.judge.outcomes import Bounds
-from reprogrok.measure.statistics import proportion
-from reprogrok.report.certified_lines import certificate_lines, contradiction, short_text, stated_text
+from reprogrok.certificate.certified_lines import certificate_lines, contradiction, short_text, stated_text
+from reprogrok.certificate.document import Verdict, beside
+from reprogrok.errors import InputError
+from reprogrok.evaluation.manifest import with_certificate
 from reprogrok.schema import check_written, load
+from reprogrok.stats.ranges import Range
+from reprogrok.stats.statistics import proportion
+from reprogrok.tasks.addition import Addition
 
 ALL = 10**20
 MANIFEST = Path(__file__).parents[1] / "checkpoints" / "e15-s42.json"
@@ -57,7 +57,7 @@ def read(model):
 
 
 def wrong(low, high):
-    return Bounds(Fraction(low), Fraction(high), ALL)
+    return Range(Fraction(low), Fraction(high), ALL)
 
 
 def seen(k, n=100_000, different=None):

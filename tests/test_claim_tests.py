@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reprogrok.judge.claim_tests import (
+from reprogrok.claims.claims import Order
+from reprogrok.claims.tests import (
     Decision,
     TestResult,
     adjusted,
@@ -22,8 +23,7 @@ from reprogrok.judge.claim_tests import (
     judge_rate,
     judge_seen,
 )
-from reprogrok.judge.claims import Order
-from reprogrok.measure.grokking import Censored, StepInterval
+from reprogrok.metrics.grokking import Censored, StepInterval
 
 ID = "first-above/0.90"
 YES, NO, OPEN = Decision.REPRODUCED, Decision.CONTRADICTED, Decision.INCONCLUSIVE

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from reprogrok.errors import InputError
-from reprogrok.judge.claims import (
+from reprogrok.claims.claims import (
     Between,
     Order,
     Quantity,
@@ -19,6 +18,7 @@ from reprogrok.judge.claims import (
     claims_files,
     load_sources,
 )
+from reprogrok.errors import InputError
 
 HEAD = """\
 format: reprogrok.claims/1

@@ -14,25 +14,26 @@ import pytest
 import torch
 from rich.console import Console
 
-from reprogrok.data.modular import Modular
-from reprogrok.data.splits import make_split
 from reprogrok.errors import InputError
 from reprogrok.files import canonical_json, sha256_file
 from reprogrok.formats.checkpoints import Origin, checkpoint_bytes
 from reprogrok.formats.foreign_runs import read_run
-from reprogrok.judge import analysis, checkpoint_states
-from reprogrok.judge.analysis import analyse
-from reprogrok.judge.checkpoint_states import first_test_rows, states_of, whole_or_in_parts
-from reprogrok.judge.post_analysis import columns, document
-from reprogrok.judge.states import logged_states, select
-from reprogrok.measure.grokking import Unknown, first_above
-from reprogrok.measure.regime import find_regime
+from reprogrok.metrics.grokking import Unknown, first_above
+from reprogrok.metrics.regime import find_regime
 from reprogrok.model.decoder import trace
 from reprogrok.model.initialise import initial_weights
 from reprogrok.record import Record, Series
-from reprogrok.report.analysis_tables import print_analyses
+from reprogrok.runs import analysis
+from reprogrok.runs import checkpoint_snapshots as checkpoint_states
+from reprogrok.runs.analysis import analyse
+from reprogrok.runs.checkpoint_snapshots import first_test_rows, states_of, whole_or_in_parts
+from reprogrok.runs.post_analysis import columns, document
+from reprogrok.runs.snapshots import logged_states, select
+from reprogrok.runs.tables import print_analyses
 from reprogrok.schema import load
 from reprogrok.spec import ModelSpec, ModularTask, SplitSpec
+from reprogrok.tasks.modular import Modular
+from reprogrok.tasks.splits import make_split
 from reprogrok.train.publication import check_target
 
 V1, V2A, V2B = "v1_baseline", "v2a_interpolation_regime", "v2b_conflict_split"

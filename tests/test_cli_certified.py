@@ -10,8 +10,8 @@ import torch
 from certificate_files import certificate, write
 from conftest import ROOT
 
+from reprogrok.evaluation.comparison import read_evaluations
 from reprogrok.files import sha256_file
-from reprogrok.judge.comparison import read_evaluations
 from reprogrok.schema import load
 
 QUICK = ("--suite", "uniform", "--limit", "20", "--device", "cpu")  # 200 problems

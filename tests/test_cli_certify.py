@@ -13,9 +13,9 @@ import time
 import pytest
 import torch
 
+from reprogrok.certificate.certification import Work
 from reprogrok.formats.checkpoints import checkpoint_bytes, load_checkpoint
 from reprogrok.formats.origins import Origin
-from reprogrok.judge.certification import Work
 from reprogrok.model.initialise import initial_weights
 from reprogrok.schema import load
 from reprogrok.spec import ModelSpec

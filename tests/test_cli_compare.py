@@ -9,9 +9,9 @@ import shutil
 
 import pytest
 
-from reprogrok.data.protocols import EXAM_SEEDS
 from reprogrok.files import pretty_json
 from reprogrok.schema import check_written
+from reprogrok.tasks.protocols import EXAM_SEEDS
 
 TEST_SETS = (41, 100)
 N = 10_000

@@ -18,9 +18,9 @@ from rich.console import Console
 from reprogrok.errors import InputError
 from reprogrok.model.compiler import compiler, described
 from reprogrok.params import read_params
-from reprogrok.report.diagnosis_tables import print_diagnosis
 from reprogrok.train import diagnosis
 from reprogrok.train.diagnosis import Compilation, diagnose, disk_fault, try_compiling
+from reprogrok.train.diagnosis_tables import print_diagnosis
 from reprogrok.train.pace import RECIPES, Pace, measure_pace
 
 ROOT = Path(__file__).resolve().parents[1]

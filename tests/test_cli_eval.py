@@ -11,8 +11,8 @@ import safetensors.torch
 import torch
 from conftest import copy_project
 
+from reprogrok.evaluation.comparison import read_evaluations
 from reprogrok.formats.llmc_models import model_bytes
-from reprogrok.judge.comparison import read_evaluations
 from reprogrok.model.initialise import initial_weights
 from reprogrok.schema import load
 from reprogrok.spec import ModelSpec

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from reprogrok.claims.claims import load_sources
 from reprogrok.cli.init import init, project_files
 from reprogrok.errors import InputError
-from reprogrok.judge.claims import load_sources
-from reprogrok.judge.criteria import load_gate
+from reprogrok.gates.criteria import load_gate
 from reprogrok.params import read_params
 from reprogrok.schema import load
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reprogrok.params import read_params
-from reprogrok.report.words import counted, job_text, seeds_text
+from reprogrok.text import counted, job_text, seeds_text
 
 ROOT = Path(__file__).resolve().parents[1]
 

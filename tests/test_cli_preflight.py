@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from reprogrok.judge.criteria import load_gate
-from reprogrok.judge.preflight import preflight
-from reprogrok.judge.preflight_findings import Kind
+from reprogrok.gates.criteria import load_gate
+from reprogrok.gates.preflight import preflight
+from reprogrok.gates.preflight_documents import as_json
+from reprogrok.gates.preflight_findings import Kind
+from reprogrok.gates.preflight_tables import print_preflight
 from reprogrok.params import read_params
-from reprogrok.report.preflight_documents import as_json
-from reprogrok.report.preflight_tables import print_preflight
 from reprogrok.schema import check_written, validator
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -91,7 +91,7 @@ def test_the_verdict_is_written_whatever_it_says(look, tmp_path):
 def test_a_preflight_of_addition_loads_no_torch(project):
     code = (
         "import sys, typer\nfrom pathlib import Path\nfrom reprogrok.cli.preflight import preflight_command\n"
-        "from reprogrok.judge.criteria import load_gate\n"
+        "from reprogrok.gates.criteria import load_gate\n"
         "gate = load_gate(Path('audit/criteria/addition.yaml'))\n"
         "try:\n    preflight_command(gate, 'e1', Path('params.yaml'), None)\n"
         "except typer.Exit as exit:\n    assert exit.exit_code == 0\n"

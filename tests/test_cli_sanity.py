@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from reprogrok.files import canonical_json, pretty_json, sha256_file
-from reprogrok.judge.criteria import load_gate
+from reprogrok.gates.criteria import load_gate
 from reprogrok.schema import validator
 
 ROOT = Path(__file__).resolve().parents[1]

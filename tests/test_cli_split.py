@@ -10,14 +10,14 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-from reprogrok.cli.floors import floors
+from reprogrok.cli.loss_bounds import floors
 from reprogrok.cli.split import split
-from reprogrok.data.floors import loss_floors
-from reprogrok.data.split_audit import audit_split
 from reprogrok.errors import InputError
-from reprogrok.report.floor_tables import print_floors
-from reprogrok.report.split_tables import print_split
 from reprogrok.spec import AdditionTask, ModularTask, SplitSpec
+from reprogrok.tasks.loss_bound_tables import print_floors
+from reprogrok.tasks.loss_bounds import loss_floors
+from reprogrok.tasks.split_audit import audit_split
+from reprogrok.tasks.split_tables import print_split
 
 V2B = ModularTask("add", 97, "text9", "all", SplitSpec("result_range", 42, train=(0, 48), test=(48, 97)))
 ROW_7 = ModularTask("add", 97, "llmc8", "all", SplitSpec("random", 42, fraction=0.5))

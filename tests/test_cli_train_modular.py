@@ -10,7 +10,7 @@ from test_cli_train import contents
 
 from reprogrok import record
 from reprogrok.formats.checkpoints import load_checkpoint
-from reprogrok.measure.representation import LOGGED
+from reprogrok.metrics.representation import LOGGED
 from reprogrok.spec import ModularTask, SplitSpec
 
 MINI = """\

@@ -7,16 +7,16 @@ import pytest
 import torch
 from checkpoint_files import OWN
 
-from reprogrok.data.holdout import hold_out
-from reprogrok.data.protocols import EXAM_SEEDS
 from reprogrok.errors import InputError
+from reprogrok.evaluation.comparison import Entry, Sitting, compare, document_of, read_evaluations
+from reprogrok.evaluation.examination import document, examinee, task_of
+from reprogrok.exam.exam import build_exam
 from reprogrok.files import pretty_json
 from reprogrok.formats.checkpoints import load_checkpoint
-from reprogrok.judge.comparison import Entry, Sitting, compare, document_of, read_evaluations
-from reprogrok.judge.examination import document, examinee, task_of
-from reprogrok.measure.exam import build_exam
-from reprogrok.measure.statistics import fisher, proportion
 from reprogrok.schema import check_written
+from reprogrok.stats.statistics import fisher, proportion
+from reprogrok.tasks.holdout import hold_out
+from reprogrok.tasks.protocols import EXAM_SEEDS
 
 N = 1_000
 EXAM = "addition-100k/1"

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from reprogrok.errors import InputError
-from reprogrok.judge.controls import _sampled, check_controls
-from reprogrok.judge.criteria import CONTROLS, gate_names, load_gate
+from reprogrok.gates.controls import _sampled, check_controls
+from reprogrok.gates.criteria import CONTROLS, gate_names, load_gate
 from reprogrok.schema import load, validator
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -176,7 +176,7 @@ def test_a_folder_of_controls_can_be_checked_against_its_gate_alone(gates):
 
 def test_loading_every_gate_with_its_controls_needs_no_torch():
     script = (
-        "import sys\nfrom pathlib import Path\nfrom reprogrok.judge.criteria import gate_names, load_gate\n"
+        "import sys\nfrom pathlib import Path\nfrom reprogrok.gates.criteria import gate_names, load_gate\n"
         "folder = Path('audit/criteria')\n"
         "assert all(load_gate(folder / f'{name}.yaml').controls for name in gate_names(folder))\n"
         "assert not {'torch', 'matplotlib'} & set(sys.modules)\n"

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from reprogrok.errors import InputError
-from reprogrok.judge.bounds import METRICS, bounds, largest_entropy
-from reprogrok.judge.criteria import find_gate, gate_names, load_gate
-from reprogrok.judge.operators import OPERATORS, Feasibility, Limit, Relation, feasibility
+from reprogrok.gates.criteria import find_gate, gate_names, load_gate
+from reprogrok.gates.operators import OPERATORS, Feasibility, Limit, Relation, feasibility
+from reprogrok.metrics.bounds import METRICS, bounds, largest_entropy
 from reprogrok.schema import validator
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from reprogrok.errors import InputError
 from reprogrok.record import Record, Series
-from reprogrok.report.curves import Scale, choose_metrics, median_line, one_definition_each, panels_of, write_csv
-from reprogrok.report.pictures import PALETTE, draw, grok_steps, write_picture
+from reprogrok.runs.curves import Scale, choose_metrics, median_line, one_definition_each, panels_of, write_csv
+from reprogrok.runs.pictures import PALETTE, draw, grok_steps, write_picture
 
 STEPS = (0, 10, 20, 30)
 

@@ -9,15 +9,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reprogrok.data.addition import Addition
-from reprogrok.data.holdout import hold_out
-from reprogrok.data.streams import Purpose, standard_normal
 from reprogrok.formats.checkpoints import load_checkpoint
 from reprogrok.model import attention, decoder
 from reprogrok.model.decoder import logits
 from reprogrok.model.initialise import initial_weights
 from reprogrok.model.shapes import count_parameters, parameter_shapes
 from reprogrok.spec import ModelSpec
+from reprogrok.tasks.addition import Addition
+from reprogrok.tasks.holdout import hold_out
+from reprogrok.tasks.streams import Purpose, standard_normal
 
 torch.set_num_threads(1)
 

@@ -12,14 +12,14 @@ from plain_decoder import plain_logits
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional as F
 
-from reprogrok.data.streams import Purpose, draw
 from reprogrok.model import dropout as dropout_module
 from reprogrok.model.compiler import compiler
 from reprogrok.model.decoder import logits
 from reprogrok.model.dropout import Dropout
 from reprogrok.model.initialise import initial_weights
 from reprogrok.spec import ModelSpec
-from reprogrok.train.step import loss_and_logits
+from reprogrok.tasks.streams import Purpose, draw
+from reprogrok.train.update import loss_and_logits
 
 torch.set_num_threads(1)
 

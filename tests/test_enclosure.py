@@ -18,14 +18,14 @@ from plain_addition import (
     spec_of,
 )  # fmt: skip
 
-from reprogrok.data.addition import EQUALS
-from reprogrok.data.carries import Block, blocks
-from reprogrok.data.proof_trees import GRIDS, Leaf, Status
+from reprogrok.certificate.checker import affine, enclosure
+from reprogrok.certificate.checker.carries import Block, blocks
+from reprogrok.certificate.checker.enclosure import Enclosure, refuses
+from reprogrok.certificate.checker.rounding import FLOAT32, REAL
+from reprogrok.certificate.checker.trees import GRIDS, Leaf, Status
 from reprogrok.errors import InputError
 from reprogrok.formats.checkpoints import load_checkpoint
-from reprogrok.measure import affine, enclosure
-from reprogrok.measure.enclosure import Enclosure, refuses
-from reprogrok.measure.rounding import FLOAT32, REAL
+from reprogrok.tasks.addition import EQUALS
 
 TOKENS = (0, 7, EQUALS)
 ARITHMETICS = [pytest.param(REAL, id="real"), pytest.param(FLOAT32, id="float32")]

@@ -9,12 +9,12 @@ import pytest
 import torch
 from flint import arb, arb_mat, fmpq
 
-from reprogrok.data.carries import Block, blocks
-from reprogrok.data.proof_trees import GRIDS, Leaf, Status
-from reprogrok.measure import enclosure
-from reprogrok.measure.attention_box import AttentionBox
-from reprogrok.measure.enclosure import Enclosure
-from reprogrok.measure.rounding import FLOAT32, REAL
+from reprogrok.certificate.checker import enclosure
+from reprogrok.certificate.checker.attention_box import AttentionBox
+from reprogrok.certificate.checker.carries import Block, blocks
+from reprogrok.certificate.checker.enclosure import Enclosure
+from reprogrok.certificate.checker.rounding import FLOAT32, REAL
+from reprogrok.certificate.checker.trees import GRIDS, Leaf, Status
 from reprogrok.model.decoder import logits
 from reprogrok.model.shapes import parameter_shapes
 from reprogrok.spec import ModelSpec

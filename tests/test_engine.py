@@ -13,10 +13,8 @@ from engine_runs import finished, needs, tensors
 from test_decoder import P456
 from torch.nn import functional as F
 
-from reprogrok.data.holdout import hold_out
-from reprogrok.data.sampling import Batches
 from reprogrok.formats.checkpoints import load_state, state_bytes
-from reprogrok.measure.logged import definitions_of
+from reprogrok.metrics.logged import definitions_of
 from reprogrok.model.compiler import compiler
 from reprogrok.model.decoder import logits
 from reprogrok.model.device import subnormals_as_zero
@@ -24,10 +22,12 @@ from reprogrok.model.initialise import initial_weights
 from reprogrok.model.shapes import parameter_shapes
 from reprogrok.params import read_params
 from reprogrok.spec import CurriculumStage
+from reprogrok.tasks.holdout import hold_out
 from reprogrok.train import engine as engine_module
 from reprogrok.train.engine import Engine
 from reprogrok.train.optimiser import learning_rate, step_numbers
-from reprogrok.train.step import Layout, loss_and_logits
+from reprogrok.train.sampling import Batches
+from reprogrok.train.update import Layout, loss_and_logits
 
 torch.set_num_threads(1)
 

@@ -13,8 +13,8 @@ from engine_runs import finished, needs, tensors
 from test_lessons import experiment_of
 
 from reprogrok.formats.checkpoints import load_state, state_bytes
-from reprogrok.measure.logged import definitions_of
-from reprogrok.measure.representation import LOGGED
+from reprogrok.metrics.logged import definitions_of
+from reprogrok.metrics.representation import LOGGED
 from reprogrok.model.device import subnormals_as_zero
 from reprogrok.spec import EarlyGrid
 from reprogrok.train.engine import Engine

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from reprogrok.data.epochs import Epochs
-from reprogrok.data.streams import Purpose, draw
 from reprogrok.errors import InputError
+from reprogrok.tasks.epochs import Epochs
+from reprogrok.tasks.streams import Purpose, draw
 
 torch.set_num_threads(1)
 

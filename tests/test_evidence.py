@@ -13,17 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reprogrok import record
+from reprogrok.claims import replica_exams
+from reprogrok.claims.claims import Quantity, Subject
+from reprogrok.claims.evidence import Evidence, gather
+from reprogrok.claims.evidence_entries import observe_run, observe_settings, standard, write_evidence
+from reprogrok.claims.evidence_files import read_evidence
+from reprogrok.claims.outcomes import Absent
+from reprogrok.claims.quantities import Replica, measure
 from reprogrok.errors import InputError, RecordError
+from reprogrok.exam.exam import build_exam
 from reprogrok.formats.foreign_runs import read_run
-from reprogrok.judge import replica_exams
-from reprogrok.judge.claims import Quantity, Subject
-from reprogrok.judge.evidence import Evidence, gather
-from reprogrok.judge.evidence_entries import observe_run, observe_settings, standard, write_evidence
-from reprogrok.judge.evidence_files import read_evidence
-from reprogrok.judge.outcomes import Absent
-from reprogrok.judge.quantities import Replica, measure
-from reprogrok.measure.exam import build_exam
-from reprogrok.measure.grokking import StepInterval
+from reprogrok.metrics.grokking import StepInterval
 from reprogrok.params import read_params
 from reprogrok.record import Record, Series
 

@@ -10,16 +10,16 @@ import reference
 import torch
 from test_decoder import P456, SIZES, ours, random_weights
 
-from reprogrok.data.addition import Addition
-from reprogrok.data.holdout import hold_out
-from reprogrok.data.problems import Pairs, Stratum
-from reprogrok.data.protocols import EXAM_SEEDS
-from reprogrok.data.streams import Purpose, standard_normal
+from reprogrok.exam import exam as exam_module
+from reprogrok.exam.exam import CLOSE, Exam, Examinee, build_exam
 from reprogrok.formats.checkpoints import load_checkpoint
-from reprogrok.measure import exam as exam_module
-from reprogrok.measure.exam import CLOSE, Exam, Examinee, build_exam
 from reprogrok.model.initialise import initial_weights
 from reprogrok.spec import ModelSpec
+from reprogrok.tasks.addition import Addition
+from reprogrok.tasks.holdout import hold_out
+from reprogrok.tasks.problems import Pairs, Stratum
+from reprogrok.tasks.protocols import EXAM_SEEDS
+from reprogrok.tasks.streams import Purpose, standard_normal
 
 torch.set_num_threads(1)
 

@@ -14,19 +14,19 @@ import torch
 from checkpoint_files import content_of, load_from
 from test_decoder import random_weights
 
-from reprogrok.data.addition import Addition
-from reprogrok.data.problems import Pairs, Stratum
-from reprogrok.data.split_modular import SplitModular
 from reprogrok.errors import CheckpointError, InputError
+from reprogrok.evaluation.comparison import compare, document_of, read_evaluations
+from reprogrok.evaluation.examination import document, examinee, task_of
+from reprogrok.exam.exam import Exam, Examinee, build_exam, suites_of
 from reprogrok.files import pretty_json
 from reprogrok.formats.checkpoints import checkpoint_bytes, load_checkpoint
 from reprogrok.formats.origins import Origin
-from reprogrok.judge.comparison import compare, document_of, read_evaluations
-from reprogrok.judge.examination import document, examinee, task_of
-from reprogrok.measure.exam import Exam, Examinee, build_exam, suites_of
 from reprogrok.params import read_params
 from reprogrok.schema import check_written
 from reprogrok.spec import ModelSpec, ModularTask, SplitSpec
+from reprogrok.tasks.addition import Addition
+from reprogrok.tasks.problems import Pairs, Stratum
+from reprogrok.tasks.split_modular import SplitModular
 
 torch.set_num_threads(1)
 

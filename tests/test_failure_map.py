@@ -14,19 +14,19 @@ from hypothesis import strategies as st
 from plain_failures import PlainProblems
 from rich.console import Console
 
-from reprogrok.data.addition import Addition
-from reprogrok.data.carries import blocks
-from reprogrok.data.problem_counts import Part
-from reprogrok.data.problems import Pairs, Stratum
+from reprogrok.certificate.checker.carries import blocks
+from reprogrok.certificate.checker.counts import Part
+from reprogrok.certificate.failures.failure_map import failure_map, read_seen
+from reprogrok.certificate.failures.rules import common_rule, covered, sharp_rules
+from reprogrok.certificate.failures.sets import ATTRIBUTES, Condition, ProblemSet, single
+from reprogrok.certificate.failures.tables import print_failures
+from reprogrok.certificate.failures.text import bounds_words, count_words, rule_words, share_words
 from reprogrok.errors import InputError
+from reprogrok.exam.exam import Exam, Examinee
 from reprogrok.formats.checkpoints import load_checkpoint
-from reprogrok.judge.failure_map import failure_map, read_seen
-from reprogrok.judge.failure_rules import common_rule, covered, sharp_rules
-from reprogrok.judge.failure_sets import ATTRIBUTES, Condition, ProblemSet, single
-from reprogrok.judge.failure_words import bounds_words, count_words, rule_words, share_words
-from reprogrok.measure.exam import Exam, Examinee
-from reprogrok.report.failure_tables import print_failures
 from reprogrok.schema import check_written
+from reprogrok.tasks.addition import Addition
+from reprogrok.tasks.problems import Pairs, Stratum
 
 plain = functools.cache(PlainProblems)
 

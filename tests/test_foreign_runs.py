@@ -10,7 +10,7 @@ import pytest
 from reprogrok import record
 from reprogrok.errors import InputError
 from reprogrok.formats.foreign_runs import DEFINITIONS, count_test_examples, read_columns, read_run
-from reprogrok.judge.bounds import METRICS
+from reprogrok.metrics.bounds import METRICS
 
 
 def put(value, *place):

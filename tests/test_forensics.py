@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reprogrok.errors import ExitCode, InputError
-from reprogrok.judge.forensic_evaluations import examine_evaluation
-from reprogrok.judge.forensic_logs import examine_log, least_set_loss
-from reprogrok.judge.forensics import Kind, Sure, chance_of_repeat, grim, printed
+from reprogrok.forensics.evaluations import examine_evaluation
+from reprogrok.forensics.findings import Kind, Sure, chance_of_repeat, grim, printed
+from reprogrok.forensics.logs import examine_log, least_set_loss
 
 DATA = {"modulus_p": 97, "train_split": 0.8, "seed": 42}
 N = 1_882  # 9,409 - int(9,409 x 0.8)
@@ -339,7 +339,7 @@ def test_a_slow_transition_has_several_grok_steps_and_a_sharp_one_does_not(colum
 
 
 def test_two_seeds_with_one_curve_are_found():
-    from reprogrok.judge.forensic_repeats import equal_seeds
+    from reprogrok.forensics.repeats import equal_seeds
     from reprogrok.record import Record, Series
 
     losses = Series((0, 1, 2), (1.5123456789, 1.4123456789, 1.3123456789))

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from reprogrok.errors import ExitCode, InputError
 from reprogrok.files import pretty_json
-from reprogrok.judge.forensic_claims import examine_claims
-from reprogrok.judge.forensics import Kind, Sure
+from reprogrok.forensics.claims import examine_claims
+from reprogrok.forensics.findings import Kind, Sure
 
 CLAIMS = Path(__file__).resolve().parents[1] / "audit" / "claims"
 

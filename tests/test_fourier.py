@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_decoder import module_of, random_weights
 
-from reprogrok.data.modular import Equations, Modular
 from reprogrok.errors import InputError
-from reprogrok.measure.fourier import (
+from reprogrok.metrics.fourier import (
     Grid,
     answer_logits,
     check_waves,
@@ -25,6 +24,7 @@ from reprogrok.measure.fourier import (
     restricted_loss,
 )
 from reprogrok.spec import ModelSpec
+from reprogrok.tasks.modular import Equations, Modular
 
 torch.set_num_threads(1)
 

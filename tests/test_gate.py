@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from reprogrok.errors import ExitCode, RecordError
-from reprogrok.judge.criteria import Condition, Criterion, Gate
-from reprogrok.judge.gate import judge
-from reprogrok.judge.operators import Limit, Relation, decimal
-from reprogrok.judge.verdict import Decision, Outcome, RegistrationStatus
+from reprogrok.gates.criteria import Condition, Criterion, Gate
+from reprogrok.gates.documents import as_github, as_json, as_junit
+from reprogrok.gates.gate import judge
+from reprogrok.gates.operators import Limit, Relation, decimal
+from reprogrok.gates.tables import print_verdict
+from reprogrok.gates.verdict import Decision, Outcome, RegistrationStatus
 from reprogrok.record import Record, Registration, Series
-from reprogrok.report.gate_documents import as_github, as_json, as_junit
-from reprogrok.report.gate_tables import print_verdict
 
 GRID = range(10, 101, 10)
 WINDOW = range(5, 101)

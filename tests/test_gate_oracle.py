@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from gate_oracle import METRICS, OPEN, random_case, read
 
-from reprogrok.judge import gate as judging
-from reprogrok.judge import operators
-from reprogrok.judge.criteria import Criterion, Gate, _conditions
-from reprogrok.judge.gate import judge
-from reprogrok.judge.operators import OPERATORS, Limit, Point, Quantifier
+from reprogrok.gates import gate as judging
+from reprogrok.gates import operators
+from reprogrok.gates.criteria import Criterion, Gate, _conditions
+from reprogrok.gates.gate import judge
+from reprogrok.gates.operators import OPERATORS, Limit, Point, Quantifier
 from reprogrok.record import Record, Series
 from reprogrok.schema import Document
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reprogrok.formats.foreign_runs import read_run
-from reprogrok.measure.grokking import (
+from reprogrok.metrics.grokking import (
     Censored,
     Delay,
     MaxRise,

@@ -6,14 +6,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reprogrok.data.holdout import _MULTIPLIERS, HeldBack, hold_out
-from reprogrok.data.problems import Pairs
-from reprogrok.data.protocols import EXAM_SEEDS, PROTOCOL
-from reprogrok.data.sampling import Batches, _enough_redraws
-from reprogrok.data.streams import Purpose, below, draw
 from reprogrok.errors import InputError
 from reprogrok.formats.problem_files import check_problems, write_problems
 from reprogrok.spec import CurriculumStage
+from reprogrok.tasks.holdout import _MULTIPLIERS, HeldBack, hold_out
+from reprogrok.tasks.problems import Pairs
+from reprogrok.tasks.protocols import EXAM_SEEDS, PROTOCOL
+from reprogrok.tasks.streams import Purpose, below, draw
+from reprogrok.train.sampling import Batches, _enough_redraws
 
 torch.set_num_threads(1)
 

@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.special import erf
 
-from reprogrok.measure import intervals
-from reprogrok.measure.intervals import ULPS, Interval
+from reprogrok.certificate.checker import intervals
+from reprogrok.certificate.checker.intervals import ULPS, Interval
 
 BITS = 200
 SMALLEST_NORMAL = 2.0**-1022

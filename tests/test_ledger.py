@@ -13,10 +13,10 @@ from conftest import ROOT
 from test_audit import ACCURACY, LOG, OTHER_LOG, REGIME, TRAINING, audit, claim, known, measured
 from typer.testing import CliRunner
 
+from reprogrok.claims.claims import Value, Word, all_claims, claims_files, load_sources
+from reprogrok.claims.ledger import as_ledger
+from reprogrok.claims.outcomes import Measured
 from reprogrok.cli.audit import audit as command
-from reprogrok.judge.claims import Value, Word, all_claims, claims_files, load_sources
-from reprogrok.judge.outcomes import Measured
-from reprogrok.report.ledger import as_ledger
 
 LEDGER = ROOT / "audit" / "LEDGER.md"
 TEXT = LEDGER.read_text("utf-8")

@@ -11,11 +11,9 @@ import torch
 from plain_decoder import plain_logits, plain_row
 from torch.nn import functional as F
 
-from reprogrok.data.epochs import Epochs
-from reprogrok.data.splits import make_split
 from reprogrok.errors import InputError
-from reprogrok.judge.bounds import METRICS
-from reprogrok.measure.logged import definitions_of, facts_of
+from reprogrok.metrics.bounds import METRICS
+from reprogrok.metrics.logged import definitions_of, facts_of
 from reprogrok.model.initialise import initial_weights
 from reprogrok.params import read_params
 from reprogrok.spec import (
@@ -28,10 +26,12 @@ from reprogrok.spec import (
     ScheduleSpec,
     SplitSpec,
 )
+from reprogrok.tasks.epochs import Epochs
+from reprogrok.tasks.splits import make_split
 from reprogrok.train import engine as engine_module
 from reprogrok.train.engine import Engine
-from reprogrok.train.lessons import check, lessons_of, score_of
 from reprogrok.train.optimiser import step_numbers
+from reprogrok.train.training_task import check, lessons_of, score_of
 
 torch.set_num_threads(1)
 

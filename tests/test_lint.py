@@ -39,7 +39,7 @@ def rules(code, filename):
     ],
 )
 def test_a_dangerous_call_is_refused(code, rule):
-    assert rule in rules(code, "src/reprogrok/judge/somewhere.py")
+    assert rule in rules(code, "src/reprogrok/gates/somewhere.py")
 
 
 def test_weights_are_loaded_in_one_place_only():
@@ -49,4 +49,4 @@ def test_weights_are_loaded_in_one_place_only():
 
 
 def test_a_sound_module_passes():
-    assert rules('"""A module."""\n', "src/reprogrok/judge/somewhere.py") == set()
+    assert rules('"""A module."""\n', "src/reprogrok/gates/somewhere.py") == set()

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reprogrok.data.floors import CHANCE, MEMORISED, TASK_KNOWN, cross_entropy, loss_floors
 from reprogrok.errors import InputError
-from reprogrok.report.floor_tables import document_of
 from reprogrok.spec import ModularTask, SplitSpec
+from reprogrok.tasks.loss_bound_tables import document_of
+from reprogrok.tasks.loss_bounds import CHANCE, MEMORISED, TASK_KNOWN, cross_entropy, loss_floors
 
 
 def task_of(layout="llmc8", operation="add", modulus=97, kind="random", loss="all", **split):

@@ -7,10 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reprogrok.data.modular import Modular
-from reprogrok.data.operations import OPERATIONS
 from reprogrok.errors import InputError
 from reprogrok.spec import FORMATS
+from reprogrok.tasks.modular import Modular
+from reprogrok.tasks.operations import OPERATIONS
 
 torch.set_num_threads(1)
 

@@ -8,9 +8,9 @@ from importlib.metadata import EntryPoint
 import numpy as np
 import pytest
 
-from reprogrok.data import operations, packages
-from reprogrok.data.operations import OPERATIONS, Operation, all_operations, find_operation
 from reprogrok.errors import InputError
+from reprogrok.tasks import operations, packages
+from reprogrok.tasks.operations import OPERATIONS, Operation, all_operations, find_operation
 
 
 def divided(a, b, p):

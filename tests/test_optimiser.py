@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reprogrok.data.streams import Purpose, standard_normal
 from reprogrok.spec import OptimiserSpec, ScheduleSpec
+from reprogrok.tasks.streams import Purpose, standard_normal
 from reprogrok.train.optimiser import adamw, clipped, learning_rate, step_numbers
 
 torch.set_num_threads(1)

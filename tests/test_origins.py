@@ -10,12 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reprogrok.data.splits import KINDS
 from reprogrok.errors import CheckpointError
 from reprogrok.formats.checkpoints import checkpoint_bytes, load_checkpoint
 from reprogrok.formats.origins import Origin, read_origin
 from reprogrok.model.initialise import initial_weights
 from reprogrok.spec import SPLIT_KINDS, ModelSpec, ModularTask, SplitSpec
+from reprogrok.tasks.splits import KINDS
 
 SPLITS = {
     "random": SplitSpec("random", 42, fraction=0.5),

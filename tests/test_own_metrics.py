@@ -14,19 +14,19 @@ import own_package
 import pytest
 import torch
 
-from reprogrok.data import packages
-from reprogrok.data.modular import Modular
-from reprogrok.data.splits import make_split
 from reprogrok.errors import InputError
-from reprogrok.judge.bounds import METRICS, bounds
-from reprogrok.measure import own_metrics
-from reprogrok.measure.logged import definitions_of
-from reprogrok.measure.own_metrics import Answers, Metric, answer_logits, find_metric, own_definitions
+from reprogrok.metrics import own_metrics
+from reprogrok.metrics.bounds import METRICS, bounds
+from reprogrok.metrics.logged import definitions_of
+from reprogrok.metrics.own_metrics import Answers, Metric, answer_logits, find_metric, own_definitions
 from reprogrok.model.decoder import logits
 from reprogrok.model.initialise import initial_weights
 from reprogrok.params import read_params
 from reprogrok.spec import ModelSpec, ModularTask, SplitSpec
-from reprogrok.train.lessons import lessons_of
+from reprogrok.tasks import packages
+from reprogrok.tasks.modular import Modular
+from reprogrok.tasks.splits import make_split
+from reprogrok.train.training_task import lessons_of
 
 MEAN_OPERAND = Metric("mean_operand", "here/mean-operand/1", "mean of a", lambda answers: answers.a_N.mean(), 0, 4)
 MISNAMED = Metric("other", "here/other/1", "another", lambda _: 0.0)

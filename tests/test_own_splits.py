@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reprogrok.data import packages, splits
-from reprogrok.data.split_audit import audit_split
-from reprogrok.data.split_modular import SplitModular
-from reprogrok.data.splits import make_split, own_splits
 from reprogrok.errors import InputError
 from reprogrok.params import read_params
-from reprogrok.report.split_tables import split_text
 from reprogrok.spec import ModularTask, OwnSplitSpec, modular_task
+from reprogrok.tasks import packages, splits
+from reprogrok.tasks.split_audit import audit_split
+from reprogrok.tasks.split_modular import SplitModular
+from reprogrok.tasks.split_tables import split_text
+from reprogrok.tasks.splits import make_split, own_splits
 
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = {"limit": 4}

@@ -5,7 +5,7 @@ import pytest
 from reprogrok.cli.train import ExecutionPath, Promise
 from reprogrok.schema import validator
 from reprogrok.spec import ModelSpec
-from reprogrok.train import paths
+from reprogrok.train import backends as paths
 
 NARROW = ModelSpec(n_layer=1, d_model=7, n_head=1, d_ff=14, max_seq_len=33, vocab_size=14)
 WIDE = ModelSpec(n_layer=2, d_model=128, n_head=4, d_ff=512, max_seq_len=8, vocab_size=128)

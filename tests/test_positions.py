@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from test_decoder import module_of, random_tokens, random_weights
 
 from reprogrok.errors import InputError
-from reprogrok.measure.positions import _margins, score_positions
+from reprogrok.metrics.positions import _margins, score_positions
 from reprogrok.spec import ModelSpec
 
 torch.set_num_threads(1)

@@ -15,23 +15,23 @@ from test_decoder import module_of
 from test_fourier import cross_entropy, projected
 
 from reprogrok import params
-from reprogrok.data.modular import Modular
-from reprogrok.data.splits import make_split
 from reprogrok.errors import InputError
 from reprogrok.files import sha256_file
 from reprogrok.formats.checkpoints import load_checkpoint
 from reprogrok.formats.foreign_runs import read_run
-from reprogrok.judge import checkpoint_states
-from reprogrok.judge.analysis import analyse, task_of
-from reprogrok.judge.checkpoint_states import first_test_rows, states_of
-from reprogrok.judge.post_analysis import document
-from reprogrok.measure import fourier
-from reprogrok.measure.fourier import MEASURES, Grid
-from reprogrok.measure.logged import definitions_of
-from reprogrok.measure.representation import LOGGED
-from reprogrok.report.analysis_tables import print_analyses
+from reprogrok.metrics import fourier
+from reprogrok.metrics.fourier import MEASURES, Grid
+from reprogrok.metrics.logged import definitions_of
+from reprogrok.metrics.representation import LOGGED
+from reprogrok.runs import checkpoint_snapshots as checkpoint_states
+from reprogrok.runs.analysis import analyse, task_of
+from reprogrok.runs.checkpoint_snapshots import first_test_rows, states_of
+from reprogrok.runs.post_analysis import document
+from reprogrok.runs.tables import print_analyses
 from reprogrok.schema import load
 from reprogrok.spec import ModularTask, SplitSpec
+from reprogrok.tasks.modular import Modular
+from reprogrok.tasks.splits import make_split
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")

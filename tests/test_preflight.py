@@ -18,18 +18,18 @@ from scipy.stats import binom
 from test_engine_modular import TINY
 
 from reprogrok.errors import ExitCode, InputError
-from reprogrok.judge.bounds import METRICS, examples
-from reprogrok.judge.criteria import Condition, Criterion, Gate, Requirement, load_gate
-from reprogrok.judge.operators import Limit, Relation, decimal
-from reprogrok.judge.planned import Plan, plan
-from reprogrok.judge.preflight import preflight
-from reprogrok.judge.preflight_criteria import check_criterion, counted
-from reprogrok.judge.preflight_findings import Kind
-from reprogrok.judge.preflight_requirements import check_requirement, least_by_luck
-from reprogrok.judge.requirements import Answers, judge_requirements
-from reprogrok.judge.verdict import Decision, Outcome
-from reprogrok.measure.logged import facts_of
-from reprogrok.measure.representation import LOGGED
+from reprogrok.gates.criteria import Condition, Criterion, Gate, Requirement, load_gate
+from reprogrok.gates.operators import Limit, Relation, decimal
+from reprogrok.gates.planned import Plan, plan
+from reprogrok.gates.preflight import preflight
+from reprogrok.gates.preflight_criteria import check_criterion, counted
+from reprogrok.gates.preflight_findings import Kind
+from reprogrok.gates.preflight_requirements import check_requirement, least_by_luck
+from reprogrok.gates.requirements import Answers, judge_requirements
+from reprogrok.gates.verdict import Decision, Outcome
+from reprogrok.metrics.bounds import METRICS, examples
+from reprogrok.metrics.logged import facts_of
+from reprogrok.metrics.representation import LOGGED
 from reprogrok.params import read_params
 from reprogrok.record import Record, Series
 from reprogrok.train.engine import Engine

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reprogrok.data import problem_counts, problem_sweep
-from reprogrok.data.addition import EQUALS
-from reprogrok.data.carries import Block, blocks
-from reprogrok.data.problem_counts import Part, bounds, count, counts, parts, union
-from reprogrok.data.proof_trees import Leaf, Status, allowed, decode
-from reprogrok.data.stress import completions
+from reprogrok.certificate.checker import counts as problem_counts
+from reprogrok.certificate.checker import sweep as problem_sweep
+from reprogrok.certificate.checker.carries import Block, blocks
+from reprogrok.certificate.checker.counts import Part, bounds, count, counts, parts, union
+from reprogrok.certificate.checker.trees import Leaf, Status, allowed, decode
+from reprogrok.exam.stress import completions
+from reprogrok.tasks.addition import EQUALS
 
 
 @functools.cache

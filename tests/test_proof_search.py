@@ -16,13 +16,13 @@ from plain_addition import (
     spec_of,
 )  # fmt: skip
 
-from reprogrok.data.addition import EQUALS
-from reprogrok.data.carries import Block, blocks
-from reprogrok.data.proof_trees import OPEN, Status, allowed, decode
-from reprogrok.judge.proof_search import search, search_block
-from reprogrok.measure.enclosure import Enclosure
-from reprogrok.measure.estimated_boxes import BlockBoxes, Model, Nodes, halves, runs
-from reprogrok.measure.estimated_leads import leads as estimated_leads
+from reprogrok.certificate.checker.carries import Block, blocks
+from reprogrok.certificate.checker.enclosure import Enclosure
+from reprogrok.certificate.checker.trees import OPEN, Status, allowed, decode
+from reprogrok.certificate.search.estimated_boxes import BlockBoxes, Model, Nodes, halves, runs
+from reprogrok.certificate.search.estimated_margins import leads as estimated_leads
+from reprogrok.certificate.search.proof_search import search, search_block
+from reprogrok.tasks.addition import EQUALS
 
 
 def counted():

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reprogrok.data.addition import EQUALS
-from reprogrok.data.carries import Block, blocks
-from reprogrok.data.proof_trees import (
+from reprogrok.certificate.checker.carries import Block, blocks
+from reprogrok.certificate.checker.trees import (
     GRIDS,
     Leaf,
     Status,
@@ -24,6 +23,7 @@ from reprogrok.data.proof_trees import (
     unpack,
 )
 from reprogrok.errors import InputError
+from reprogrok.tasks.addition import EQUALS
 
 FIRST = Block(10, 0, EQUALS)
 MIDDLE = Block(10, 6, 3)

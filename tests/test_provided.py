@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from reprogrok.certificate.certified import Agreement, agreement, read_certified, sampled
+from reprogrok.certificate.document import SUFFIX, beside
+from reprogrok.evaluation.examination import examinee, task_of
+from reprogrok.exam.exam import build_exam
 from reprogrok.files import sha256_file
 from reprogrok.formats.checkpoints import load_checkpoint
-from reprogrok.judge.certificate import SUFFIX, beside
-from reprogrok.judge.certified import Agreement, agreement, read_certified, sampled
-from reprogrok.judge.examination import examinee, task_of
-from reprogrok.measure.exam import build_exam
 from reprogrok.model.shapes import count_parameters
 from reprogrok.schema import load
 

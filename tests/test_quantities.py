@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reprogrok.claims.certificate_quantities import CERTIFICATE
+from reprogrok.claims.claims import Quantity
+from reprogrok.claims.data_quantities import DATA, measure_data
+from reprogrok.claims.outcomes import Absent, Measured
+from reprogrok.claims.quantities import REPLICAS, Replica, measure
+from reprogrok.claims.series_quantities import SERIES
 from reprogrok.formats.foreign_runs import read_run
-from reprogrok.judge.certificate_quantities import CERTIFICATE
-from reprogrok.judge.claims import Quantity
-from reprogrok.judge.data_quantities import DATA, measure_data
-from reprogrok.judge.outcomes import Absent, Measured
-from reprogrok.judge.quantities import REPLICAS, Replica, measure
-from reprogrok.judge.series_quantities import SERIES
-from reprogrok.measure.grokking import Censored, StepInterval
+from reprogrok.metrics.grokking import Censored, StepInterval
 from reprogrok.params import read_params
 from reprogrok.record import Record, Series
 

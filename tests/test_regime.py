@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reprogrok.measure.regime import RULES, Regime, Rules, count_regimes, find_regime
+from reprogrok.metrics.regime import RULES, Regime, Rules, count_regimes, find_regime
 from reprogrok.record import Series
 
 

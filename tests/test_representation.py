@@ -12,7 +12,7 @@ from test_decoder import random_tokens, random_weights
 from test_trace import plainly
 
 from reprogrok.errors import InputError
-from reprogrok.measure.representation import Representation, entropy_rank, participation_ratio, pca_rank, represent
+from reprogrok.metrics.representation import Representation, entropy_rank, participation_ratio, pca_rank, represent
 from reprogrok.spec import ModelSpec
 
 torch.set_num_threads(1)

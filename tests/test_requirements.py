@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from reprogrok.errors import InputError
-from reprogrok.judge.criteria import Requirement, load_gate
-from reprogrok.judge.gate import judge
-from reprogrok.judge.requirements import Answers
+from reprogrok.gates.criteria import Requirement, load_gate
+from reprogrok.gates.documents import as_github, as_json, as_junit
+from reprogrok.gates.gate import judge
+from reprogrok.gates.requirements import Answers
+from reprogrok.gates.tables import print_verdict
 from reprogrok.record import Record, Series
-from reprogrok.report.gate_documents import as_github, as_json, as_junit
-from reprogrok.report.gate_tables import print_verdict
 
 CRITERIA = Path(__file__).resolve().parents[1] / "audit" / "criteria"
 SMOKE = load_gate(CRITERIA / "smoke.yaml")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import erf, ndtr
 from torch.nn import functional as F
 
-from reprogrok.measure.rounding import (
+from reprogrok.certificate.checker.rounding import (
     DOUBLE_STEP,
     DOUBLE_UNIT,
     FLOAT32,

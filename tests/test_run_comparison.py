@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reprogrok.console import console
 from reprogrok.errors import InputError
 from reprogrok.files import pretty_json
 from reprogrok.formats.foreign_runs import read_run
-from reprogrok.judge.run_comparison import COMMON, MOMENTS, compare_runs, median_of
-from reprogrok.judge.run_identity import Kind, flatten, identify, run_labels
 from reprogrok.record import Record, Series
-from reprogrok.report.console import console
-from reprogrok.report.run_comparison_documents import document_of, metrics_of
-from reprogrok.report.run_comparison_tables import print_run_comparison
+from reprogrok.runs.comparison import COMMON, MOMENTS, compare_runs, median_of
+from reprogrok.runs.comparison_documents import document_of, metrics_of
+from reprogrok.runs.comparison_tables import print_run_comparison
+from reprogrok.runs.identity import Kind, flatten, identify, run_labels
 
 MORE = " and 1 more"
 STEPS = tuple(range(0, 1_001, 100))

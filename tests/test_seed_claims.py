@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from reprogrok.judge.bounds import METRICS
-from reprogrok.judge.claims import Claim, Source, Tier, all_claims, claims_files, load_sources
-from reprogrok.measure.representation import ENTROPY_CLAMPED, RANK_FIRST_BATCH
+from reprogrok.claims.claims import Claim, Source, Tier, all_claims, claims_files, load_sources
+from reprogrok.metrics.bounds import METRICS
+from reprogrok.metrics.representation import ENTROPY_CLAMPED, RANK_FIRST_BATCH
 from reprogrok.params import read_params
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import linregress, t
 
-from reprogrok.judge.slope import fit_slope
+from reprogrok.stats.slope import fit_slope
 
 
 def points(values, every=1000):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reprogrok.measure.spikes import Levels, Spike, answer_levels, fall_levels, find_spikes
+from reprogrok.metrics.spikes import Levels, Spike, answer_levels, fall_levels, find_spikes
 from reprogrok.record import Series
 
 LEVELS = Levels(0.1, 1.0, "spikes/0.1-1")

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reprogrok.data.modular import Modular
-from reprogrok.data.split_audit import audit_split
-from reprogrok.data.splits import make_split
-from reprogrok.report.split_tables import document_of, split_text, task_text, verdict
 from reprogrok.spec import ModularTask, SplitSpec
+from reprogrok.tasks.modular import Modular
+from reprogrok.tasks.split_audit import audit_split
+from reprogrok.tasks.split_tables import document_of, split_text, task_text, verdict
+from reprogrok.tasks.splits import make_split
 
 
 def task_of(kind, operation="add", modulus=97, layout="text9", seed=42, **split):

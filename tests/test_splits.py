@@ -8,12 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reprogrok.data import modular
-from reprogrok.data.modular import Modular
-from reprogrok.data.operations import OPERATIONS, Operation
-from reprogrok.data.splits import is_twin, make_split
 from reprogrok.errors import InputError
 from reprogrok.spec import ModularTask, SplitSpec
+from reprogrok.tasks import modular
+from reprogrok.tasks.modular import Modular
+from reprogrok.tasks.operations import OPERATIONS, Operation
+from reprogrok.tasks.splits import is_twin, make_split
 
 torch.set_num_threads(1)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, binom, binomtest, hypergeom
 
-from reprogrok.measure.statistics import (
+from reprogrok.stats.statistics import (
     BOSCHLOO_UP_TO,
     MOST_SEEDS,
     Proportion,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2, kstest
 
-from reprogrok.data.streams import Purpose, below, draw, philox, standard_normal
+from reprogrok.tasks.streams import Purpose, below, draw, philox, standard_normal
 
 torch.set_num_threads(1)
 

@@ -10,17 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
-from reprogrok.data.addition import Addition
-from reprogrok.data.problems import Pairs
-from reprogrok.data.protocols import STRESS_SUITE
-from reprogrok.data.stress import (
+from reprogrok.exam.exam import build_exam
+from reprogrok.exam.stress import (
     _PAIRS_BY_KIND,
     _WAYS,
     carry_chains,
     completions,
     strata,
 )
-from reprogrok.measure.exam import build_exam
+from reprogrok.tasks.addition import Addition
+from reprogrok.tasks.problems import Pairs
+from reprogrok.tasks.protocols import STRESS_SUITE
 
 torch.set_num_threads(1)
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import CensoredData, binom, logrank
 
-from reprogrok.measure.grokking import Censored, StepInterval
-from reprogrok.measure.survival import (
+from reprogrok.metrics.grokking import Censored, StepInterval
+from reprogrok.stats.survival import (
     common_end,
     grid_difference,
     kaplan_meier,

@@ -21,8 +21,8 @@ import pytest
 from rich.console import Console
 
 from reprogrok.params import read_params
-from reprogrok.report.training import FEW_JOBS, Tally, picture, training_display
-from reprogrok.report.words import duration
+from reprogrok.text import duration
+from reprogrok.train.display import FEW_JOBS, Tally, picture, training_display
 from reprogrok.train.engine import Evaluation
 from reprogrok.train.run import Progress, StoppedError, run
 from reprogrok.train.work import Plan

@@ -153,7 +153,7 @@ class AdditionTask:
 
 @dataclass(frozen=True)
 class SplitSpec:
-    """Which equations are trained on and which are held out (`data.splits`).
+    """Which equations are trained on and which are held out (`tasks.splits`).
 
     Attributes:
         kind: "random", "three_way", "result_range", "operand_holdout" or "twin_closed"; of `OwnSplitSpec`, a package's
@@ -175,7 +175,7 @@ class SplitSpec:
 
 @dataclass(frozen=True)
 class OwnSplitSpec(SplitSpec):
-    """A split that an installed package offers (`data.splits`).
+    """A split that an installed package offers (`tasks.splits`).
 
     Attributes:
         settings: what its function is called with, as `params.yaml` has it: plain data.
@@ -215,7 +215,7 @@ class ModularTask:
     """One equation of a finite operation, all of which are known.
 
     Attributes:
-        operation: a name of `data.operations`.
+        operation: a name of `tasks.operations`.
         modulus: of the residues; None for an operation of S5.
         format: a name of `FORMATS`.
         loss: "all" for the mean over all T positions, "answer" for the position that predicts the result alone.
@@ -255,7 +255,7 @@ def modular_task(entry: Mapping[str, Any]) -> ModularTask:
     """The task of plain data, as `params.yaml` and our checkpoints hold it.
 
     Whether an operation of that name is known, and whether a split leaves equations on every side, is not asked here:
-    `data.operations` and `data.splits` know.
+    `tasks.operations` and `tasks.splits` know.
 
     Raises:
         KeyError: a field is missing.
@@ -341,7 +341,7 @@ class Experiment:
         early: more evaluations at the beginning.
         analyse_every: rank, entropy and the like are measured after so many steps; None for never.
         checkpoint_every: states that are published beside best and last; None for none of them.
-        metrics: names of metrics of installed packages that are measured, too (`measure.own_metrics`).
+        metrics: names of metrics of installed packages that are measured, too (`metrics.own_metrics`).
         cost: what one seed takes, for people.
     """
 

@@ -22,8 +22,9 @@ import numpy as np
 import scipy
 from scipy.stats import norm
 
-from reprogrok.judge import claim_tests
-from reprogrok.judge.claim_tests import (
+from reprogrok.claims import tests as claim_tests
+from reprogrok.claims.claims import Order
+from reprogrok.claims.tests import (
     Decision,
     TestResult,
     expected_wrong,
@@ -34,15 +35,14 @@ from reprogrok.judge.claim_tests import (
     judge_rate,
     judge_seen,
 )
-from reprogrok.judge.claims import Order
-from reprogrok.measure.grokking import Censored, StepInterval
-from reprogrok.measure.statistics import (
+from reprogrok.metrics.grokking import Censored, StepInterval
+from reprogrok.stats.statistics import (
     proportion,
     seeds_for_order,
     seeds_for_region,
     seeds_for_same_rate,
 )
-from reprogrok.measure.survival import (
+from reprogrok.stats.survival import (
     kaplan_meier,
     logrank_class_scores,
     median_interval,

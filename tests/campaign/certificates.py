@@ -24,10 +24,10 @@ from certificate_mutants import FOUND_BY_TRIALS, NOT_SEEN, Case
 from certificate_oracle import Problems, every_problem, tried
 from certificate_statements import Bounded, Comparison, agreement, compare, searched
 
-from reprogrok.data.stress import strata
+from reprogrok.certificate.checker.enclosure import Enclosure
+from reprogrok.certificate.checker.rounding import FLOAT32, REAL
+from reprogrok.exam.stress import strata
 from reprogrok.formats.checkpoints import load_checkpoint
-from reprogrok.measure.enclosure import Enclosure
-from reprogrok.measure.rounding import FLOAT32, REAL
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = 20_261_121

@@ -13,8 +13,8 @@ import torch
 from reprogrok.model.compiler import compiler
 from reprogrok.model.device import choose_device, subnormals_as_zero
 from reprogrok.params import read_params
+from reprogrok.train.backends import PATHS
 from reprogrok.train.engine import Engine, State
-from reprogrok.train.paths import PATHS
 
 SEEDS = (44, 7, 43, 999, 0, 2**40, 1, 46)
 FAMILIES = ("e1", "e15")  # low rank with tied keys and values; full rank

@@ -23,8 +23,8 @@ RUN = Path("runs/smoke")
 WORDS = ("train", "smoke", "--seeds", "0", "--workers", "1", "--checkpoints", "0,8,16", "--keep", "2")
 IMPORTED = (
     *("scipy.special", "ruamel.yaml", "jsonschema", "referencing.jsonschema", "typer._adapters", "rich.progress"),
-    *("reprogrok.report.run_tables", "reprogrok.report.training", "reprogrok.train.run", "reprogrok.train.addition"),
-    *("reprogrok.train.paths", "reprogrok.train.sinks", "reprogrok.judge.registration", "reprogrok.data.holdout"),
+    *("reprogrok.train.tables", "reprogrok.train.display", "reprogrok.train.run", "reprogrok.train.addition"),
+    *("reprogrok.train.backends", "reprogrok.train.sinks", "reprogrok.gates.registration", "reprogrok.tasks.holdout"),
 )
 LEFT = ("audit/", "params.yaml", ".reprogrok/publishing-", "runs/smoke/")  # what is there when all is done; and locks
 

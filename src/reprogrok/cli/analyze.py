@@ -11,7 +11,7 @@ from reprogrok.cli.options import DEVICE, Format
 from reprogrok.cli.runs import find_run
 
 if TYPE_CHECKING:
-    from reprogrok.judge.analysis import Analysis
+    from reprogrok.runs.analysis import Analysis
 
 
 def analyze(
@@ -53,14 +53,14 @@ def analyze(
     those of checkpoints 3 before, 2 near and 3 after the transition, other estimators in the document alone; a run
     without checkpoints is analysed from its logs.
     """
+    from reprogrok.console import console
     from reprogrok.files import check_writable, pretty_json, write_bytes
     from reprogrok.formats.foreign_runs import read_run
-    from reprogrok.judge.analysis import analyse
-    from reprogrok.judge.checkpoint_states import states_of
-    from reprogrok.judge.post_analysis import document
     from reprogrok.model.device import choose_device
-    from reprogrok.report.analysis_tables import print_analyses
-    from reprogrok.report.console import console
+    from reprogrok.runs.analysis import analyse
+    from reprogrok.runs.checkpoint_snapshots import states_of
+    from reprogrok.runs.post_analysis import document
+    from reprogrok.runs.tables import print_analyses
 
     record = read_run(find_run(run))
     seeds = list(record.replicas) if seed is None else [seed]
@@ -82,7 +82,7 @@ def analyze(
 
 
 def _place(analysis: Analysis, output: Path | None, *, alone: bool) -> Path:
-    from reprogrok.judge.post_analysis import place
+    from reprogrok.runs.post_analysis import place
 
     if output is None:
         return place(analysis)

@@ -13,8 +13,8 @@ from reprogrok.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from reprogrok.judge.claim_verdict import Audit
-    from reprogrok.judge.claims import Source
+    from reprogrok.claims.claims import Source
+    from reprogrok.claims.verdict import Audit
 
 _CLAIMS, _EVIDENCE, _RUNS, _PARAMS = Path("audit/claims"), Path("audit/evidence"), Path("runs"), Path("params.yaml")
 _SUFFIXES = {".yaml", ".yml", ".json"}
@@ -44,8 +44,8 @@ def audit(
     params.yaml. One claim alone is explained in full. Of what cannot be decided it says what is missing.
     Exit code: 1 if any claim is contradicted, else 3 if any is left open, else 0; 2 if nothing can be judged.
     """
+    from reprogrok.claims.documents import as_json
     from reprogrok.files import check_writable, write_bytes
-    from reprogrok.report.audit_documents import as_json
 
     for path in (output, ledger):
         if path is not None:
@@ -63,7 +63,7 @@ def audit(
     if output is not None:
         write_bytes(output, as_json(judged))
     if ledger is not None:
-        from reprogrok.report.ledger import as_ledger
+        from reprogrok.claims.ledger import as_ledger
 
         write_bytes(ledger, as_ledger(judged, ledger.parent))
     if output_format is Format.JSON:
@@ -79,9 +79,9 @@ def _is_file(word: str) -> bool:
 
 
 def _judge(named: Sequence[str], claims: Path, evidence: Path, runs: Path | None, params: Path) -> Audit:
-    from reprogrok.judge.audit import generator_of_id, judge_claims
-    from reprogrok.judge.claims import claims_files, load_sources
-    from reprogrok.judge.evidence import gather
+    from reprogrok.claims.audit import generator_of_id, judge_claims
+    from reprogrok.claims.claims import claims_files, load_sources
+    from reprogrok.claims.evidence import gather
     from reprogrok.params import read_params
 
     files = [Path(word) for word in named if _is_file(word)]
@@ -103,7 +103,7 @@ def _chosen(named: Sequence[str], sources: Sequence[Source], files: set[Path]) -
         InputError: there is no such claim; the message names the nearest ones.
     """
     chosen = {claim.id for source in sources if source.path.resolve() in files for claim in source.claims}
-    from reprogrok.judge.claims import all_claims, check_known
+    from reprogrok.claims.claims import all_claims, check_known
 
     known = all_claims(sources)
     for word in named:
@@ -115,8 +115,8 @@ def _chosen(named: Sequence[str], sources: Sequence[Source], files: set[Path]) -
 
 
 def _print(judged: Audit, *, explained: bool) -> None:
-    from reprogrok.report.audit_tables import print_audit, print_claim
-    from reprogrok.report.console import console
+    from reprogrok.claims.tables import print_audit, print_claim
+    from reprogrok.console import console
 
     if explained:
         print_claim(judged, judged.verdicts[0], console())

@@ -121,11 +121,11 @@ def _addition(path: Path, experiment: str | None, params: Path) -> tuple[Checkpo
     Raises:
         InputError: it is of another task, or no model whose problems can be gone through.
     """
-    from reprogrok.data.addition import Addition
+    from reprogrok.certificate.checker.enclosure import refuses
+    from reprogrok.evaluation.examination import task_of, task_text
     from reprogrok.formats.checkpoints import load_checkpoint
-    from reprogrok.judge.examination import task_of, task_text
-    from reprogrok.measure.enclosure import refuses
     from reprogrok.params import read_params
+    from reprogrok.tasks.addition import Addition
 
     chosen = None if experiment is None else read_params(params).experiment(experiment, params)
     loaded = load_checkpoint(path)
@@ -142,17 +142,17 @@ def _addition(path: Path, experiment: str | None, params: Path) -> tuple[Checkpo
 
 def _certify(checkpoint: Checkpoint, digits: int, asked: Asked) -> None:
     """Search, check, print, write, and leave with the verdict's exit code."""
-    from reprogrok.data.addition import Addition
+    from reprogrok.certificate.certification import Work, certify, search_all
+    from reprogrok.certificate.checker.enclosure import Enclosure
+    from reprogrok.certificate.display import block_display
+    from reprogrok.certificate.document import ARITHMETICS, SCHEMA, Verdict, write_certificate
+    from reprogrok.certificate.tables import print_certificate
+    from reprogrok.console import console
+    from reprogrok.evaluation.examination import examinee
     from reprogrok.files import pretty_json
-    from reprogrok.judge.certificate import ARITHMETICS, SCHEMA, Verdict, write_certificate
-    from reprogrok.judge.certification import Work, certify, search_all
-    from reprogrok.judge.examination import examinee
-    from reprogrok.measure.enclosure import Enclosure
     from reprogrok.model.device import choose_device
-    from reprogrok.report.certificate_display import block_display
-    from reprogrok.report.certificate_tables import print_certificate
-    from reprogrok.report.console import console
     from reprogrok.schema import check_written
+    from reprogrok.tasks.addition import Addition
 
     arithmetic = ARITHMETICS[asked.arithmetic]
     work = Work.of(checkpoint, digits, asked.budget, arithmetic)
@@ -191,17 +191,17 @@ def _certify(checkpoint: Checkpoint, digits: int, asked: Asked) -> None:
 
 def _check(path: Path, checkpoint: Checkpoint, digits: int, format: Format, *, quiet: bool) -> None:  # noqa: A002
     """Check a certificate, print what came out, and leave with its exit code."""
-    from reprogrok.data.addition import Addition
+    from reprogrok.certificate.checker.enclosure import Enclosure
+    from reprogrok.certificate.confirmation import check_certificate, check_document, require_same_model
+    from reprogrok.certificate.display import block_display
+    from reprogrok.certificate.document import read_certificate
+    from reprogrok.certificate.tables import print_check
+    from reprogrok.console import console
+    from reprogrok.evaluation.examination import examinee
     from reprogrok.files import pretty_json
-    from reprogrok.judge.certificate import read_certificate
-    from reprogrok.judge.certificate_comparison import check_certificate, check_document, require_same_model
-    from reprogrok.judge.examination import examinee
-    from reprogrok.measure.enclosure import Enclosure
     from reprogrok.model.device import choose_device
     from reprogrok.model.shapes import count_parameters
-    from reprogrok.report.certificate_display import block_display
-    from reprogrok.report.certificate_tables import print_check
-    from reprogrok.report.console import console
+    from reprogrok.tasks.addition import Addition
 
     certificate = read_certificate(path)
     require_same_model(certificate, checkpoint, digits)

@@ -35,8 +35,8 @@ def compare(
     of another project, it says what differs between their settings, when each grokked, how much later the second did,
     and what rank and entropy were before and after. Metrics of different definitions are never compared.
     """
+    from reprogrok.console import console
     from reprogrok.files import check_writable, pretty_json, write_bytes
-    from reprogrok.report.console import console
 
     for path in (output, metrics):
         if path is not None:
@@ -67,9 +67,9 @@ _Result = tuple[dict[str, Any], dict[str, Any], "Callable[[Console], None]"]
 
 
 def _evaluations(paths: list[Path]) -> _Result:
-    from reprogrok.judge.comparison import compare as compare_entries
-    from reprogrok.judge.comparison import document_of, metrics_of, read_evaluations
-    from reprogrok.report.comparison_tables import print_comparison
+    from reprogrok.evaluation.comparison import compare as compare_entries
+    from reprogrok.evaluation.comparison import document_of, metrics_of, read_evaluations
+    from reprogrok.evaluation.comparison_tables import print_comparison
 
     comparison = compare_entries([entry for path in paths for entry in read_evaluations(path)])
     return document_of(comparison), metrics_of(comparison), lambda screen: print_comparison(comparison, screen)
@@ -77,9 +77,9 @@ def _evaluations(paths: list[Path]) -> _Result:
 
 def _runs(paths: list[Path]) -> _Result:
     from reprogrok.formats.foreign_runs import read_run
-    from reprogrok.judge.run_comparison import compare_runs
-    from reprogrok.report.run_comparison_documents import document_of, metrics_of
-    from reprogrok.report.run_comparison_tables import print_run_comparison
+    from reprogrok.runs.comparison import compare_runs
+    from reprogrok.runs.comparison_documents import document_of, metrics_of
+    from reprogrok.runs.comparison_tables import print_run_comparison
 
     comparison = compare_runs([read_run(find_run(path)) for path in paths])
     return document_of(comparison), metrics_of(comparison), lambda screen: print_run_comparison(comparison, screen)

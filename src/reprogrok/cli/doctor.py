@@ -30,8 +30,8 @@ def doctor(
     except (ImportError, OSError) as error:  # OSError: a library of torch does not load
         typer.echo(f"FAULT: a package that is needed cannot be loaded: {error}", err=True)
         raise typer.Exit(ExitCode.FAIL) from error
-    from reprogrok.report.console import console
-    from reprogrok.report.diagnosis_tables import print_diagnosis
+    from reprogrok.console import console
+    from reprogrok.train.diagnosis_tables import print_diagnosis
 
     diagnosis = diagnose(compiles=compile)
     document = pretty_json(diagnosis.as_dict())

@@ -14,9 +14,9 @@ from reprogrok.errors import ExitCode, InputError
 from reprogrok.files import check_writable
 
 if TYPE_CHECKING:
+    from reprogrok.certificate.certified import Certified
+    from reprogrok.exam.exam import Exam, Task
     from reprogrok.formats.checkpoints import Checkpoint
-    from reprogrok.judge.certified import Certified
-    from reprogrok.measure.exam import Exam, Task
 
 
 class SuiteChoice(StrEnum):
@@ -135,12 +135,12 @@ def _evaluate(
     params: Path,
     data: Path | None,
 ) -> list[dict[str, Any]]:
+    from reprogrok.evaluation.examination import document, examinee, task_of, task_text, with_certificate
+    from reprogrok.evaluation.progress import counting
+    from reprogrok.exam.exam import build_exam
     from reprogrok.formats.checkpoints import load_checkpoint
-    from reprogrok.judge.examination import document, examinee, task_of, task_text, with_certificate
-    from reprogrok.measure.exam import build_exam
     from reprogrok.model.device import choose_device
     from reprogrok.params import read_params
-    from reprogrok.report.progress import counting
 
     chosen = None if experiment is None else read_params(params).experiment(experiment, params)
     # Every file is read and checked before the first one is examined: a typing error costs no minutes.
@@ -179,8 +179,8 @@ def _certified(loaded: list[Checkpoint], task: Task, given: list[Path]) -> dict[
     Raises:
         InputError: a file that was given is none, or of none of the checkpoints.
     """
-    from reprogrok.judge.certificate import beside
-    from reprogrok.judge.certified import read_certified
+    from reprogrok.certificate.certified import read_certified
+    from reprogrok.certificate.document import beside
 
     found = {}
     for path in given:
@@ -210,7 +210,7 @@ def _certified(loaded: list[Checkpoint], task: Task, given: list[Path]) -> dict[
 
 def _contradicted(evaluations: list[dict[str, Any]]) -> bool:
     """Say loudly which certificates cannot be true beside what was seen; is there one?"""
-    from reprogrok.report.certified_lines import contradiction
+    from reprogrok.certificate.certified_lines import contradiction
 
     found = [text for evaluation in evaluations if (text := contradiction(evaluation)) is not None]
     for text in found:
@@ -224,8 +224,8 @@ def _suites(task: Task, exam: ExamChoice | None, suite: SuiteChoice) -> tuple[st
     Raises:
         InputError: it has another exam, or other suites.
     """
-    from reprogrok.judge.examination import task_text
-    from reprogrok.measure.exam import MODULAR_SUITES, suites_of
+    from reprogrok.evaluation.examination import task_text
+    from reprogrok.exam.exam import MODULAR_SUITES, suites_of
 
     suites = suites_of(task)
     own = ExamChoice.MODULAR_SPLIT if suites == MODULAR_SUITES else ExamChoice.ADDITION_100K
@@ -249,9 +249,9 @@ def _check_data(data: Path, task: Task, exams: list[Exam]) -> None:
     Raises:
         InputError: a file is missing, damaged, or holds other problems.
     """
-    from reprogrok.data.split_modular import SplitModular
-    from reprogrok.data.split_problems import SPLIT_FILE, split_sets
     from reprogrok.formats.problem_files import check_problems
+    from reprogrok.tasks.split_modular import SplitModular
+    from reprogrok.tasks.split_problems import SPLIT_FILE, split_sets
 
     if isinstance(task, SplitModular):
         check_problems(data / SPLIT_FILE, split_sets(task.spec))
@@ -261,9 +261,9 @@ def _check_data(data: Path, task: Task, exams: list[Exam]) -> None:
 
 
 def _write(written: dict[str, Any], evaluations: list[dict[str, Any]], output: Path | None, format: Format) -> None:  # noqa: A002
+    from reprogrok.console import console
+    from reprogrok.evaluation.tables import print_evaluation, print_evaluations
     from reprogrok.files import pretty_json, write_bytes
-    from reprogrok.report.console import console
-    from reprogrok.report.evaluation_tables import print_evaluation, print_evaluations
     from reprogrok.schema import check_written
 
     if output is not None or format is Format.JSON:

@@ -11,7 +11,7 @@ from reprogrok.cli.options import Format
 from reprogrok.errors import RecordError
 
 if TYPE_CHECKING:
-    from reprogrok.judge.forensics import Examination
+    from reprogrok.forensics.findings import Examination
 
 
 def forensics(
@@ -32,9 +32,9 @@ def forensics(
 
     It is arithmetic on what is printed. An inconsistency is not fraud, and each finding says what else explains it.
     """
+    from reprogrok.console import console
     from reprogrok.files import write_bytes
-    from reprogrok.report.console import console
-    from reprogrok.report.forensics_tables import as_json, print_examination
+    from reprogrok.forensics.tables import as_json, print_examination
 
     examination = _examine(file)
     if output is not None:
@@ -52,16 +52,16 @@ def _examine(file: Path) -> Examination:
     Raises:
         InputError: it cannot be read.
     """
-    from reprogrok.judge.claims import SUFFIX
+    from reprogrok.claims.claims import SUFFIX
 
     if file.suffix == SUFFIX or (file.is_dir() and any(file.glob(f"*{SUFFIX}"))):
-        from reprogrok.judge.forensic_claims import examine_claims
+        from reprogrok.forensics.claims import examine_claims
 
         return examine_claims(file)
     from reprogrok.cli.runs import find_run
+    from reprogrok.forensics.evaluations import examine_evaluation
+    from reprogrok.forensics.logs import examine_log
     from reprogrok.formats.foreign_runs import LOGS
-    from reprogrok.judge.forensic_evaluations import examine_evaluation
-    from reprogrok.judge.forensic_logs import examine_log
     from reprogrok.record import METRICS
 
     if file.suffix and not file.exists():

@@ -38,11 +38,11 @@ def generate(
 
 
 def _write_addition(folder: Path, task: AdditionTask, seeds: tuple[int, ...]) -> None:
-    from reprogrok.data.addition import Addition
-    from reprogrok.data.holdout import hold_out
-    from reprogrok.data.protocols import PROTOCOL
+    from reprogrok.exam.exam import SUITES, build_exam
     from reprogrok.formats.problem_files import write_problems
-    from reprogrok.measure.exam import SUITES, build_exam
+    from reprogrok.tasks.addition import Addition
+    from reprogrok.tasks.holdout import hold_out
+    from reprogrok.tasks.protocols import PROTOCOL
 
     for seed in seeds:
         held = hold_out(seed, task.digits)
@@ -58,10 +58,10 @@ def _write_addition(folder: Path, task: AdditionTask, seeds: tuple[int, ...]) ->
 
 
 def _write_modular(folder: Path, task: ModularTask) -> None:
-    from reprogrok.data.split_problems import SPLIT_FILE, split_name, split_rows, split_sets
     from reprogrok.files import write_bytes
     from reprogrok.formats.problem_files import write_problems
     from reprogrok.formats.shards import shards_of
+    from reprogrok.tasks.split_problems import SPLIT_FILE, split_name, split_rows, split_sets
 
     sets = split_sets(task)
     write_problems(folder / SPLIT_FILE, sets, split_name(task))

@@ -22,15 +22,15 @@ def list_everything(
     from rich.box import SIMPLE
     from rich.table import Table
 
-    from reprogrok.data.operations import find_operation
-    from reprogrok.data.protocols import EXAM_SEEDS, MODULAR_PROTOCOL, PER_STRATUM, PROTOCOL, STRESS_SUITE, TEST
-    from reprogrok.judge.criteria import find_gate, gate_names, load_gate
+    from reprogrok.console import console
+    from reprogrok.gates.criteria import find_gate, gate_names, load_gate
     from reprogrok.model.shapes import count_parameters
     from reprogrok.params import read_params
-    from reprogrok.report.console import console
-    from reprogrok.report.words import seeds_text
     from reprogrok.schema import load
     from reprogrok.spec import ModularTask
+    from reprogrok.tasks.operations import find_operation
+    from reprogrok.tasks.protocols import EXAM_SEEDS, MODULAR_PROTOCOL, PER_STRATUM, PROTOCOL, STRESS_SUITE, TEST
+    from reprogrok.text import seeds_text
 
     read = read_params(params)
     experiments = Table(box=SIMPLE, title="experiments (reprogrok train NAME)", title_justify="left")
@@ -82,8 +82,8 @@ def _print_offered(screen: Console) -> None:
     from rich.box import SIMPLE
     from rich.table import Table
 
-    from reprogrok.data import operations, packages, splits
-    from reprogrok.measure import own_metrics
+    from reprogrok.metrics import own_metrics
+    from reprogrok.tasks import operations, packages, splits
 
     words = {
         operations.GROUP: {name: found.formula for name, found in operations.all_operations().items()},

@@ -18,18 +18,18 @@ from reprogrok.cli import (
     analyze,
     audit,
     certify,
+    collect,
     compare,
     doctor,
     eval,  # noqa: A004 - the command's name
-    floors,
     forensics,
     generate,
     init,
     list_,
-    observe,
+    loss_bounds,
     plot,
     predict,
-    provide,
+    release,
     reproduce,
     sanity,
     split,
@@ -52,14 +52,14 @@ app.command("sanity")(sanity.sanity)
 app.command("compare")(compare.compare)
 app.command("generate")(generate.generate)
 app.command("split")(split.split)
-app.command("floors")(floors.floors)
+app.command("floors")(loss_bounds.floors)
 app.command("analyze")(analyze.analyze)
 app.command("plot")(plot.plot)
 app.command("audit")(audit.audit)
 app.command("reproduce")(reproduce.reproduce)
-app.command("observe")(observe.observe)
+app.command("observe")(collect.observe)
 app.command("forensics")(forensics.forensics)
-app.command("provide")(provide.provide)
+app.command("provide")(release.provide)
 app.command("init")(init.init)
 app.command("list")(list_.list_everything)
 app.command("train")(train.train)

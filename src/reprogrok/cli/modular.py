@@ -17,9 +17,9 @@ def modular_experiment(name: str, params: Path) -> tuple[Experiment, ModularTask
     Raises:
         InputError: there is none, it is of another task, or its split cannot be made.
     """
-    from reprogrok.data.splits import make_split
     from reprogrok.params import read_params
     from reprogrok.spec import ModularTask
+    from reprogrok.tasks.splits import make_split
 
     read = read_params(params)
     experiment = read.experiment(name, params)

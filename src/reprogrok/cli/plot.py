@@ -38,8 +38,8 @@ def plot(
     from reprogrok.errors import InputError
     from reprogrok.files import check_writable
     from reprogrok.formats.foreign_runs import read_run
-    from reprogrok.judge.run_identity import run_labels
-    from reprogrok.report.curves import choose_metrics, one_definition_each, write_csv
+    from reprogrok.runs.curves import choose_metrics, one_definition_each, write_csv
+    from reprogrok.runs.identity import run_labels
 
     if csv is None and png is None and svg is None:
         raise InputError("nothing to write", expected="--csv FILE or --png FILE or --svg FILE")
@@ -59,7 +59,7 @@ def plot(
         typer.echo(f"wrote {csv}")
     for kind, path in (("png", png), ("svg", svg)):
         if path is not None:
-            from reprogrok.report.pictures import write_picture
+            from reprogrok.runs.pictures import write_picture
 
             write_picture(labelled, metrics, path, kind=kind, log_steps=log_steps)
             typer.echo(f"wrote {path}")

@@ -11,7 +11,7 @@ from reprogrok.cli.options import DEVICE, PARAMS
 from reprogrok.errors import ExitCode, InputError
 
 if TYPE_CHECKING:
-    from reprogrok.data.split_modular import SplitModular
+    from reprogrok.tasks.split_modular import SplitModular
 
 
 def predict(
@@ -29,13 +29,13 @@ def predict(
     The operands of a modular task are residues, or the numbers of elements of S5. A margin is the model's lead, in
     logits, for the right digit or residue over the best other token.
     """
-    from reprogrok.data.addition import Addition
-    from reprogrok.data.problems import Pairs
+    from reprogrok.evaluation.examination import examinee, task_of
+    from reprogrok.evaluation.prediction import prediction_table
     from reprogrok.formats.checkpoints import load_checkpoint
-    from reprogrok.judge.examination import examinee, task_of
     from reprogrok.model.device import choose_device
     from reprogrok.params import read_params
-    from reprogrok.report.prediction import prediction_table
+    from reprogrok.tasks.addition import Addition
+    from reprogrok.tasks.problems import Pairs
 
     chosen = None if experiment is None else read_params(params).experiment(experiment, params)
     loaded = load_checkpoint(checkpoint)
@@ -50,7 +50,7 @@ def predict(
 
     import torch
 
-    from reprogrok.report.console import console
+    from reprogrok.console import console
 
     pairs = Pairs(*(torch.tensor([value]) for value in operands))
     answer, logits = model.generate(pairs)

@@ -10,7 +10,7 @@ import typer
 from reprogrok.errors import InputError
 
 if TYPE_CHECKING:
-    from reprogrok.judge.criteria import Gate
+    from reprogrok.gates.criteria import Gate
 
 TABLE, JSON = "table", "json"
 
@@ -32,9 +32,9 @@ def preflight_command(
         typer.Exit: with the exit code.
     """
     from reprogrok.files import write_bytes
-    from reprogrok.judge.preflight import preflight
+    from reprogrok.gates.preflight import preflight
+    from reprogrok.gates.preflight_documents import as_json
     from reprogrok.params import read_params
-    from reprogrok.report.preflight_documents import as_json
 
     if output_format not in {TABLE, JSON}:
         raise InputError("not with --preflight", field="--format", expected=f"{TABLE} or {JSON}", found=output_format)
@@ -48,8 +48,8 @@ def preflight_command(
     if output is not None:
         write_bytes(output, document)
     if output_format == TABLE:
-        from reprogrok.report.console import console
-        from reprogrok.report.preflight_tables import print_preflight
+        from reprogrok.console import console
+        from reprogrok.gates.preflight_tables import print_preflight
 
         print_preflight(found, console())
     else:

@@ -12,9 +12,9 @@ from reprogrok.cli.options import CHECKPOINTS, CLAIMS, DEVICE_OF_PARAMS, EVIDENC
 from reprogrok.errors import InputError
 
 if TYPE_CHECKING:
-    from reprogrok.judge.claim_verdict import Audit, ClaimVerdict
-    from reprogrok.judge.claims import Claim
-    from reprogrok.judge.evidence import Evidence
+    from reprogrok.claims.claims import Claim
+    from reprogrok.claims.evidence import Evidence
+    from reprogrok.claims.verdict import Audit, ClaimVerdict
     from reprogrok.params import Params
     from reprogrok.spec import Experiment
 
@@ -100,15 +100,15 @@ def reproduce(
         judged = _judge(claim_id, claims, known, read)
     if observed is not None and plans:
         _write(observed, claim, plans)
-    from reprogrok.report.audit_tables import print_claim
-    from reprogrok.report.console import console
+    from reprogrok.claims.tables import print_claim
+    from reprogrok.console import console
 
     print_claim(judged, judged.verdicts[0], console())
     raise typer.Exit(judged.exit_code)
 
 
 def _known(evidence: Path, runs: Path, params: Params) -> Evidence:
-    from reprogrok.judge.evidence import gather
+    from reprogrok.claims.evidence import gather
 
     return gather(evidence, runs, CHECKPOINTS, params)
 
@@ -119,8 +119,8 @@ def _judge(claim_id: str, folder: Path, known: Evidence, params: Params) -> Audi
     Raises:
         InputError: there is no such claim.
     """
-    from reprogrok.judge.audit import generator_of_id, judge_claims
-    from reprogrok.judge.claims import all_claims, check_known, claims_files, load_sources
+    from reprogrok.claims.audit import generator_of_id, judge_claims
+    from reprogrok.claims.claims import all_claims, check_known, claims_files, load_sources
 
     sources = load_sources(claims_files(folder))
     check_known(claim_id, all_claims(sources))
@@ -136,8 +136,8 @@ def _trainings(
     Raises:
         InputError: params.yaml has no such experiment, or the claim is about another device.
     """
-    from reprogrok.judge.claim_tests import Decision
-    from reprogrok.judge.claims import Tier
+    from reprogrok.claims.claims import Tier
+    from reprogrok.claims.tests import Decision
 
     verdict = judged.verdicts[0]
     claim, trained = verdict.claim, [arm.subject.name for arm in verdict.arms if arm.subject.kind == "experiment"]
@@ -245,7 +245,7 @@ def _plan_text(judged: Audit, plans: list[Training], read: Params) -> str:
 
 def _undecidable(verdict: ClaimVerdict) -> bool:
     """Was it judged by replicas, and is it open without a number of seeds that would decide it?"""
-    from reprogrok.judge.claim_tests import Decision
+    from reprogrok.claims.tests import Decision
 
     judged = any(arm.subject.kind == "experiment" and arm.observations for arm in verdict.arms)
     return judged and verdict.decision is Decision.INCONCLUSIVE and verdict.finding.seeds_needed is None
@@ -258,7 +258,7 @@ def _cost(experiment: Experiment) -> str:
 def _write(path: Path, claim: Claim, plans: list[Training]) -> None:
     """Note down the runs that were just trained."""
     from reprogrok import record
-    from reprogrok.judge.evidence_entries import observe_run, write_evidence
+    from reprogrok.claims.evidence_entries import observe_run, write_evidence
 
     entries = [observe_run(record.read(plan.out), [claim.quantity]) for plan in plans]
     write_evidence(path, f"Trained for the claim {claim.id}", f"reprogrok reproduce {claim.id}", entries)

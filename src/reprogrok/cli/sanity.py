@@ -15,7 +15,7 @@ from reprogrok.cli.options import CRITERIA, PARAMS
 from reprogrok.errors import InputError, RecordError
 
 if TYPE_CHECKING:
-    from reprogrok.judge.verdict import Verdict
+    from reprogrok.gates.verdict import Verdict
 
 
 class Format(StrEnum):
@@ -64,8 +64,8 @@ def sanity(
     _check_options(run, experiment, preflight=preflight, accept_amended=accept_amended)
     from reprogrok.files import write_bytes
     from reprogrok.formats.foreign_runs import read_run
-    from reprogrok.judge.criteria import find_gate, load_gate
-    from reprogrok.judge.gate import judge
+    from reprogrok.gates.criteria import find_gate, load_gate
+    from reprogrok.gates.gate import judge
 
     gate = load_gate(find_gate(name, criteria), name)
     if preflight:
@@ -103,13 +103,13 @@ def _check_options(run: Path | None, experiment: str | None, *, preflight: bool,
 
 
 def _document(verdict: Verdict, output_format: Format) -> bytes:
-    from reprogrok.report.gate_documents import as_github, as_json, as_junit
+    from reprogrok.gates.documents import as_github, as_json, as_junit
 
     return {Format.JSON: as_json, Format.JUNIT: as_junit, Format.GITHUB: as_github}[output_format](verdict)
 
 
 def _print_table(verdict: Verdict) -> None:
-    from reprogrok.report.console import console
-    from reprogrok.report.gate_tables import print_verdict
+    from reprogrok.console import console
+    from reprogrok.gates.tables import print_verdict
 
     print_verdict(verdict, console())

@@ -22,10 +22,10 @@ def split(
     from reprogrok.cli.modular import modular_experiment
 
     chosen, task = modular_experiment(experiment, params)
-    from reprogrok.data.split_audit import audit_split
+    from reprogrok.console import console
     from reprogrok.files import pretty_json
-    from reprogrok.report.console import console
-    from reprogrok.report.split_tables import document_of, print_split
+    from reprogrok.tasks.split_audit import audit_split
+    from reprogrok.tasks.split_tables import document_of, print_split
 
     audit = audit_split(task, block=chosen.block)
     if format is Format.JSON:

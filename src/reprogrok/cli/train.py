@@ -96,12 +96,12 @@ def train(
     if stop_at is not None and not 1 <= stop_at <= chosen.steps:
         raise InputError(field="--stop-at", expected=f"1 to {chosen.steps:,} updates", found=str(stop_at))
     from reprogrok.model.device import choose_device, usable_cores
-    from reprogrok.report.run_tables import print_plan, print_run
-    from reprogrok.report.training import training_display
-    from reprogrok.train.lessons import check
+    from reprogrok.train.display import training_display
     from reprogrok.train.publication import check_target
     from reprogrok.train.run import Progress, StoppedError, run
     from reprogrok.train.sinks import check_sinks, streaming
+    from reprogrok.train.tables import print_plan, print_run
+    from reprogrok.train.training_task import check
     from reprogrok.train.work import Plan
 
     with read.placed(chosen.name):
@@ -172,7 +172,7 @@ def _with_options(experiment: Experiment, seeds: str | None, steps: int | None) 
 def _path(experiment: Experiment, device: str, asked: ExecutionPath | None) -> str:
     """The path asked for, or the table's."""
     from reprogrok.model.compiler import compiler
-    from reprogrok.train.paths import path_of, wanted_path
+    from reprogrok.train.backends import path_of, wanted_path
 
     if asked is ExecutionPath.COMPILED and device == "cpu" and compiler() is None:
         raise InputError("there is no C++ compiler here (`reprogrok doctor`)", field="--path", expected="eager")
@@ -208,12 +208,12 @@ def _checkpoints(experiment: Experiment, text: str | None, keep: int | None, sto
 
 
 def _check_data(experiment: Experiment, folder: Path) -> None:
-    from reprogrok.data.holdout import hold_out
     from reprogrok.formats.problem_files import check_problems
     from reprogrok.spec import AdditionTask
+    from reprogrok.tasks.holdout import hold_out
 
     if not isinstance(experiment.task, AdditionTask):
-        from reprogrok.data.split_problems import SPLIT_FILE, split_sets
+        from reprogrok.tasks.split_problems import SPLIT_FILE, split_sets
 
         check_problems(folder / SPLIT_FILE, split_sets(experiment.task))
         return
@@ -223,7 +223,7 @@ def _check_data(experiment: Experiment, folder: Path) -> None:
 
 def _registrations(experiment: Experiment) -> dict[str, Registration]:
     """The criteria of the experiment's gates as they stand now, to be stored in the record before training."""
-    from reprogrok.judge.criteria import find_gate, load_gate
+    from reprogrok.gates.criteria import find_gate, load_gate
 
     gates = {name: load_gate(find_gate(name, Path("audit/criteria"))) for name in experiment.gates}
     return {name: Registration(gate.sha256, gate.content) for name, gate in gates.items()}

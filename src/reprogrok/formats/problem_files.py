@@ -13,10 +13,10 @@ import safetensors
 import safetensors.torch
 import torch
 
-from reprogrok.data.problems import Pairs
 from reprogrok.errors import InputError
 from reprogrok.files import write_bytes
 from reprogrok.schema import read_bytes
+from reprogrok.tasks.problems import Pairs
 
 
 def write_problems(path: Path, sets: Mapping[str, Pairs], protocol: str) -> None:

@@ -15,7 +15,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from reprogrok.data.streams import Purpose, draw
+from reprogrok.tasks.streams import Purpose, draw
 
 _STEPS = 2**16  # of a threshold
 _HALVES = 8  # half words of one call

@@ -13,9 +13,9 @@ import zlib
 
 import torch
 
-from reprogrok.data.streams import Purpose, standard_normal, uniform
 from reprogrok.model.shapes import parameter_shapes
 from reprogrok.spec import ModelSpec
+from reprogrok.tasks.streams import Purpose, standard_normal, uniform
 
 
 def initial_weights(spec: ModelSpec, seed: int, biases: str = "zero") -> dict[str, torch.Tensor]:

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from reprogrok.data.addition import Addition
-from reprogrok.data.holdout import hold_out
-from reprogrok.data.problems import Pairs
-from reprogrok.data.sampling import Batches
 from reprogrok.model.decoder import Weights
 from reprogrok.spec import AdditionTask, Experiment
-from reprogrok.train.lessons import share
-from reprogrok.train.step import loss_and_logits
+from reprogrok.tasks.addition import Addition
+from reprogrok.tasks.holdout import hold_out
+from reprogrok.tasks.problems import Pairs
+from reprogrok.train.sampling import Batches
+from reprogrok.train.training_task import share
+from reprogrok.train.update import loss_and_logits
 
 CHUNK = 32  # steps drawn at once: one vectorised draw costs a tenth of 32 small ones
 VALIDATION_ROWS = 1_000  # rows per forward pass of an evaluation

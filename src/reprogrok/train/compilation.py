@@ -17,7 +17,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from reprogrok.errors import InputError
-from reprogrok.train.step import Rule, Update, update_
+from reprogrok.train.update import Rule, Update, update_
 
 
 class Kind(NamedTuple):

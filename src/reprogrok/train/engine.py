@@ -19,9 +19,9 @@ from torch import Tensor
 
 from reprogrok.model.initialise import initial_weights
 from reprogrok.spec import Experiment
-from reprogrok.train.lessons import lessons_of, score_of
 from reprogrok.train.optimiser import learning_rate, step_numbers
-from reprogrok.train.step import Layout, Rule, Update, make_update
+from reprogrok.train.training_task import lessons_of, score_of
+from reprogrok.train.update import Layout, Rule, Update, make_update
 
 CHUNK = 32  # steps whose numbers are sent at once
 

@@ -14,15 +14,15 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from reprogrok.data import operations, packages, splits
-from reprogrok.data.epochs import Epochs
-from reprogrok.data.modular import Modular
-from reprogrok.data.operations import Integers
-from reprogrok.data.splits import NEW_PAIRS, TRAINED, TWINS, held_out_parts, make_split
-from reprogrok.measure import own_metrics, positions, representation
-from reprogrok.measure.logged import definitions_of, parts_of
+from reprogrok.metrics import own_metrics, positions, representation
+from reprogrok.metrics.logged import definitions_of, parts_of
 from reprogrok.model.decoder import Weights
 from reprogrok.spec import Experiment, ModularTask, OwnSplitSpec
+from reprogrok.tasks import operations, packages, splits
+from reprogrok.tasks.epochs import Epochs
+from reprogrok.tasks.modular import Modular
+from reprogrok.tasks.operations import Integers
+from reprogrok.tasks.splits import NEW_PAIRS, TRAINED, TWINS, held_out_parts, make_split
 
 _PARTS = {"twin": TWINS, "new": NEW_PAIRS, "trained": TRAINED}
 
@@ -96,7 +96,7 @@ class ModularLessons:
         return {}
 
     def measured(self, weights: Weights, *, analyse: bool) -> dict[str, Tensor]:
-        """All that `measure.logged` names but what describes the update itself: (R,) each."""
+        """All that `metrics.logged` names but what describes the update itself: (R,) each."""
         found: dict[str, Tensor] = {}
         for side, tokens_TN in self._sides_TN.items():
             seen = positions.score_positions(self._spec, weights, tokens_TN, self._scored, self._task.first_answer)

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from reprogrok.data.protocols import PROTOCOL
 from reprogrok.model.device import subnormals_as_zero
 from reprogrok.spec import AdditionTask, CurriculumStage, Experiment, ModelSpec, OptimiserSpec, ScheduleSpec
+from reprogrok.tasks.protocols import PROTOCOL
+from reprogrok.train.backends import path_of
 from reprogrok.train.engine import Engine
-from reprogrok.train.paths import path_of
 
 _DIGITS = 10
 _BASE = Experiment(

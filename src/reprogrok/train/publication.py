@@ -22,12 +22,12 @@ from reprogrok import record
 from reprogrok.errors import InputError, RecordError
 from reprogrok.files import digest, exclusive, pretty_json, publish, sha256_file, write_bytes
 from reprogrok.formats.checkpoints import MAX_STATE_BYTES
-from reprogrok.measure.logged import definitions_of, facts_of
+from reprogrok.metrics.logged import definitions_of, facts_of
 from reprogrok.model.device import subnormals_as_zero
 from reprogrok.schema import check_written, load, read_bytes
 from reprogrok.train.engine import Engine
-from reprogrok.train.lessons import packages_of, score_of
 from reprogrok.train.saved import Saved, kept_checkpoint, metrics_lines, replica_bytes, saved_work
+from reprogrok.train.training_task import packages_of, score_of
 from reprogrok.train.work import WORK, Plan, fingerprint, folder_of
 
 ANALYSES = re.compile(r"post_analysis(-seed-\d+)?\.json")  # what `analyze` writes into the folder of a run

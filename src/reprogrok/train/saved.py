@@ -29,8 +29,8 @@ from reprogrok.formats.origins import Origin
 from reprogrok.schema import read_bytes
 from reprogrok.spec import AdditionTask
 from reprogrok.train.engine import Evaluation, State
-from reprogrok.train.lessons import score_of
-from reprogrok.train.step import Layout
+from reprogrok.train.training_task import score_of
+from reprogrok.train.update import Layout
 from reprogrok.train.work import Plan, fingerprint, folder_of
 
 if TYPE_CHECKING:

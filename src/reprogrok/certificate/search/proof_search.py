@@ -1,0 +1,370 @@
+"""A one-layer addition model -> for every block the trees of a certificate, and problems that it may get wrong.
+
+    whole cases --boxes, leads--> right, wrong, or open --finer grids, halved places--> ... --> one tree per case
+
+The search decides by estimates in plain float64 (`search.estimated_margins`) and may be wrong; nothing that it says
+counts before `checker.check` has shown it again. What it has no time for stays open in the tree, and is
+counted as such.
+
+Axes as in `certificate.search.estimated_boxes`: N nodes, F far places, R coordinates, K choices.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from reprogrok.certificate.checker.carries import Block, blocks
+from reprogrok.certificate.checker.enclosure import BlockEnclosure, Enclosure
+from reprogrok.certificate.checker.trees import GRIDS, OPEN, BlockProof, Leaf, Status, Tree, encode, mark
+from reprogrok.certificate.search.estimated_boxes import Array, BlockBoxes, Model, Nodes, Numbers
+from reprogrok.certificate.search.estimated_margins import Leads, leads
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_SLACK = 1e-3  # logits that an estimate must lead by
+_CLOSE_CALL = 1.5  # logits: less may be lost to rounding in float32, so the checker is asked at once
+_TYPICAL = 0.75  # of what it costs: the quantile that the rule goes by
+_FEARED = 4.0  # times what is typical
+_ASKED = 16
+_SURE = 1e-5  # logits that it must confirm: a certificate is printed in decimals
+_GRIDS = (0, 2, 3, 4, 5)  # tried in this order
+_HOPELESS = -2.0  # logits: where the second finest grid leaves so much, the finest would not help
+_TIGHTENED = 4  # the grid that may show a larger margin where one cell shows a small one
+_CLOSE = 0.95  # of the smallest margin that is met
+_ENOUGH = 0.01  # what may stay open in a block, as a share of what is wrong there
+_AT_ONCE = 2_048  # parts that are halved together, those with most problems first
+_SUSPECTS = 24
+_OPEN, _RIGHT, _WRONG = range(3)
+_MOST, _AT_LEAST = 0.9, 64  # of the open problems, the parts that hold so many are halved together, but some at least
+_SLICE, _SLICES = 2.0, 60  # seconds at least, and parts of all seconds, that one block is halved before another may be
+_TABLES = 6  # blocks whose tables are kept in memory
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the search has to say of one block.
+
+    Attributes:
+        proof: the trees.
+        suspects: problems (a, b) that the model gets wrong, or where its lead is smallest, if the estimates are right.
+        cells: boxes that were looked at.
+    """
+
+    proof: BlockProof
+    suspects: tuple[tuple[int, int], ...]
+    cells: int
+
+
+def search(  # noqa: PLR0917 - what is searched, with what, and how it is watched
+    model: Model,
+    have: Mapping[Block, Found],
+    seconds: float,
+    clock: Callable[[], float] = time.monotonic,
+    enclosure: Enclosure | None = None,
+    watch: Callable[[float], None] = lambda _share: None,
+) -> Iterator[Found]:
+    """Search all blocks; each is handed over once nothing more is to be done about it, so in no order.
+
+    First all cases of all blocks are tried as a whole, then parts of them are halved where most problems are open, a
+    few seconds at a time.
+
+    Args:
+        model: of one layer and one head (`certificate.checker.enclosure.refuses`).
+        have: what an earlier search found; it is handed on first.
+        seconds: how long all of it may take; every case is tried as a whole, however long that takes.
+        clock: in seconds.
+        enclosure: of the same model, to be asked where an estimate is close; without one, estimates decide alone.
+        watch: told now and then which share of all problems is open to further search.
+    """
+    yield from have.values()
+    end = clock() + seconds
+    waiting: list[_Forest] = []
+    for block in blocks(model.digits):
+        if block in have:
+            continue
+        forest = _Forest(BlockBoxes(model, block), enclosure)
+        forest.plant()
+        if len(forest.opened) and block.far:
+            waiting.append(forest)
+        else:
+            yield forest.found()
+    problems = float(100**model.digits)
+    while waiting and clock() < end:
+        waiting.sort(key=lambda forest: -forest.open_ways)
+        open_ways = sum(forest.open_ways for forest in waiting)
+        watch(open_ways / problems)
+        if open_ways <= _ENOUGH * sum(forest.wrong_ways for forest in waiting):
+            break
+        waiting[0].grow(min(end, clock() + max(_SLICE, seconds / _SLICES)), clock)
+        if not len(waiting[0].opened):
+            yield waiting.pop(0).found()
+        for forest in waiting[_TABLES:]:
+            forest.forget_tables()
+    for forest in waiting:
+        yield forest.found()
+
+
+def search_block(
+    model: Model,
+    block: Block,
+    until: float,
+    clock: Callable[[], float] = time.monotonic,
+    enclosure: Enclosure | None = None,
+) -> Found:
+    """Decide as much of one block as can be until the clock says so; see `search`."""
+    forest = _Forest(BlockBoxes(model, block), enclosure)
+    forest.plant()
+    if block.far:
+        forest.grow(until, clock)
+    return forest.found()
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Nodes of the trees, with what is known of each: all (N, ...).
+
+    Attributes:
+        number: of the node; the first are the cases themselves.
+        case, run_NF, low_NR, high_NR: see `Nodes`.
+        ways: problems, as a float.
+        grid: the last that was tried.
+        status: right, wrong or open, by number.
+        lowest, beaten, worst, middle, slope_NR: see `Leads`.
+        cost: logits that rounding in float32 takes from its lead, where the checker was asked; else 0.
+    """
+
+    number: Numbers
+    case: Numbers
+    run_NF: Numbers
+    low_NR: Array
+    high_NR: Array
+    ways: Array
+    grid: Numbers
+    status: Numbers
+    lowest: Array
+    beaten: Array
+    worst: Array
+    middle: Array
+    slope_NR: Array
+    cost: Array
+
+    def __len__(self) -> int:
+        return len(self.number)
+
+    def __getitem__(self, part: NDArray[np.bool_] | Numbers | slice) -> Self:
+        return type(self)(*(getattr(self, each.name)[part] for each in fields(self)))
+
+    def joined(self, other: Self) -> Self:
+        return type(self)(
+            *(np.concatenate([getattr(self, each.name), getattr(other, each.name)]) for each in fields(self))
+        )
+
+    @property
+    def nodes(self) -> Nodes:
+        return Nodes(self.case, self.run_NF, self.low_NR, self.high_NR)
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        return np.asarray(self.status == _RIGHT)
+
+    @property
+    def wrong(self) -> NDArray[np.bool_]:
+        return np.asarray(self.status == _WRONG)
+
+
+@dataclass
+class _Forest:
+    """The trees of a block while they grow."""
+
+    boxes: BlockBoxes
+    enclosure: Enclosure | None
+    cells: int = 0
+    cost: float = 0.0  # logits that rounding in float32 takes from a lead
+    count: int = 0
+    halved: set[int] = field(default_factory=set)
+    marks: dict[int, str] = field(default_factory=dict)
+    children: dict[int, tuple[int, int, int]] = field(default_factory=dict)  # place, and the numbers of its halves
+    telling: list[_Parts] = field(default_factory=list)  # where a suspect may be found
+    wrong_ways: float = 0.0  # problems that are answered wrong
+    opened: _Parts = field(init=False)
+
+    @property
+    def open_ways(self) -> float:
+        """How many problems halving may still decide."""
+        return float(self.opened.ways.sum())
+
+    def plant(self) -> None:
+        """Try every case as a whole."""
+        nodes = self.boxes.whole_cases()
+        whole = self._tightened(self._tried(nodes, self.boxes.ways_of(nodes)))
+        self.telling.append(whole[np.argsort(whole.lowest, kind="stable")[:_SUSPECTS]])
+        self.opened = self._marked(whole)
+
+    def grow(self, until: float, clock: Callable[[], float]) -> None:
+        """Halve what is open, the parts with most problems first."""
+        while len(self.opened) and clock() < until and self.open_ways > _ENOUGH * self.wrong_ways:
+            order = np.argsort(-self.opened.ways, kind="stable")
+            most = int(np.searchsorted(np.cumsum(self.opened.ways[order]), _MOST * self.open_ways)) + 1
+            at_once = min(max(most, _AT_LEAST), _AT_ONCE)
+            now, later = self.opened[order[:at_once]], self.opened[order[at_once:]]
+            self.opened = later.joined(self._marked(self._halved(now)))
+        if self.open_ways <= _ENOUGH * self.wrong_ways:
+            self.telling.append(_heaviest(self.opened))
+            self.opened = self.opened[:0]
+
+    def found(self) -> Found:
+        """What there is to say."""
+        self.telling.append(_heaviest(self.opened))
+        orders = {place: self.boxes.orders[place] for place in sorted(self.halved)}
+        proof = BlockProof(self.boxes.block, self.boxes.basis_RD, orders, self.text())
+        return Found(proof, tuple(dict.fromkeys(self.suspects())), self.cells)
+
+    def forget_tables(self) -> None:
+        """Free what takes most memory; it is made again when it is needed."""
+        self.boxes.forget_tables()
+        self.__dict__.pop("_enclosed", None)
+
+    def _tried(self, nodes: Nodes, ways_N: Array) -> _Parts:
+        """What grids of growing fineness show of new nodes."""
+        number_N = self.count + np.arange(len(nodes))
+        self.count += len(nodes)
+        parts = self._seen(nodes, number_N, ways_N, _GRIDS[0])
+        for grid in _GRIDS[1:]:
+            again = (parts.status == _OPEN) & (parts.worst > 0) & (ways_N > 0)
+            if grid == _GRIDS[-1]:
+                again &= parts.lowest > _HOPELESS
+            if not again.any():
+                break
+            parts = _replaced(parts, again, self._seen(nodes[again], number_N[again], ways_N[again], grid))
+        return parts
+
+    def _seen(self, nodes: Nodes, number_N: Numbers, ways_N: Array, grid: int) -> _Parts:
+        """What one grid shows."""
+        seen: Leads = leads(self.boxes, nodes, grid)
+        self.cells += len(nodes) * math.prod(GRIDS[grid])
+        status_N = np.where(seen.lowest_N > _SLACK, _RIGHT, np.where(seen.beaten_N < -_SLACK, _WRONG, _OPEN))
+        cost_N = np.zeros(len(nodes))
+        if self.enclosure is not None:
+            self._ask_when_close(nodes, ways_N, grid, seen, status_N, cost_N)
+        return _Parts(
+            number_N, nodes.case_N, nodes.run_NF, nodes.low_NR, nodes.high_NR, ways_N, np.full(len(nodes), grid),
+            status_N, seen.lowest_N, seen.beaten_N, seen.worst_N, seen.middle_N, seen.slope_NR, cost_N,
+        )  # fmt: skip
+
+    def _ask_when_close(  # noqa: PLR0917 - columns of the same nodes
+        self, nodes: Nodes, ways_N: Array, grid: int, seen: Leads, status_N: Numbers, cost_N: Array
+    ) -> None:
+        """Take back what the checker would not confirm; see how much its roundings cost."""
+        lead_N = np.where(status_N == _RIGHT, seen.lowest_N, -seen.beaten_N)
+        order_N = np.argsort(lead_N, kind="stable")
+        waiting_N = order_N[((status_N != _OPEN) & (ways_N > 0))[order_N]]
+        while len(waiting_N):
+            # A few at least, which tell what it costs; then all that such a cost could take back.
+            close = lead_N[waiting_N] < max(_CLOSE_CALL, _FEARED * self.cost)
+            close[:_ASKED] = True
+            close_N, waiting_N = waiting_N[close], waiting_N[~close]
+            sure = self._enclosed.margins(self._leaves(nodes[close_N], grid))
+            sure_N = np.where(status_N[close_N] == _RIGHT, sure.lowest_L, -sure.beaten_L)
+            status_N[close_N[~(sure_N > _SURE)]] = _OPEN
+            known = np.isfinite(sure_N)
+            cost_N[close_N[known]] = (lead_N[close_N] - sure_N)[known]
+            if known.any():
+                self.cost = max(self.cost, float(np.quantile(cost_N[close_N[known]], _TYPICAL)))
+            if not (lead_N[waiting_N] < _FEARED * self.cost).any():
+                return
+
+    @cached_property
+    def _enclosed(self) -> BlockEnclosure:
+        if self.enclosure is None:
+            raise AssertionError("nobody asks without an enclosure")
+        return self.enclosure.block(self.boxes.block, self.boxes.basis_RD, self.boxes.orders)
+
+    def _leaves(self, nodes: Nodes, grid: int) -> list[Leaf]:
+        """Nodes as a certificate has them; a status is not read here."""
+        cut = []
+        for case, run_F in zip(nodes.case_N.tolist(), nodes.run_NF.tolist(), strict=True):
+            halved = [(self.boxes.far[f], *self.boxes.spans[f][run]) for f, run in enumerate(run_F) if run]
+            cut.append(Leaf(case, Status.OPEN, grid, tuple(halved)))
+        return cut
+
+    def _tightened(self, parts: _Parts) -> _Parts:
+        """Right parts whose margin looks smaller than the smallest that is really met, on a finer grid."""
+        met = parts.middle[parts.right].min(initial=np.inf)
+        close = parts.right & (parts.lowest < _CLOSE * met) & (parts.grid < _TIGHTENED)
+        if not close.any():
+            return parts
+        return _replaced(
+            parts, close, self._seen(parts.nodes[close], parts.number[close], parts.ways[close], _TIGHTENED)
+        )
+
+    def _marked(self, parts: _Parts) -> _Parts:
+        """Note what is decided; what is not comes back."""
+        wrong = parts[parts.wrong & (parts.ways > 0)]
+        self.wrong_ways += float(wrong.ways.sum())
+        self.telling.append(_heaviest(wrong))
+        decided = ((Status.RIGHT, parts.right | (parts.ways == 0)), (Status.WRONG, parts.wrong & (parts.ways > 0)))
+        for status, sure in decided:
+            for number, grid in zip(parts.number[sure].tolist(), parts.grid[sure].tolist(), strict=True):
+                self.marks[number] = mark(status, grid)
+        hopeless = (parts.lowest > -parts.cost) & (parts.beaten < parts.cost)  # rounding decides all over the part
+        self.telling.append(_heaviest(parts[(parts.status == _OPEN) & hopeless]))
+        return parts[(parts.status == _OPEN) & ~hopeless & (parts.ways > 0)]
+
+    def _halved(self, parts: _Parts) -> _Parts:
+        """Both halves of every part, cut at the place whose choices move the lead most."""
+        boxes = self.boxes
+        run_FN = parts.run_NF.T
+        reach_NF, single_NF = np.empty(parts.run_NF.shape), np.empty(parts.run_NF.shape, dtype=np.bool_)
+        for f, run_N in enumerate(run_FN):
+            reach_NF[:, f] = (np.abs(parts.slope_NR) * boxes.extents[f][run_N]).sum(1)
+            single_NF[:, f] = boxes.halves[f][run_N, 0] < 0
+        reach_NF[single_NF] = -1.0
+        can = np.asarray(~single_NF.all(1))
+        parts, at_N = parts[can], reach_NF[can].argmax(1)
+        run_2NF = np.stack([parts.run_NF, parts.run_NF])
+        for f, halves_J2 in enumerate(boxes.halves):
+            mine = at_N == f
+            run_2NF[:, mine, f] = halves_J2[parts.run_NF[mine, f]].T
+        twice = np.concatenate([np.arange(len(parts))] * 2)
+        nodes = Nodes(parts.case[twice], np.concatenate(run_2NF), parts.low_NR[twice], parts.high_NR[twice])
+        for k, (number, f) in enumerate(zip(parts.number.tolist(), at_N.tolist(), strict=True)):
+            self.children[number] = (boxes.far[f], self.count + k, self.count + len(parts) + k)
+        self.halved |= {boxes.far[f] for f in set(at_N.tolist())}
+        return self._tried(boxes.shrunk(nodes), boxes.ways_of(nodes))
+
+    def text(self) -> str:
+        """The trees of all cases; a node was numbered before its halves."""
+        trees: list[Tree] = [self.marks.get(number, OPEN) for number in range(self.count)]
+        for number in sorted(self.children, reverse=True):
+            place, first, second = self.children[number]
+            trees[number] = (place, trees[first], trees[second])
+        return encode(trees[: len(self.boxes.block.cases)])
+
+    def suspects(self) -> Iterator[tuple[int, int]]:
+        """A problem of each telling part: the choices that pull the lead of its closest rival down most."""
+        for parts in self.telling:
+            for at in range(len(parts)):
+                yield self.boxes.worst_problem(parts.nodes[at : at + 1], parts.slope_NR[at])
+
+
+def _heaviest(parts: _Parts) -> _Parts:
+    """Those with most problems."""
+    return parts[np.argsort(-parts.ways, kind="stable")[:_SUSPECTS]]
+
+
+def _replaced(parts: _Parts, where: NDArray[np.bool_], by: _Parts) -> _Parts:
+    """The same parts with some of them seen anew."""
+    columns = []
+    for each in fields(parts):
+        column = getattr(parts, each.name).copy()
+        column[where] = getattr(by, each.name)
+        columns.append(column)
+    return _Parts(*columns)

@@ -1,0 +1,1 @@
+"""Published statements + evidence -> verdicts: claims, evidence, quantities, tests, audit, ledger; no `train`."""

@@ -1,1 +1,0 @@
-"""Tasks, encodings, hold-outs and counter-based random streams."""

@@ -1,0 +1,1 @@
+"""Checkpoints on exams -> evaluations: examination, comparison, manifests and their tables."""

@@ -1,0 +1,1 @@
+"""Exams: problems, strata and how a model is examined on them."""

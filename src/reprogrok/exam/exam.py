@@ -1,0 +1,320 @@
+"""A model and an exam -> which problems it gets wrong, what it answers instead, and its margin on the others.
+
+    exam (versioned problems in strata) + weights --one pass or generation--> rows --count--> scores with intervals
+
+The exams of addition are samples of more problems than anyone can ask. A modular task has few enough to ask them all:
+its held-out equations, twins and new pairs apart, and its training set. Such a score is no sample and has no interval.
+
+One forward pass over the true row decides a problem: the greedy answer equals the right one exactly when the argmax is
+right at every answer position given the right digits before it (induction over positions). So generation is needed
+only to show what a failing model answers, and where the decision is so close that rounding could matter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reprogrok.errors import InputError
+from reprogrok.exam.stress import strata
+from reprogrok.model.decoder import Weights, logits
+from reprogrok.spec import ModelSpec
+from reprogrok.stats.statistics import Proportion, proportion
+from reprogrok.tasks.addition import Addition
+from reprogrok.tasks.holdout import hold_out
+from reprogrok.tasks.operations import Integers
+from reprogrok.tasks.problems import Pairs, Stratum
+from reprogrok.tasks.protocols import EXAM_SEEDS, MODULAR_PROTOCOL, PROTOCOL, STRESS_SUITE
+from reprogrok.tasks.split_modular import SplitModular
+from reprogrok.tasks.splits import NEW_PAIRS, TRAINED, TWINS
+
+Task: TypeAlias = Addition | SplitModular
+
+SUITES = ("uniform", "stress")
+HELD_OUT, TRAIN = MODULAR_SUITES = ("held-out", "train")
+CLOSE = 1e-2  # logits; in float32, margins of the published checkpoints were off by up to 1.3e-3
+
+
+_LAWS = {
+    TWINS: "held-out equations whose swapped pair is trained on, with the same answer",
+    NEW_PAIRS: "held-out equations that are no twins of trained ones",
+    TRAINED: "held-out equations that are themselves trained on, for the sides of the split overlap",
+    TRAIN: "the equations that are trained on",
+}
+_WITHOUT = {
+    TWINS: "no twins: none is trained on with its operands swapped and the same answer",
+    NEW_PAIRS: "no new pairs: every held-out equation is trained on, as it is or swapped",
+}
+
+
+@dataclass(frozen=True)
+class Exam:
+    """A versioned set of problems, held out or (for comparison) trained on.
+
+    Attributes:
+        name: version, and what was left out if only a part is examined.
+        suite: "uniform" or "stress"; of a modular task "held-out" or "train".
+        task: the task, with its number of digits, or with its split.
+        strata: the problems.
+        population: how many problems there are in all; None where they are a sample of more than anyone can ask.
+        notes: what the strata cannot say, such as why one is missing.
+    """
+
+    name: str
+    suite: str
+    task: Task
+    strata: tuple[Stratum, ...]
+    population: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def sets(self) -> dict[str, Pairs]:
+        """The problems by stratum."""
+        return {stratum.name: stratum.pairs for stratum in self.strata}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the name, and of every stratum's name and pairs (int64, little-endian), in order.
+
+        Of a modular task also the answers: an operation can come from another package, and mean something else.
+        """
+        hasher = hashlib.sha256(self.name.encode())
+        for stratum in self.strata:
+            hasher.update(b"\0" + stratum.name.encode() + b"\0")
+            pairs, columns = stratum.pairs, [stratum.pairs.a, stratum.pairs.b]
+            if isinstance(self.task, SplitModular):
+                columns.append(self.task.columns(pairs.a, pairs.b)[self.task.prompt_length])
+            for column in columns:
+                hasher.update(column.numpy().astype("<i8").tobytes())
+        return hasher.hexdigest()
+
+
+def suites_of(task: Task) -> tuple[str, ...]:
+    """The suites of a task's exam: uniform and stress, or held-out and train."""
+    return MODULAR_SUITES if isinstance(task, SplitModular) else SUITES
+
+
+def build_exam(suite: str, task: Task, limit: int | None = None) -> Exam:
+    """The problems of a suite.
+
+    Args:
+        suite: "uniform" (the published hold-out: ten test sets of 10,000) or "stress"; of a modular task "held-out"
+            or "train".
+        task: fewer than ten digits give an analogue of the published exam, under a name that says so.
+        limit: examine only the first problems of each stratum, so many.
+
+    Raises:
+        InputError: a suite that the task does not have.
+    """
+    if suite not in suites_of(task):
+        raise InputError("not a suite of this task", expected=" or ".join(suites_of(task)), found=suite)
+    part = "" if limit is None else f" (first {limit} of each stratum)"
+    if isinstance(task, SplitModular):
+        return _modular_exam(suite, task, limit, part)
+    if suite == "uniform":
+        law = f"test set of the hold-out protocol: distinct pairs uniform in [0, 10^{task.digits})^2"
+        parts = [Stratum(str(seed), law, hold_out(seed, task.digits).test) for seed in EXAM_SEEDS]
+    else:
+        parts = list(strata(task.digits))
+    name = PROTOCOL if suite == "uniform" else STRESS_SUITE
+    if task.digits != 10:
+        name += f" with {task.digits} digits"
+    if limit is not None:
+        parts = [Stratum(part.name, part.law, part.pairs[:limit]) for part in parts]
+    return Exam(name + part, suite, task, tuple(parts))
+
+
+def _modular_exam(suite: str, task: SplitModular, limit: int | None, part: str) -> Exam:
+    """Every equation of a side, or the first of each stratum in the order of the split, which is a random one."""
+    equations, notes = task.equations(), []
+    rows = task.held_out() if suite == HELD_OUT else {TRAIN: task.train()}
+    if suite == HELD_OUT:
+        notes = [_WITHOUT[name] for name, rows_N in rows.items() if name in _WITHOUT and not len(rows_N)]
+        if validation := task.validation():
+            notes.append(f"{validation:,} more equations are kept for validation and not asked")
+
+    def pairs(rows_N: Integers) -> Pairs:
+        # In order of (a, b), so that formats that shuffle one split differently still sit the same exam.
+        chosen_N = np.sort(rows_N[:limit])
+        return Pairs(*(torch.tensor(column_N[chosen_N]) for column_N in (equations.a_N, equations.b_N)))
+
+    parts = tuple(Stratum(name, _LAWS[name], pairs(rows_N)) for name, rows_N in rows.items() if len(rows_N))
+    name = f"{MODULAR_PROTOCOL} {task.name} {task.split_name}{part}"
+    return Exam(name, suite, task, parts, sum(map(len, rows.values())), tuple(notes))
+
+
+@dataclass(frozen=True)
+class Failures:
+    """The problems of a stratum that were answered wrongly, as columns: there may be a hundred thousand.
+
+    Attributes:
+        index: place in the stratum.
+        a: first operand.
+        b: second operand.
+        answer: the model's own greedy answer as text, the most significant digit first.
+    """
+
+    index: list[int]
+    a: list[int]
+    b: list[int]
+    answer: list[str]
+
+
+@dataclass(frozen=True)
+class Score:
+    """What came out for some problems.
+
+    Attributes:
+        errors: wrong answers of all, with the exact interval of their rate (which means something for a sample alone).
+        tokens: right answer tokens of all (teacher-forced for "forward").
+        smallest_margin: over right answers, the least lead in logits of the right digit; NaN if nothing was right.
+    """
+
+    errors: Proportion
+    tokens: Proportion
+    smallest_margin: float
+
+
+@dataclass(frozen=True)
+class ExamResult:
+    """One model's exam: scores and failures by stratum, the score in all, and how many close rows were re-checked."""
+
+    exam: Exam
+    method: str
+    scores: dict[str, Score]
+    total: Score
+    failures: dict[str, Failures]
+    rechecked: int
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Per problem of a batch: right or not, digits right, margin, and whether the decision was close."""
+
+    right_B: Tensor
+    tokens_B: Tensor
+    margin_B: Tensor
+    close_B: Tensor
+
+
+class Examinee:
+    """One model on one device, ready to be examined."""
+
+    def __init__(self, spec: ModelSpec, weights: Weights, task: Task, device: torch.device) -> None:
+        self.spec, self.task, self.device = spec, task, device
+        self.weights = {name: tensor.unsqueeze(0).to(device) for name, tensor in weights.items()}
+
+    @torch.inference_mode()
+    def examine(
+        self, exam: Exam, method: str, batch: int, advance: Callable[[int], None] = lambda _count: None
+    ) -> ExamResult:
+        """Decide every problem of an exam.
+
+        Args:
+            exam: of this examinee's task.
+            method: "forward" or "generate".
+            batch: rows per forward pass.
+            advance: told how many problems were decided since the last call.
+        """
+        scores, failures, rechecked, all_rows = {}, {}, 0, []
+        for stratum in exam.strata:
+            rows, again = self._decide(stratum.pairs, method, batch)
+            rechecked += again
+            all_rows.append(rows)
+            scores[stratum.name] = _score(rows, self.task)
+            failures[stratum.name] = self._failures(stratum.pairs, rows, batch)
+            advance(len(stratum.pairs))
+        total = _score(_joined(all_rows), self.task)
+        return ExamResult(exam, method, scores, total, failures, rechecked)
+
+    @torch.inference_mode()
+    def generate(self, pairs: Pairs, batch: int = 2_000) -> tuple[Tensor, Tensor]:
+        """Greedy decoding by full recompute: answer tokens (N, A), and the logits they were chosen from (N, V, A)."""
+        answers, chosen_from = [], []
+        for part in _batches(len(pairs), batch):
+            rows_TB = self.task.columns(pairs.a[part], pairs.b[part])[: self.task.prompt_length].to(self.device)
+            steps_VB = []
+            for _ in range(self.task.answer_length):
+                last_VB = logits(self.spec, self.weights, rows_TB.unsqueeze(0), len(rows_TB) - 1)[0, :, 0]
+                steps_VB.append(last_VB)
+                rows_TB = torch.cat([rows_TB, last_VB.argmax(0, keepdim=True)])
+            answers.append(rows_TB[self.task.prompt_length :].T.cpu())
+            chosen_from.append(torch.stack(steps_VB, dim=2).transpose(0, 1).cpu())
+        return torch.cat(answers), torch.cat(chosen_from)
+
+    @property
+    def _end(self) -> int:
+        """Where the answer ends in a row."""
+        return self.task.prompt_length + self.task.answer_length
+
+    def _decide(self, pairs: Pairs, method: str, batch: int) -> tuple[_Rows, int]:
+        """Every row's outcome, and how many were close and decided again by generation."""
+        if method == "generate":
+            return self._by_generation(pairs, batch), 0
+        margin_BA = torch.cat([self._by_forward(pairs[part]) for part in _batches(len(pairs), batch)])
+        # Where nothing leads, the row is close and generation decides it.
+        rows = _rows((margin_BA > 0) & (margin_BA < math.inf), margin_BA)
+        close = rows.close_B.nonzero().squeeze(1)
+        if len(close):
+            again = self._by_generation(Pairs(pairs.a[close], pairs.b[close]), batch)
+            # The digits stay counted as the other rows' are, each given the right ones before it.
+            rows.right_B[close], rows.margin_B[close] = again.right_B, again.margin_B
+        return rows, len(close)
+
+    def _by_forward(self, pairs: Pairs) -> Tensor:
+        """The margin of every answer digit, given the right digits before it: (B, A)."""
+        rows_TB = self.task.columns(pairs.a, pairs.b).to(self.device)
+        # What would predict the tokens behind the answer is not read.
+        read_TB = rows_TB[: self._end - 1]
+        logits_VAB = logits(self.spec, self.weights, read_TB.unsqueeze(0), self.task.first_answer)[0]
+        return _margins(logits_VAB, rows_TB[self.task.prompt_length : self._end]).T.cpu()
+
+    def _by_generation(self, pairs: Pairs, batch: int) -> _Rows:
+        target_BA = self.task.columns(pairs.a, pairs.b)[self.task.prompt_length : self._end].T
+        answers_BA, chosen_from_BVA = self.generate(pairs, batch)
+        margin_BA = _margins(chosen_from_BVA.permute(1, 2, 0), target_BA.T).T
+        # What was chosen among infinities and NaN happens to be a token; it is never a right digit.
+        return _rows((answers_BA == target_BA) & margin_BA.isfinite(), margin_BA)
+
+    def _failures(self, pairs: Pairs, rows: _Rows, batch: int) -> Failures:
+        wrong = (~rows.right_B).nonzero().squeeze(1)
+        if not len(wrong):
+            return Failures([], [], [], [])
+        failed = Pairs(pairs.a[wrong], pairs.b[wrong])
+        answers = [self.task.text(answer) for answer in self.generate(failed, batch)[0].tolist()]
+        return Failures(wrong.tolist(), failed.a.tolist(), failed.b.tolist(), answers)
+
+
+def _margins(logits_VAB: Tensor, target_AB: Tensor) -> Tensor:
+    """How far the right digit leads the best other token: (A, B), not finite where the logits are not."""
+    target_1AB = target_AB.unsqueeze(0)
+    return (logits_VAB.gather(0, target_1AB) - logits_VAB.scatter(0, target_1AB, -math.inf).amax(0)).squeeze(0)
+
+
+def _rows(right_BA: Tensor, margin_BA: Tensor) -> _Rows:
+    """Outcomes of rows from those of their digits."""
+    close_B = (margin_BA.abs() < CLOSE).any(1)
+    return _Rows(right_BA.all(1), right_BA.sum(1), margin_BA.amin(1), close_B)
+
+
+def _joined(parts: list[_Rows]) -> _Rows:
+    columns = zip(*((part.right_B, part.tokens_B, part.margin_B, part.close_B) for part in parts), strict=True)
+    return _Rows(*map(torch.cat, columns))
+
+
+def _score(rows: _Rows, task: Task) -> Score:
+    n = len(rows.right_B)
+    right = int(rows.right_B.sum())
+    smallest = float(rows.margin_B[rows.right_B].min()) if right else math.nan
+    return Score(proportion(n - right, n), proportion(int(rows.tokens_B.sum()), n * task.answer_length), smallest)
+
+
+def _batches(count: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))

@@ -1,0 +1,200 @@
+"""The control traces of a gate: runs whose verdict is known beforehand, judged whenever the gate is loaded.
+
+    controls/NAME.yaml --JSON Schema--> facts + breakpoints per metric --straight lines on the grid--> Record
+    gate + Record --judge--> verdict --is it what the file says?--> Controls, or an error at the line of the trace
+
+A gate that lets everything pass looks like one that was passed. So each gate ships one run that passes it, and for each
+criterion and each requirement one that fails exactly this one. Where no run can pass, the file says why, and the
+bounds of the metrics have to agree: at least one condition is IMPOSSIBLE. What is amended so that a control no longer
+does what it is there for does not load.
+
+A trace is data: breakpoints, with straight lines between them, sampled at the breakpoints and at every step of the
+grids that its metric is judged on, from its first breakpoint to its last. Where a fact says of how many examples an
+accuracy is, its samples are rounded to whole examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reprogrok.gates.criteria import COUNTED, Controls, Gate
+from reprogrok.gates.gate import judge
+from reprogrok.gates.operators import Feasibility
+from reprogrok.gates.verdict import Outcome, Verdict
+from reprogrok.record import Record, Series
+from reprogrok.schema import Document, Steps, load
+
+if TYPE_CHECKING:
+    from reprogrok.gates.requirements import Answers
+
+CEILING = "seen_answer_ceiling"
+LAYOUT = "control"
+
+
+def check_controls(gate: Gate, path: Path) -> Controls:
+    """Judge every control trace of a gate and hold the outcome against what the trace is there for.
+
+    Raises:
+        InputError: the file is not what the schema asks for, it is about another gate, a criterion or requirement has
+            no trace that fails it, or a trace does something else than its file says; with the line of the trace.
+    """
+    document = load(path, "controls")
+    data = document.data
+    if data["gate"] != gate.name:
+        raise document.error(("gate",), "another gate", expected=gate.name, found=data["gate"])
+    _check_traces(document, gate)
+    _check_passing(document, gate)
+    ids = _ids(gate)
+    for index, trace in enumerate(data["fails"]):
+        at: Steps = ("fails", index)
+        if trace["id"] not in ids:
+            expected = f"one of {', '.join(ids)}"
+            raise document.error((*at, "id"), "no such criterion or requirement", expected=expected, found=trace["id"])
+        for number, other in enumerate(trace.get("also", ())):
+            if other not in ids or other == trace["id"]:
+                expected = f"another one of {', '.join(ids)}"
+                raise document.error((*at, "also", number), expected=expected, found=other)
+        verdict = _judge_trace(gate, data, trace)
+        failed, asked = _failing(verdict), {trace["id"], *trace.get("also", ())}
+        if failed != asked:
+            what = f"this trace fails {_list(failed)}{_why(verdict, asked - failed)}"
+            raise document.error(at, what, expected=f"{_list(asked)} to fail, and nothing else")
+    untold = [name for name in ids if name not in {trace["id"] for trace in data["fails"]}]
+    if untold:
+        expected = f"one trace for each of {', '.join(ids)}"
+        raise document.error(("fails",), f"no control fails {_list(untold)}", expected=expected)
+    return Controls(path, int(data["passes"] is not None), len(data["fails"]), data.get("reason"))
+
+
+def _check_passing(document: Document, gate: Gate) -> None:
+    """The passing trace passes; or no trace can, and the bounds say so.
+
+    Raises:
+        InputError: not so.
+    """
+    data = document.data
+    if data["passes"] is not None:
+        if "reason" in data:
+            raise document.error(("reason",), "a reason why no run can pass, beside a run that passes")
+        verdict = _judge_trace(gate, data, data["passes"])
+        if verdict.outcome is not Outcome.HOLDS:
+            names = [name for name, outcome, _ in _outcomes(verdict) if outcome is not Outcome.HOLDS]
+            raise document.error(("passes",), f"this trace does not pass{_why(verdict, names)}")
+        return
+    if "reason" not in data:
+        raise document.error(("passes",), "no run can pass, and the field reason does not say why")
+    findings = _judge_trace(gate, data, {}).findings
+    if not any(finding.kind is Feasibility.IMPOSSIBLE for finding in findings):
+        message = "this gate can be passed as far as the bounds of its metrics tell: no condition is IMPOSSIBLE"
+        raise document.error(("passes",), message, expected="a trace that passes")
+
+
+def _check_traces(document: Document, gate: Gate) -> None:
+    """Breakpoints come in order of steps, and only of metrics that the gate judges.
+
+    Raises:
+        InputError: not so.
+    """
+    data, known = document.data, _definitions(gate)
+    places: list[tuple[Steps, Mapping[str, Any]]] = [((), data)]
+    if data["passes"] is not None:
+        places.append((("passes",), data["passes"]))
+    places += [(("fails", index), trace) for index, trace in enumerate(data["fails"])]
+    for at, trace in places:
+        for metric, breakpoints in trace.get("metrics", {}).items():
+            if metric not in known:
+                expected = f"one of {', '.join(known)}"
+                raise document.error((*at, "metrics", metric), "the gate judges no such metric", expected=expected)
+            for number, (before, after) in enumerate(pairwise(breakpoints), 1):
+                if after[0] <= before[0]:
+                    where = (*at, "metrics", metric, number)
+                    raise document.error(where, "steps must increase", expected=f"> {before[0]}", found=after[0])
+
+
+def _judge_trace(gate: Gate, data: Mapping[str, Any], trace: Mapping[str, Any]) -> Verdict:
+    facts = data["facts"] | trace.get("facts", {})
+    drawn = data["metrics"] | trace.get("metrics", {})
+    series = {
+        metric: Series(*_sampled(breakpoints, _steps(gate, metric), _examples(gate, metric, facts)))
+        for metric, breakpoints in drawn.items()
+    }
+    whole = {name: value for name, value in facts.items() if name != CEILING}
+    record = Record(gate.path, gate.name, LAYOUT, {0: series}, _definitions(gate), whole)
+    return judge(gate, record, _answers(facts) if gate.requires else None)
+
+
+def _answers(facts: Mapping[str, Any]) -> Answers:
+    from reprogrok.gates.requirements import Answers  # noqa: PLC0415 - brings NumPy and SciPy
+
+    return Answers(facts.get("classes"), facts.get(CEILING), "the control's facts")
+
+
+def _sampled(
+    breakpoints: Sequence[tuple[int, float]], grid: set[int], examples: int | None
+) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Steps and values on the straight lines between breakpoints.
+
+    [[0, 0.0], [100, 1.0]] on the grid 0, 25, ..., 100 gives 0, 0.25, 0.5, 0.75 and 1.
+    """
+    first, last = breakpoints[0][0], breakpoints[-1][0]
+    steps = sorted({step for step in grid if first <= step <= last} | {step for step, _ in breakpoints})
+    values = [float(breakpoints[0][1])]
+    section = iter(pairwise(breakpoints))
+    before, after = breakpoints[0], breakpoints[0]
+    for step in steps[1:]:
+        while step > after[0]:
+            before, after = next(section)
+        share = (step - before[0]) / (after[0] - before[0])
+        # At the breakpoints themselves exactly what the file says.
+        values.append(float(after[1]) if share == 1 else before[1] + (after[1] - before[1]) * share)
+    if examples is not None:
+        values = [round(value * examples) / examples for value in values]
+    return tuple(steps), tuple(values)
+
+
+def _steps(gate: Gate, metric: str) -> set[int]:
+    return {step for criterion in gate.criteria if criterion.metric == metric for step in criterion.grid}
+
+
+def _examples(gate: Gate, metric: str, facts: Mapping[str, Any]) -> int | None:
+    return facts.get("test_examples") if (metric, _definitions(gate)[metric]) == COUNTED else None
+
+
+def _definitions(gate: Gate) -> dict[str, str]:
+    asked = [(item.metric, item.definition) for item in gate.criteria]
+    required = [(item.metric, item.definition) for item in gate.requires if item.metric and item.definition]
+    return dict([*required, *asked])
+
+
+def _ids(gate: Gate) -> list[str]:
+    return [*(criterion.id for criterion in gate.criteria), *(asked.kind for asked in gate.requires)]
+
+
+def _outcomes(verdict: Verdict) -> Iterator[tuple[str, Outcome, Sequence[str]]]:
+    (replica,) = verdict.replicas
+    for result in replica.criteria:
+        notes = [condition.note for condition in result.conditions if condition.note]
+        yield result.criterion.id, result.outcome, [*result.reasons, *notes]
+    for required in replica.requires:
+        yield required.requirement.kind, required.outcome, [*required.reasons, required.numbers]
+
+
+def _failing(verdict: Verdict) -> set[str]:
+    return {name for name, outcome, _ in _outcomes(verdict) if outcome is Outcome.FAILS}
+
+
+def _why(verdict: Verdict, names: Sequence[str] | set[str]) -> str:
+    """What those did that should have done something else."""
+    texts = [
+        f"{name} {outcome}" + (f" ({'; '.join(filter(None, reasons))})" if any(reasons) else "")
+        for name, outcome, reasons in _outcomes(verdict)
+        if name in names
+    ]
+    return f": {', '.join(texts)}" if texts else ""
+
+
+def _list(names: Sequence[str] | set[str]) -> str:
+    return ", ".join(sorted(names)) or "nothing"

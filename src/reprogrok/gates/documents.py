@@ -1,0 +1,280 @@
+"""A verdict -> what machines read: JSON, JUnit XML, and the annotations of GitHub's workflows.
+
+JSON     everything, checked against `verdict.schema.json` before it leaves
+JUnit    one test case per seed and criterion or requirement: FAILS is a failure, INCONCLUSIVE an error (never a pass,
+         never skipped); a GO that is withheld is one more error
+GitHub   one annotation per condition or requirement that does not hold and per finding, at its line in the criteria
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from reprogrok import __version__
+from reprogrok.files import pretty_json
+from reprogrok.gates import text as words
+from reprogrok.gates.criteria import Requirement
+from reprogrok.gates.operators import Reading
+from reprogrok.gates.verdict import (
+    Assessment,
+    CriterionResult,
+    Decision,
+    Outcome,
+    RequirementResult,
+    Verdict,
+    worst,
+)
+from reprogrok.schema import check_written
+
+# What XML 1.0 has no way to write, escaped or not.
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def as_json(verdict: Verdict) -> bytes:
+    """The verdict as a JSON document that keeps its schema."""
+    controls = verdict.gate.controls
+    document: dict[str, Any] = {
+        "format": "reprogrok.verdict/2",
+        "reprogrok": __version__,
+        "gate": {
+            "name": verdict.gate.name,
+            "title": verdict.gate.title,
+            "path": words.path_text(verdict.gate.path),
+            "sha256": verdict.gate.sha256,
+            "controls": None
+            if controls is None
+            else {
+                "path": words.path_text(controls.path),
+                "passing": controls.passing,
+                "failing": controls.failing,
+                "reason": controls.reason,
+            },
+        },
+        "run": {
+            "path": words.path_text(verdict.run),
+            "experiment": verdict.experiment.encode("utf-8", "replace").decode(),
+            "layout": verdict.layout,
+            "seeds": [replica.seed for replica in verdict.replicas],
+            **({"earlier_fingerprints": earlier} if (earlier := verdict.fingerprint.get("earlier")) else {}),
+        },
+        "registration": {
+            "status": verdict.registration.status.value,
+            "note": verdict.registration.note,
+            "registered_sha256": verdict.registration.registered_sha256,
+            "difference": list(verdict.registration.difference),
+            "amendment_accepted": verdict.amendment_accepted,
+        },
+        "verdict": verdict.decision.value,
+        "withheld": verdict.withheld,
+        "exit_code": int(verdict.exit_code),
+        "findings": [
+            {
+                "kind": finding.kind.value,
+                "criterion": finding.criterion.id,
+                "condition": str(finding.condition),
+                "arithmetic": finding.arithmetic,
+            }
+            for finding in verdict.findings
+        ],
+        "criteria": [
+            _criterion(assessment, verdict.of_criterion(index)) for index, assessment in enumerate(verdict.assessments)
+        ],
+        "requires": [
+            _requirement(asked, verdict.of_requirement(index)) for index, asked in enumerate(verdict.gate.requires)
+        ],
+    }
+    check_written(document, "verdict")
+    return pretty_json(document)
+
+
+def _criterion(assessment: Assessment, results: tuple[tuple[int, CriterionResult], ...]) -> dict[str, Any]:
+    criterion, bounds = assessment.criterion, assessment.bounds
+    return {
+        "id": criterion.id,
+        "title": criterion.title,
+        "metric": criterion.metric,
+        "definition": criterion.definition,
+        "window": [criterion.window[0], criterion.window[-1]],
+        "bounds": {
+            "low": bounds.low,
+            "high": bounds.high if math.isfinite(bounds.high) else None,
+            "arithmetic": bounds.arithmetic,
+        },
+        "outcome": worst(result.outcome for _, result in results).value,
+        "replicas": [
+            {
+                "seed": seed,
+                "outcome": result.outcome.value,
+                "points_seen": result.seen,
+                "points_expected": result.expected,
+                "points_off_grid": result.off_grid,
+                "reasons": list(result.reasons),
+                "conditions": [
+                    {
+                        "condition": str(item.condition),
+                        "outcome": item.outcome.value,
+                        "worst": _reading(item.worst),
+                        "margin": None if item.margin is None else float(item.margin),
+                        "first_violation": _reading(item.first_violation),
+                        "note": item.note,
+                    }
+                    for item in result.conditions
+                ],
+            }
+            for seed, result in results
+        ],
+    }
+
+
+def _requirement(asked: Requirement, results: tuple[tuple[int, RequirementResult], ...]) -> dict[str, Any]:
+    return {
+        "kind": asked.kind,
+        "asked": str(asked),
+        "outcome": worst(result.outcome for _, result in results).value,
+        "replicas": [
+            {
+                "seed": seed,
+                "outcome": result.outcome.value,
+                "value": result.value,
+                "step": result.step,
+                "numbers": result.numbers,
+                "reasons": list(result.reasons),
+            }
+            for seed, result in results
+        ],
+    }
+
+
+def _reading(reading: Reading | None) -> dict[str, Any] | None:
+    return None if reading is None else {"step": reading.step, "value": float(reading.value), "since": reading.since}
+
+
+def as_junit(verdict: Verdict) -> bytes:
+    """The verdict as one JUnit test suite."""
+    outcomes = [outcome for replica in verdict.replicas for outcome in replica.outcomes]
+    if verdict.withheld:
+        outcomes.append(Outcome.INCONCLUSIVE)
+    counts = {
+        "tests": str(len(outcomes)),
+        "failures": str(outcomes.count(Outcome.FAILS)),
+        "errors": str(outcomes.count(Outcome.INCONCLUSIVE)),
+        "skipped": "0",
+    }
+    root = ET.Element("testsuites", counts)
+    suite = ET.SubElement(root, "testsuite", {"name": _xml(f"reprogrok sanity {verdict.gate.name}"), **counts})
+    properties = ET.SubElement(suite, "properties")
+    for name, value in (
+        ("verdict", verdict.decision.value),
+        ("exit_code", str(int(verdict.exit_code))),
+        ("run", words.path_text(verdict.run)),
+        ("criteria", words.path_text(verdict.gate.path)),
+        ("criteria_sha256", verdict.gate.sha256),
+        ("registration", words.registration_text(verdict)),
+        ("controls", words.controls_text(verdict.gate.controls)),
+        *(("finding", words.finding_text(finding)) for finding in verdict.findings),
+    ):
+        ET.SubElement(properties, "property", {"name": name, "value": _xml(value)})
+    if verdict.withheld:
+        case = ET.SubElement(suite, "testcase", {"classname": verdict.gate.name, "name": "registration"})
+        _settle(case, Outcome.INCONCLUSIVE, verdict.withheld, words.registration_text(verdict))
+    for replica in verdict.replicas:
+        classname = f"{verdict.gate.name}.seed-{replica.seed}"
+        for result, assessment in zip(replica.criteria, verdict.assessments, strict=True):
+            case = ET.SubElement(suite, "testcase", {"classname": classname, "name": _xml(result.criterion.id)})
+            _test_case(case, result, assessment)
+        for required in replica.requires:
+            case = ET.SubElement(suite, "testcase", {"classname": classname, "name": required.requirement.kind})
+            text = words.explain_requirement(required)
+            _settle(case, required.outcome, text, text)
+    output = [*map(words.finding_text, verdict.findings), *verdict.registration.difference]
+    if output:
+        ET.SubElement(suite, "system-out").text = _xml("\n".join(output))
+    ET.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, "unicode")}\n'.encode()
+
+
+def _test_case(case: ET.Element, result: CriterionResult, assessment: Assessment) -> None:
+    lines = [words.explain(result, condition) for condition in result.conditions]
+    message = next(line for line, item in zip(lines, result.conditions, strict=True) if item.outcome is result.outcome)
+    _settle(case, result.outcome, message, "\n".join([*lines, *map(words.finding_text, assessment.findings)]))
+
+
+def _settle(case: ET.Element, outcome: Outcome, message: str, text: str) -> None:
+    if outcome is Outcome.HOLDS:
+        ET.SubElement(case, "system-out").text = _xml(text)
+        return
+    tag = "failure" if outcome is Outcome.FAILS else "error"
+    ET.SubElement(case, tag, {"type": outcome.value, "message": _xml(message)}).text = _xml(text)
+
+
+def as_github(verdict: Verdict) -> bytes:
+    """The verdict as workflow commands: errors and warnings at lines of the criteria file, and one line for the whole.
+
+    Seeds are gathered into one annotation per condition, because GitHub shows only the first ten of a step.
+    """
+    path = words.path_text(verdict.gate.path)
+    commands = []
+    for index, criterion in enumerate(verdict.gate.criteria):
+        for number, condition in enumerate(criterion.conditions):
+            commands.extend(_condition_command(verdict, index, number, _place(path, condition.line)))
+    for index, requirement in enumerate(verdict.gate.requires):
+        commands.extend(_requirement_command(verdict, index, _place(path, requirement.line)))
+    commands += [
+        _command("warning", f"{finding.kind} in {verdict.gate.name}", words.finding_text(finding), place)
+        for finding in verdict.findings
+        for place in [_place(path, finding.condition.line)]
+    ]
+    level = {Decision.GO: "notice", Decision.NO_GO: "error", Decision.INCONCLUSIVE: "warning"}[verdict.decision]
+    registration = words.registration_text(verdict)
+    message = "\n".join([words.summary(verdict), f"run {words.path_text(verdict.run)}", registration])
+    commands.append(_command(level, f"sanity {verdict.gate.name}", message, {"file": path}))
+    return "".join(f"{command}\n" for command in commands).encode()
+
+
+def _condition_command(verdict: Verdict, index: int, number: int, place: dict[str, str]) -> list[str]:
+    results = [(seed, result, result.conditions[number]) for seed, result in verdict.of_criterion(index)]
+    outcome = worst(item.outcome for _, _, item in results)
+    if outcome is Outcome.HOLDS:
+        return []
+    concerned = [(seed, result, item) for seed, result, item in results if item.outcome is outcome]
+    seed, result, item = min(concerned, key=lambda entry: math.inf if entry[2].margin is None else entry[2].margin)
+    seeds = f" ({len(concerned)} of {len(results)} seeds, worst seed {seed})" if len(results) > 1 else ""
+    level = "error" if outcome is Outcome.FAILS else "warning"
+    title = f"{outcome} {verdict.gate.name} {result.criterion.id}"
+    return [_command(level, title, f"{result.criterion.title}: {words.explain(result, item)}{seeds}", place)]
+
+
+def _requirement_command(verdict: Verdict, index: int, place: dict[str, str]) -> list[str]:
+    results = verdict.of_requirement(index)
+    outcome = worst(result.outcome for _, result in results)
+    if outcome is Outcome.HOLDS:
+        return []
+    concerned = [(seed, result) for seed, result in results if result.outcome is outcome]
+    seed, result = concerned[0]
+    seeds = f" ({len(concerned)} of {len(results)} seeds, the first seed {seed})" if len(results) > 1 else ""
+    level = "error" if outcome is Outcome.FAILS else "warning"
+    title = f"{outcome} {verdict.gate.name} {result.requirement.kind}"
+    return [_command(level, title, f"{words.explain_requirement(result)}{seeds}", place)]
+
+
+def _place(path: str, line: int | None) -> dict[str, str]:
+    return {"file": path} | ({} if line is None else {"line": str(line)})
+
+
+def _command(level: str, title: str, message: str, place: dict[str, str]) -> str:
+    properties = ",".join(f"{name}={_escape(value, ':,')}" for name, value in (place | {"title": title}).items())
+    return f"::{level} {properties}::{_escape(message)}"
+
+
+def _escape(text: str, also: str = "") -> str:
+    """GitHub's own escapes: `%` first, line ends, and in properties `:` and `,`."""
+    for character in "%\r\n" + also:
+        text = text.replace(character, f"%{ord(character):02X}")
+    return text
+
+
+def _xml(text: str) -> str:
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -1,0 +1,187 @@
+"""One criterion and the plan of a run -> what it can do: from bounds, evaluation grid, split, and witnesses.
+
+    bounds --feasibility--> IMPOSSIBLE, VACUOUS; else a witness for either outcome, or NOT_SHOWN
+    plan's steps ---------> UNMEASURED: a point of the grid is missing, so the criterion can never hold
+    split's ceilings -----> UNINFORMATIVE, OUT_OF_REACH, REMEMBERED: expected, and no law
+
+The ceilings are those of learners that give only answers they have seen, that remember, swap and guess
+(`tasks.split_audit`); a model may do otherwise, and then the criterion has told something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from reprogrok.gates.criteria import Condition, Criterion
+from reprogrok.gates.operators import OPERATORS, Feasibility, Limit, Relation, decimal, feasibility
+from reprogrok.gates.planned import Plan
+from reprogrok.gates.preflight_findings import ConditionCheck, CriterionCheck, Kind, Note
+from reprogrok.gates.verdict import Outcome
+from reprogrok.gates.witness import Witness, find
+from reprogrok.metrics.bounds import Bounds, bounds, examples
+
+if TYPE_CHECKING:
+    from reprogrok.tasks.split_audit import SplitAudit
+
+_UPWARDS = {Relation.AT_LEAST, Relation.MORE_THAN}
+_LEVELS = {"always", "eventually", "at_end"}  # the operators whose readings are values, not changes
+
+
+def check_criterion(criterion: Criterion, planned: Plan) -> CriterionCheck:
+    """Look at one criterion: its bounds, where the run measures it, and a witness for either outcome."""
+    metric, definition, facts = criterion.metric, criterion.definition, planned.facts
+    limits, count = bounds(metric, definition, facts), examples(metric, definition, facts)
+    checks = tuple(_condition(criterion, condition, limits, count, planned) for condition in criterion.conditions)
+    one = checks[0].passes if len(checks) == 1 else None
+    passes = one or find(criterion, Outcome.HOLDS, limits, count, facts)
+    notes = []
+    if passes is None and all(check.passes is not None for check in checks):
+        notes.append(_together(criterion, limits, count))
+    steps = planned.steps(metric) if planned.definitions.get(metric) == definition else ()
+    measured = len(set(steps).intersection(criterion.grid))
+    if measured < len(criterion.grid):
+        notes.append(_unmeasured(criterion, planned, set(steps)))
+    return CriterionCheck(criterion, limits, measured, checks, passes, tuple(notes))
+
+
+def _unmeasured(criterion: Criterion, planned: Plan, steps: set[int]) -> Note:
+    name, found = planned.experiment.name, planned.definitions.get(criterion.metric)
+    missing = [step for step in criterion.grid if step not in steps]
+    if found is None:
+        why = f"{name} does not log {criterion.metric}"
+    elif found != criterion.definition:
+        why = f"{name} logs {criterion.metric} as {found}, not as {criterion.definition}"
+    else:
+        last = max(steps)
+        end = f", and its last evaluation is at step {last:,}" if missing[-1] > last else ""
+        why = (
+            f"{name} does not measure {criterion.metric} at {len(missing):,} of the {len(criterion.grid):,} steps that "
+            f"must be there, the first of them {missing[0]:,}{end}"
+        )
+    return Note(Kind.UNMEASURED, criterion.id, f"{why}: it can never hold", criterion.line)
+
+
+def _together(criterion: Criterion, limits: Bounds, count: int | None) -> Note:
+    """Conditions of which each can be met and all of them were not."""
+    every = [item for item in criterion.conditions if item.operator in {"always", "at_end"}]
+    asked = " and ".join(map(str, criterion.conditions))
+    if every and not _room([item.limit for item in every], limits, count):
+        says = f"no value of {criterion.metric} meets {' and '.join(map(str, every))} at once: {limits.arithmetic}"
+        return Note(Kind.IMPOSSIBLE, criterion.id, says, criterion.line)
+    says = f"no series was found for which {criterion.metric} {asked} hold at once, and no arithmetic rules it out"
+    return Note(Kind.NOT_SHOWN, criterion.id, says, criterion.line)
+
+
+def _room(asked: list[Limit], limits: Bounds, count: int | None) -> bool:
+    """Is there a value inside the bounds, and of k/n where that counts, that meets all of these half-lines?
+
+    Their meeting is an interval: if it is not empty, it holds one of its ends, a k/n beside one, or the middle.
+    """
+    ends = [Decimal(repr(float(end))) for end in (limits.low, limits.high)]
+    tried = [*ends, *(limit.value for limit in asked)]
+    finite = sorted({value for value in tried if value.is_finite() and ends[0] <= value <= ends[1]})
+    if count is None:
+        finite += [(a + b) / 2 for a, b in pairwise(finite)]
+        if finite:
+            finite += [end for end in (finite[0] - 1, max(finite) + 1) if ends[0] <= end <= ends[1]]
+    else:
+        near = [(value * count).to_integral_value(ROUND_FLOOR) + beside for value in finite for beside in (-1, 0, 1)]
+        finite = [Decimal(repr(int(k) / count)) for k in near if 0 <= k <= count]
+    return any(all(limit.holds(value) for limit in asked) for value in finite)
+
+
+def _condition(
+    criterion: Criterion, condition: Condition, limits: Bounds, count: int | None, planned: Plan
+) -> ConditionCheck:
+    alone = replace(criterion, conditions=(condition,))
+    kind = feasibility(OPERATORS[condition.operator], condition.limit, limits)
+    passes = fails = None
+    if kind is not Feasibility.IMPOSSIBLE:
+        passes = find(alone, Outcome.HOLDS, limits, count, planned.facts)
+    if kind is not Feasibility.VACUOUS:
+        fails = find(alone, Outcome.FAILS, limits, count, planned.facts)
+    notes = [*_certain(criterion, condition, kind, limits, (passes, fails)), *_expected(criterion, condition, planned)]
+    return ConditionCheck(condition, passes, fails, counted(condition, count), tuple(notes))
+
+
+def _certain(
+    criterion: Criterion,
+    condition: Condition,
+    kind: Feasibility,
+    limits: Bounds,
+    shown: tuple[Witness | None, Witness | None],
+) -> Iterator[Note]:
+    asked = f"{criterion.metric} {condition}"
+    if kind is not Feasibility.POSSIBLE:
+        word = "meet" if kind is Feasibility.IMPOSSIBLE else "break"
+        why = f"{limits.arithmetic}, so no value can {word} {asked}"
+        yield Note(Kind(kind.value), criterion.id, why, condition.line)
+        return
+    for witness, word in zip(shown, ("meets", "breaks"), strict=True):
+        if witness is None:
+            why = f"no series was found that {word} {asked}, and no arithmetic rules it out"
+            yield Note(Kind.NOT_SHOWN, criterion.id, why, condition.line)
+
+
+def _expected(criterion: Criterion, condition: Condition, planned: Plan) -> Iterator[Note]:
+    """What the split alone makes likely, whatever is learned."""
+    split = planned.split
+    if split is None or not _of_test_answers(criterion, planned):
+        return
+    asked, operator = f"{criterion.metric} {condition}", OPERATORS[condition.operator]
+    limits = bounds(criterion.metric, criterion.definition, planned.facts)
+    if feasibility(operator, condition.limit, limits) is not Feasibility.POSSIBLE:
+        return  # worse has been said of it
+    kind = feasibility(operator, condition.limit, Bounds(0.0, split.ceilings.support / split.test, ""))
+    if kind is Feasibility.VACUOUS:
+        says = f"{_seen(split)}, so {asked} is expected to hold whatever is learned, here and for any task "
+        says += "whose answers do not occur in training: it does not tell success from what cannot be learned"
+        yield Note(Kind.UNINFORMATIVE, criterion.id, says, condition.line)
+    elif kind is Feasibility.IMPOSSIBLE:
+        says = f"{_seen(split)}, so {asked} is expected to fail whatever is learned"
+        yield Note(Kind.OUT_OF_REACH, criterion.id, says, condition.line)
+    elif condition.operator in _LEVELS and condition.limit.relation in _UPWARDS:
+        memory = split.ceilings.memoriser
+        if condition.limit.holds(decimal(memory / split.test)):
+            says = f"remembering, swapping operands and one constant answer reach {memory:,} of {split.test:,} "
+            says += f"({memory / split.test:.4g}), so {asked} does not take the rule"
+            yield Note(Kind.REMEMBERED, criterion.id, says, condition.line)
+
+
+def _seen(split: SplitAudit) -> str:
+    """What the split shows of the test answers, as one clause."""
+    answers, reach = split.answers, split.ceilings.support
+    return (
+        f"{answers.unseen:,} of {answers.test:,} test answers, those of {answers.unseen_examples:,} of {split.test:,} "
+        f"test examples, never occur in training, and whoever gives only answers it has seen gets at most {reach:,} "
+        f"of {split.test:,} right"
+    )
+
+
+def _of_test_answers(criterion: Criterion, planned: Plan) -> bool:
+    """Is this the accuracy on the whole test set, whose ceilings are known?"""
+    return (
+        planned.definitions.get(criterion.metric) == criterion.definition
+        and criterion.metric.startswith("test_accuracy")
+        and criterion.definition in {"argmax/answer", "argmax/position/c"}
+    )
+
+
+def counted(condition: Condition, count: int | None) -> str | None:
+    """A limit on shares as a limit on counts: 0.05 of 1,882 examples is at most 94; None where nothing is counted.
+
+    An accuracy of at most 0.0001 on n = 4,753 is k <= 0.
+    """
+    if count is None or condition.operator == "slope":
+        return None
+    exact = condition.limit.value * count
+    relation = condition.limit.relation
+    up = relation in _UPWARDS
+    k = int(exact.to_integral_value(ROUND_CEILING if up else ROUND_FLOOR))
+    if relation in {Relation.MORE_THAN, Relation.LESS_THAN} and k == exact:
+        k += 1 if up else -1
+    return f"{'k >=' if up else 'k <='} {k:,} of {count:,}"

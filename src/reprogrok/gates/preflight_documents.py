@@ -1,0 +1,114 @@
+"""A look at a gate before the run -> one line in words, and the JSON that machines read."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from reprogrok import __version__
+from reprogrok.files import pretty_json
+from reprogrok.gates.preflight import Preflight
+from reprogrok.gates.preflight_findings import ConditionCheck, CriterionCheck, Note, RequirementCheck
+from reprogrok.gates.text import path_text
+from reprogrok.gates.verdict import Outcome
+from reprogrok.gates.witness import Witness
+from reprogrok.schema import check_written
+from reprogrok.text import counted
+
+
+def summary(found: Preflight) -> str:
+    """The decision, and for NO_GO the first reason, as one line."""
+    gate, name = found.gate, found.plan.experiment.name
+    head = f"{gate.name} before {name}: {found.decision} (exit {int(found.exit_code)})"
+    stops = [note for note in found.notes if note.kind.stops]
+    if stops:
+        more = f" (and {counted(len(stops) - 1, 'more finding')})" if len(stops) > 1 else ""
+        return f"{head}: {note_text(stops[0])}{more}"
+    expected = len(found.notes)
+    tail = f"; {counted(expected, 'thing')} to know" if expected else ""
+    held = sum(check.decided is Outcome.HOLDS for check in found.requirements)
+    parts = [counted(len(found.criteria), "criterion").replace("criterions", "criteria")]
+    if open_ones := len(found.requirements) - held:
+        parts.append(counted(open_ones, "requirement"))
+    already = f"; {counted(held, 'requirement')} already {'holds' if held == 1 else 'hold'}" if held else ""
+    return f"{head}: {' and '.join(parts)} can pass and can fail{already}{tail}"
+
+
+def note_text(note: Note) -> str:
+    """A finding with its arithmetic, as one line."""
+    return f"{note.kind}: {note.where}: {note.arithmetic}"
+
+
+def as_json(found: Preflight) -> bytes:
+    """The whole of it as a JSON document that keeps its schema."""
+    experiment = found.plan.experiment
+    document: dict[str, Any] = {
+        "format": "reprogrok.preflight/1",
+        "reprogrok": __version__,
+        "gate": {
+            "name": found.gate.name,
+            "title": found.gate.title,
+            "path": path_text(found.gate.path),
+            "sha256": found.gate.sha256,
+        },
+        "experiment": {
+            "name": experiment.name,
+            "spec_digest": experiment.digest(),
+            "facts": dict(found.plan.facts),
+        },
+        "verdict": found.decision.value,
+        "exit_code": int(found.exit_code),
+        "summary": summary(found),
+        "findings": [
+            {"kind": note.kind.value, "stops": note.kind.stops, "where": note.where, "arithmetic": note.arithmetic}
+            for note in found.notes
+        ],
+        "requirements": [_requirement(check) for check in found.requirements],
+        "criteria": [_criterion(check) for check in found.criteria],
+    }
+    check_written(document, "preflight")
+    return pretty_json(document)
+
+
+def _requirement(check: RequirementCheck) -> dict[str, Any]:
+    return {
+        "kind": check.requirement.kind,
+        "asked": str(check.requirement),
+        "decided": None if check.decided is None else check.decided.value,
+        "passes": check.passes,
+        "fails": check.fails,
+    }
+
+
+def _criterion(check: CriterionCheck) -> dict[str, Any]:
+    criterion, bounds = check.criterion, check.bounds
+    return {
+        "id": criterion.id,
+        "title": criterion.title,
+        "metric": criterion.metric,
+        "definition": criterion.definition,
+        "bounds": {
+            "low": bounds.low if math.isfinite(bounds.low) else None,
+            "high": bounds.high if math.isfinite(bounds.high) else None,
+            "arithmetic": bounds.arithmetic,
+        },
+        "points_measured": check.measured,
+        "points_expected": len(criterion.grid),
+        "can_pass": check.can_pass,
+        "can_fail": check.can_fail,
+        "passes": _shown(check.passes),
+        "conditions": [_condition(item) for item in check.conditions],
+    }
+
+
+def _condition(check: ConditionCheck) -> dict[str, Any]:
+    return {
+        "condition": str(check.condition),
+        "counted": check.counted,
+        "passes": _shown(check.passes),
+        "fails": _shown(check.fails),
+    }
+
+
+def _shown(witness: Witness | None) -> str | None:
+    return None if witness is None else witness.text

@@ -1,0 +1,75 @@
+"""A look at a gate before the run -> what a person reads: what each part can come to, then every finding.
+
+Rows are built as `Text`, never as markup, as in `gates.tables`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from reprogrok.gates.preflight import Preflight
+from reprogrok.gates.preflight_documents import note_text, summary
+from reprogrok.gates.preflight_findings import ConditionCheck, CriterionCheck, RequirementCheck
+from reprogrok.gates.text import path_text
+from reprogrok.gates.verdict import Decision
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_STYLES = {Decision.GO: "bold green", Decision.NO_GO: "bold red"}
+
+
+def print_preflight(found: Preflight, console: Console) -> None:
+    """Print it; nothing is cut: cells wrap in a narrow terminal, other lines are as long as they are."""
+
+    def line(text: str, style: str = "") -> None:
+        console.print(Text(text, style=style), soft_wrap=True)
+
+    line(summary(found), _STYLES[found.decision])
+    experiment = found.plan.experiment
+    line(f"experiment: {experiment.name}, {experiment.steps:,} steps; nothing of it was trained or looked at")
+    line(f"criteria:   {path_text(found.gate.path)} (sha256 {found.gate.sha256[:16]})")
+    console.print(_table(found))
+    for note in found.notes:
+        line(note_text(note), "bold magenta" if note.kind.stops else "yellow")
+
+
+def _table(found: Preflight) -> Table:
+    table = Table(box=box.SIMPLE, pad_edge=False, header_style="bold")
+    for name in ("criterion", "asked", "can pass", "can fail"):
+        table.add_column(name, overflow="fold")
+    for requirement in found.requirements:
+        table.add_row(*map(Text, _requirement_cells(requirement)), end_section=True)
+    for criterion in found.criteria:
+        for index, condition in enumerate(criterion.conditions):
+            cells = _condition_cells(criterion, condition)
+            table.add_row(*map(Text, (criterion.criterion.id if index == 0 else "", *cells)))
+        table.add_row(*map(Text, ("", _measured(criterion), _whole(criterion), "")), end_section=True)
+    return table
+
+
+def _requirement_cells(check: RequirementCheck) -> tuple[str, str, str, str]:
+    return check.requirement.kind, str(check.requirement), check.passes or "NO", check.fails or "NO"
+
+
+def _condition_cells(criterion: CriterionCheck, check: ConditionCheck) -> tuple[str, str, str]:
+    asked = f"{criterion.criterion.metric} {check.condition}"
+    asked += "" if check.counted is None else f" ({check.counted})"
+    if not criterion.measured:
+        return asked, "NO: not measured", "NO: not measured"
+    passes, fails = ("NO" if witness is None else f"e.g. {witness.text}" for witness in (check.passes, check.fails))
+    return asked, passes, fails
+
+
+def _measured(check: CriterionCheck) -> str:
+    return f"measured at {check.measured:,} of {len(check.criterion.grid):,} steps asked for"
+
+
+def _whole(check: CriterionCheck) -> str:
+    if check.can_pass:
+        return "" if len(check.conditions) == 1 or check.passes is None else f"all at once: {check.passes.text}"
+    return "the criterion: NO" if check.measured else ""

@@ -1,0 +1,43 @@
+"""Criteria that were chosen before the training, or after it: (gate, record) -> REGISTERED, AMENDED or UNREGISTERED.
+
+A run of ours stores the hash and the content of every gate that will judge it, before the first step. The hash is of
+the file's bytes: any edit shows, even one of a comment, and then the difference in content says how much it matters.
+Everything in the file is compared, requirements included: a GO by criteria whose content differs is withheld until
+somebody accepts the amendment by name (`Verdict.withheld`); an edit of comments or layout withholds nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from reprogrok.gates.criteria import Gate
+from reprogrok.gates.verdict import RegistrationCheck, RegistrationStatus
+from reprogrok.record import Record
+
+
+def check_registration(gate: Gate, record: Record) -> RegistrationCheck:
+    """Compare the criteria of `gate` with those that the run registered under the gate's name."""
+    stored = record.gates.get(gate.name)
+    if stored is None:
+        foreign = record.layout != "reprogrok"
+        note = "a run of another project" if foreign else f"the run registered no gate {gate.name} before it trained"
+        return RegistrationCheck(RegistrationStatus.UNREGISTERED, note)
+    if stored.sha256 == gate.sha256:
+        note = "the run stored these criteria before it trained"
+        return RegistrationCheck(RegistrationStatus.REGISTERED, note, stored.sha256)
+    difference = tuple(_difference(stored.criteria, gate.content))
+    note = (
+        "the criteria are not those that the run stored before it trained"
+        if difference
+        else "the file was edited since the run stored it, but only its comments or layout: the criteria are the same, "
+        "and no GO is withheld"
+    )
+    return RegistrationCheck(RegistrationStatus.AMENDED, note, stored.sha256, difference)
+
+
+def _difference(registered: Mapping[str, Any], judged_by: Mapping[str, Any]) -> list[str]:
+    before, after = (json.dumps(content, indent=2, sort_keys=True).splitlines() for content in (registered, judged_by))
+    return list(difflib.unified_diff(before, after, "registered", "judged by", lineterm="", n=2))

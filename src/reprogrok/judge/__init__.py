@@ -1,1 +1,0 @@
-"""Criteria, comparisons -> verdicts. Knows records and measurements, never the trainer."""

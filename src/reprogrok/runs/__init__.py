@@ -1,0 +1,1 @@
+"""Records -> analyses: one run or several, their snapshots, curves, pictures and comparisons."""

@@ -1,0 +1,254 @@
+"""Records of runs -> what of them is drawn: metrics, panels, lines, grok steps; and the same curves as a CSV for DVC.
+
+    records --choose_metrics--> names --panels_of--> panels, which runs.pictures draws
+               names --one_definition_each--> names --write_csv--> lowest, median, highest and number of seeds, per step
+
+Nothing is smoothed or left out: a line goes through every value that was measured, and a value that is not finite
+leaves a gap. Numbers of different definitions never share axes: such a metric gets one panel per definition.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from statistics import median
+
+from reprogrok.errors import InputError
+from reprogrok.files import write_bytes
+from reprogrok.record import Record, Series
+
+# The columns of the CSV and the panels of a picture, in this order, of what a run measured.
+METRICS = (
+    "test_exact_match",
+    "train_exact_match",
+    "test_accuracy",
+    "train_accuracy",
+    "train_loss",
+    "test_loss",
+    "final_layer_rank",
+    "attention_entropy",
+)
+TITLES = {
+    "test_exact_match": "exact match on held-out pairs",
+    "train_exact_match": "exact match on the training batch",
+    "test_accuracy": "accuracy on held-out equations",
+    "train_accuracy": "accuracy on training equations",
+    "train_loss": "loss on the training batch (nats)",
+    "test_loss": "loss on held-out problems (nats)",
+    "final_layer_rank": "rank before the last block (components)",
+    "attention_entropy": "attention entropy (nats)",
+}
+_QUANTITIES = {"exact_match": "exact match", "accuracy": "accuracy", "loss": "loss (nats)"}
+_SIDES = ("test_", "train_")
+_SPREAD = ("lowest", "median", "highest")
+MOST_PAIRED = 4  # runs of one seed each whose training and held-out curves can still be told apart on one pair of axes
+
+
+class Scale(StrEnum):
+    """How the vertical axis of a panel is laid out."""
+
+    SHARE = "share"
+    LOSS = "loss"
+    AMOUNT = "amount"
+    FREE = "free"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One metric of one run (`run` is its place among the records); `dashed` for training beside held-out."""
+
+    run: int
+    metric: str
+    dashed: bool
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes: what it shows, by which definitions, and the lines in it."""
+
+    title: str
+    definitions: tuple[str, ...]
+    scale: Scale
+    lines: tuple[Line, ...]
+
+    @property
+    def paired(self) -> bool:
+        """Do training and held-out curves share these axes?"""
+        return len({line.dashed for line in self.lines}) > 1
+
+
+def choose_metrics(records: Sequence[Record], asked: Sequence[str] = ()) -> tuple[str, ...]:
+    """The metrics that were asked for, or else those of `METRICS` that some run has.
+
+    Raises:
+        InputError: no run has a metric that was asked for, or none has anything to draw.
+    """
+    known = dict.fromkeys(name for record in records for name in measured(record))
+    for name in asked:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            expected = f"one of {', '.join(known) or '(nothing was measured)'}"
+            raise InputError("no run has this metric", field="--metric", expected=expected, found=name + hint)
+    chosen = tuple(dict.fromkeys(asked)) or tuple(name for name in METRICS if name in known)
+    if not chosen:
+        names = f"one of {', '.join(METRICS)}, or --metric NAME for another"
+        raise InputError("nothing to draw in this run", path=records[0].path, expected=names, found=", ".join(known))
+    return chosen
+
+
+def measured(record: Record) -> dict[str, None]:
+    """The names of the metrics that any seed of a run has, in their order."""
+    return dict.fromkeys(name for replica in record.replicas.values() for name in replica)
+
+
+def panels_of(records: Sequence[Record], metrics: Sequence[str]) -> list[Panel]:
+    """Metrics -> panels.
+
+    Training and held-out values of one quantity share axes while every run has one seed and there are at most
+    `MOST_PAIRED` runs; beyond that each metric has its own. A run whose metric has another definition than those
+    already on the axes opens new ones.
+    """
+    paired = len(records) <= MOST_PAIRED and all(len(record.replicas) == 1 for record in records)
+    groups: dict[str, list[str]] = {}
+    for metric in metrics:
+        groups.setdefault(_quantity(metric) if paired else metric, []).append(metric)
+    return [panel for names in groups.values() for panel in _split_by_definition(records, names)]
+
+
+def _split_by_definition(records: Sequence[Record], metrics: Sequence[str]) -> Iterable[Panel]:
+    found: list[tuple[dict[str, str], list[Line]]] = []
+    both = len(metrics) > 1
+    for index, record in enumerate(records):
+        ids = {name: record.definitions.get(name, "no definition") for name in metrics if name in measured(record)}
+        if not ids:
+            continue
+        fits = (panel for panel in found if all(panel[0].get(name, id_) == id_ for name, id_ in ids.items()))
+        known, lines = next(fits, ({}, []))
+        if not lines:
+            found.append((known, lines))
+        known |= ids
+        lines += [Line(index, name, dashed=both and name.startswith("train_")) for name in ids]
+    for known, lines in found:
+        yield Panel(
+            title=_title(list(known)), definitions=_ids(known), scale=_scale(metrics[0]),
+            lines=tuple(lines),
+        )  # fmt: skip
+
+
+def _ids(known: Mapping[str, str]) -> tuple[str, ...]:
+    """Definition ids, each with its metric where they are not one."""
+    different = tuple(dict.fromkeys(known.values()))
+    return different if len(different) == 1 else tuple(f"{metric}: {id_}" for metric, id_ in known.items())
+
+
+def _quantity(metric: str) -> str:
+    return next((metric.removeprefix(side) for side in _SIDES if metric.startswith(side)), metric)
+
+
+def _title(metrics: Sequence[str]) -> str:
+    if len(metrics) == 1:
+        return TITLES.get(metrics[0], metrics[0].replace("_", " "))
+    quantity = _quantity(metrics[0])
+    return f"{_QUANTITIES.get(quantity, quantity.replace('_', ' '))}: held-out solid, training dashed"
+
+
+def _scale(metric: str) -> Scale:
+    if "loss" in metric:
+        return Scale.LOSS
+    if any(word in metric for word in ("accuracy", "exact_match", "saturated")):
+        return Scale.SHARE
+    return Scale.AMOUNT if any(word in metric for word in ("rank", "entropy", "norm")) else Scale.FREE
+
+
+def write_csv(records: Mapping[str, Record], metrics: Sequence[str], path: Path) -> None:
+    """One row per step (and run): lowest, median and highest over the seeds, and how many seeds that is, per metric.
+
+    Args:
+        records: label -> record; with more than one, the first column is `run`.
+        metrics: the columns, each as NAME_lowest, NAME_median, NAME_highest, and at the end of the row NAME_seeds.
+        path: where the CSV goes.
+
+    A seed that diverged, or was not measured at a step, is not in that row: NAME_seeds says how many are.
+
+    Raises:
+        InputError: two runs define a metric differently, so one column would hold both.
+    """
+    for metric, found in one_definition_each(records, metrics)[1].items():
+        expected = "one definition per column; --metric NAME to choose others, or a CSV per run"
+        raise InputError(f"{metric} does not mean the same in these runs", expected=expected, found=found)
+    text = io.StringIO()
+    columns = [f"{metric}_{which}" for metric in metrics for which in _SPREAD]
+    counts = [f"{metric}_seeds" for metric in metrics]
+    several = ["run"] if len(records) > 1 else []
+    writer = csv.DictWriter(text, [*several, "step", *columns, *counts], lineterminator="\n")
+    writer.writeheader()
+    for label, record in records.items():
+        for step, values_at in sorted(_by_step(record, metrics).items()):
+            row: dict[str, str | float] = ({"run": label} if several else {}) | {"step": step}
+            for metric in metrics:
+                values = values_at.get(metric, [])
+                row[f"{metric}_seeds"] = len(values)
+                if values:
+                    spread = (min(values), median(values), max(values))
+                    row |= {f"{metric}_{which}": value for which, value in zip(_SPREAD, spread, strict=True)}
+            writer.writerow(row)
+    write_bytes(path, text.getvalue().encode())
+
+
+def one_definition_each(
+    records: Mapping[str, Record], metrics: Sequence[str]
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The metrics that mean the same in all runs (label -> record) that have them, and the others -> which ids.
+
+    Worked value: train_loss "ce/a" in run x and "ce/b" in run y gives {"train_loss": "ce/a in x, ce/b in y"}.
+    """
+    found = {metric: _definitions_of(records, metric) for metric in metrics}
+    others = {
+        metric: ", ".join(f"{id_} in {label}" for label, id_ in having.items())
+        for metric, having in found.items()
+        if len(set(having.values())) > 1
+    }
+    return tuple(metric for metric in metrics if metric not in others), others
+
+
+def _definitions_of(records: Mapping[str, Record], metric: str) -> dict[str, str]:
+    return {
+        label: record.definitions.get(metric, "no definition")
+        for label, record in records.items()
+        if metric in measured(record)
+    }
+
+
+def _by_step(record: Record, metrics: Sequence[str]) -> dict[int, dict[str, list[float]]]:
+    """Step -> metric -> the finite values of the seeds. A step whose values are not finite keeps its row."""
+    found: dict[int, dict[str, list[float]]] = {}
+    for replica in record.replicas.values():
+        for metric in metrics:
+            if (series := replica.get(metric)) is None:
+                continue
+            for step, value in zip(series.steps, series.values, strict=True):
+                at = found.setdefault(step, {}).setdefault(metric, [])
+                if math.isfinite(value):
+                    at.append(value)
+    return found
+
+
+def median_line(series: Sequence[Series]) -> Series:
+    """The median over the seeds at every step that was measured, of those seeds that have a finite value there.
+
+    Worked value: (0, 1, 5) at one step gives 1; (0, NaN) gives 0.
+    """
+    values: dict[int, list[float]] = {}
+    for one in series:
+        for step, value in zip(one.steps, one.values, strict=True):
+            if math.isfinite(value):
+                values.setdefault(step, []).append(value)
+    steps = sorted(values)
+    return Series(tuple(steps), tuple(median(values[step]) for step in steps))

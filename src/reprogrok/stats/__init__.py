@@ -1,0 +1,1 @@
+"""Counts and times -> intervals and exact tests; SciPy computes all of them."""

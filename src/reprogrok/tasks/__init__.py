@@ -1,0 +1,1 @@
+"""Tasks, operations, splits and their audit, loss bounds and counter-based random streams."""

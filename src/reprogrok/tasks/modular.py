@@ -1,0 +1,172 @@
+"""An operation and a modulus -> all its equations, and their token rows in the three published formats.
+
+    llmc8    BOS a OP b EQ c EOS EOS | BOS   T = 8   residues 0..p-1, OP = p, EQ = p+1, BOS = p+2, EOS = p+3
+    text9    bos a + b mod p = c eos         T = 8   residues 0..p-1, the literal p = p, + = p+1, mod = p+2, `=` = p+3,
+                                                     bos = p+4, eos = p+5, pad = p+6
+    power5   a op b = c                      T = 4   residues 0..p-1, op = p, `=` = p+1
+
+A row has T + 1 tokens; the model reads the first T and each position predicts the next. In llmc8 equations follow one
+another without a gap, so the last position predicts the BOS of the next one. Where T = 8 every position is predicted;
+whether all of them or the answer alone are scored is the experiment's choice. For the operations of S5 the residues are
+the numbers of its 120 elements. Axes: N equations, B problems, T positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+
+from reprogrok.errors import InputError
+from reprogrok.tasks.operations import Integers, Operation, find_operation
+
+# What stands in a row, in order, and the tokens that follow the residues, in order; a, b and c are the equation.
+_ROWS = {
+    "llmc8": ("bos", "a", "op", "b", "=", "c", "eos", "eos", "bos"),
+    "text9": ("bos", "a", "op", "b", "mod", "modulus", "=", "c", "eos"),
+    "power5": ("a", "op", "b", "=", "c"),
+}
+_TOKENS = {
+    "llmc8": ("op", "=", "bos", "eos"),
+    "text9": ("modulus", "op", "mod", "=", "bos", "eos", "pad"),
+    "power5": ("op", "="),
+}
+FORMATS = tuple(_ROWS)
+
+
+@dataclass(frozen=True, eq=False)
+class Equations:
+    """Every pair that has an answer, as int64 arrays (N,), in order of (a, b)."""
+
+    a_N: Integers
+    b_N: Integers
+    c_N: Integers
+
+    def __len__(self) -> int:
+        return len(self.a_N)
+
+
+@dataclass(frozen=True)
+class Modular:
+    """The task of answering every pair of one operation.
+
+    Attributes:
+        operation: its name, see `tasks.operations`.
+        modulus: p; None for the operations of S5.
+        format: "llmc8", "text9" or "power5".
+
+    Raises:
+        InputError: an unknown operation or format, a modulus that the operation does not allow, or a format that
+            spells out the modulus where there is none.
+    """
+
+    operation: str
+    modulus: int | None
+    format: str
+
+    def __post_init__(self) -> None:
+        self.rule.values(self.modulus)
+        if self.format not in FORMATS:
+            raise InputError(field="$.task.format", expected=f"one of {', '.join(FORMATS)}", found=self.format)
+        if self.modulus is None and "modulus" in _ROWS[self.format]:
+            expected = f"a format without the modulus, for {self.operation} has none"
+            raise InputError(field="$.task.format", expected=expected, found=self.format)
+
+    @property
+    def rule(self) -> Operation:
+        """The operation itself."""
+        return find_operation(self.operation)
+
+    @property
+    def values(self) -> int:
+        """How many residues (or elements) there are."""
+        return self.rule.values(self.modulus)
+
+    @property
+    def prompt_length(self) -> int:
+        """Tokens up to and including `=`."""
+        return self.first_answer + 1
+
+    @property
+    def answer_length(self) -> int:
+        """The answer is one token."""
+        return 1
+
+    @property
+    def positions(self) -> int:
+        """T, the tokens that the model reads: all of a row but the last."""
+        return len(_ROWS[self.format]) - 1
+
+    @property
+    def first_answer(self) -> int:
+        """The position that predicts c: the one of `=`."""
+        return _ROWS[self.format].index("=")
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens, unpadded: 101 for llmc8, 104 for text9 and 99 for power5 where p = 97."""
+        return self.values + len(_TOKENS[self.format])
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """How each token is shown."""
+        sign = self.rule.sign or f"<{self.operation}>"
+        shown = {"op": sign, "modulus": str(self.modulus), "=": "=", "mod": "mod"}
+        return (*map(str, range(self.values)), *(shown.get(token, f"<{token}>") for token in _TOKENS[self.format]))
+
+    @property
+    def predicted(self) -> tuple[str, ...]:
+        """What each of the T positions predicts: `a`, `op`, `b`, `=`, `c`, `eos` and so on."""
+        return _ROWS[self.format][1:]
+
+    @property
+    def problems(self) -> int:
+        """How many equations there are."""
+        return len(self.equations())
+
+    def equations(self) -> Equations:
+        """All of them, in order of (a, b): 9,409 for x + y mod 97, 9,312 for x / y, 14,400 in S5."""
+        return _equations(self.operation, self.modulus)
+
+    def columns(self, a_B: torch.Tensor, b_B: torch.Tensor) -> torch.Tensor:
+        """Whole rows as columns: (..., T + 1, B) int64 tokens for int64 operands (..., B) that have an answer.
+
+        2 + 3 mod 97 in llmc8 is the column 99 2 97 3 98 5 100 100 99.
+        """
+        row, tokens = _ROWS[self.format], _TOKENS[self.format]
+        size = self.values
+        c_B = _answers(self.operation, self.modulus, a_B.device)[a_B * size + b_B]
+        columns = torch.empty((*a_B.shape[:-1], len(row), a_B.shape[-1]), dtype=torch.int64, device=a_B.device)
+        operands = {"a": a_B, "b": b_B, "c": c_B}
+        for position, part in enumerate(row):
+            columns[..., position, :] = operands[part] if part in operands else size + tokens.index(part)
+        return columns
+
+    def encode(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """The same as rows: (..., T + 1) for operands of any shape (...)."""
+        return self.columns(a.unsqueeze(-1), b.unsqueeze(-1)).squeeze(-1)
+
+    def text(self, answer: list[int]) -> str:
+        """Answer tokens as a person reads them; what is no residue shows its symbol."""
+        return " ".join(self.symbols[token] for token in answer)
+
+
+@cache
+def _equations(name: str, modulus: int | None) -> Equations:
+    operation = find_operation(name)
+    a_N, b_N = operation.domain(modulus)
+    c_N = operation.result(a_N, b_N, modulus)
+    for column in (a_N, b_N, c_N):
+        column.flags.writeable = False  # one copy for all who ask
+    return Equations(a_N, b_N, c_N)
+
+
+@cache
+def _answers(name: str, modulus: int | None, device: torch.device) -> torch.Tensor:
+    """The answer to the pair a * values + b, -1 where there is none; made once per device."""
+    size, equations = find_operation(name).values(modulus), _equations(name, modulus)
+    answers = np.full(size * size, -1, dtype=np.int64)
+    answers[equations.a_N * size + equations.b_N] = equations.c_N
+    return torch.from_numpy(answers).to(device)
