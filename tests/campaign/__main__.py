@@ -71,7 +71,8 @@ def attack(asked: argparse.Namespace) -> int:
     """The attacks on a training run; the exit code."""
     torch.set_num_threads(1)
     _start_tracker()
-    with tempfile.TemporaryDirectory(prefix="campaign-") as name:
+    # A victim that was killed may have left a worker behind that still writes while its folder is removed.
+    with tempfile.TemporaryDirectory(prefix="campaign-", ignore_cleanup_errors=True) as name:
         folder = Path(name).resolve()
         victim = make_victim(folder)
         if asked.broken:
