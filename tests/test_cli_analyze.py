@@ -303,12 +303,12 @@ def test_ranks_and_entropies_are_those_of_a_plain_computation(modular_run):
     weights = {name: tensor.unsqueeze(0) for name, tensor in initial_weights(MODEL, 200).items()}
     seen = trace(MODEL, weights, tokens_TB[:-1].unsqueeze(0))
     for layer in range(2):
-        rows = seen.states_RLDTB[0, layer].permute(1, 2, 0).reshape(-1, 16).double().numpy()
+        rows = seen.hidden_RLDTB[0, layer].permute(1, 2, 0).reshape(-1, 16).double().numpy()
         singular = np.linalg.svd(rows - rows.mean(0), compute_uv=False)
         shares = np.cumsum(singular**2) / np.sum(singular**2)
         assert state.representation_rank[layer] == np.sum(shares < 0.99) + 1
         assert state.singular_values[layer] == pytest.approx(singular.tolist(), rel=1e-3, abs=1e-4)
-        p = seen.shares_RLHQTB[0, layer].double().numpy()
+        p = seen.weights_RLHQTB[0, layer].double().numpy()
         entropy = -(p * np.log(np.maximum(p, 1e-9))).sum(2).mean((1, 2))
         assert state.attention_entropy[layer] == pytest.approx(entropy.tolist(), abs=1e-5)
     assert answer == Modular("add", 11, "power5").first_answer

@@ -14,8 +14,8 @@ from reprogrok.cli.loss_bounds import floors
 from reprogrok.cli.split import split
 from reprogrok.errors import InputError
 from reprogrok.spec import AdditionTask, ModularTask, SplitSpec
-from reprogrok.tasks.loss_bound_tables import print_floors
-from reprogrok.tasks.loss_bounds import loss_floors
+from reprogrok.tasks.loss_bound_tables import print_loss_bounds
+from reprogrok.tasks.loss_bounds import loss_bounds
 from reprogrok.tasks.split_audit import audit_split
 from reprogrok.tasks.split_tables import print_split
 
@@ -99,7 +99,7 @@ def test_another_task_is_refused(run, command):
 def test_nothing_is_wider_than_80_columns_but_long_lines_of_words(task, capsys):
     console = Console(width=80, highlight=False, markup=False)
     print_split("c12-7", task, audit_split(task), console)
-    print_floors("c12-7", task, loss_floors(task, block=512), console)
+    print_loss_bounds("c12-7", task, loss_bounds(task, block=512), console)
     lines = capsys.readouterr().out.splitlines()
     assert max(len(line) for line in lines) <= 84
     assert not [line for line in lines if "…" in line]

@@ -107,8 +107,8 @@ def test_settings_are_the_same_at_every_call(offered):
     [
         (lambda *_: ([0], []), ": the test side is empty"),
         (lambda *_: ([], [0]), ": the training side is empty"),
-        (lambda *_: ([0, 7], [1, 7]), ": 1 equations are there twice, the first is that of (1, 2)"),
-        (lambda *_: ([0, 0], [1]), ": 1 equations are there twice, the first is that of (0, 0)"),
+        (lambda *_: ([0, 7], [1, 7]), ": 1 equations are in it twice, the first is that of (1, 2)"),
+        (lambda *_: ([0, 0], [1]), ": 1 equations are in it twice, the first is that of (0, 0)"),
         (lambda *_: ([0, 25], [1]), ": expected rows 0 to 24, found 0 to 25"),
         (lambda *_: ([-1], [1]), ": expected rows 0 to 24, found -1 to -1"),
         (lambda *_: ([0],), ": expected training and test rows, maybe validation rows, found 1"),
@@ -118,7 +118,7 @@ def test_settings_are_the_same_at_every_call(offered):
         ),
         (lambda *_: None, " cannot be drawn (TypeError: 'NoneType' object is not iterable)"),
         (lambda _, settings, __: settings["typo"], " cannot be drawn (KeyError: 'typo')"),
-        (counting, " gave two different splits for one seed: it may draw from `draw` alone"),
+        (counting, " gave two different splits for one seed: it must draw all randomness from `draw`"),
     ],
 )
 def test_what_a_strangers_split_gives_is_checked(offered, function, message):

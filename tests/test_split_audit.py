@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reprogrok.spec import ModularTask, SplitSpec
 from reprogrok.tasks.modular import Modular
 from reprogrok.tasks.split_audit import audit_split
-from reprogrok.tasks.split_tables import document_of, split_text, task_text, verdict
+from reprogrok.tasks.split_tables import document_of, split_text, summary, task_text
 from reprogrok.tasks.splits import make_split
 
 
@@ -33,9 +33,9 @@ def test_the_conflict_split_cannot_be_learned():
     assert figures.pop("constant_answer") == 0
     assert set(figures.values()) == {0}
     assert (audit.pairs_on_both_sides, audit.twins, audit.commutes) == (0, 0, True)
-    assert " ".join(verdict(audit)) == (
+    assert " ".join(summary(audit)) == (
         "No test answer ever occurs as a training answer: the answers cannot be learned from this training set, "
-        "and whoever gives only answers it has seen scores 0."
+        "and a learner that gives only answers it has seen scores 0."
     )
 
 
@@ -43,21 +43,21 @@ def test_a_random_split_is_mostly_known_to_whoever_swaps():
     audit = audit_split(task_of("random", fraction=0.8))
     assert (audit.train, audit.test, audit.twins) == (7_527, 1_882, 1_493)
     assert (audit.ceilings.pairs, audit.ceilings.swaps, audit.ceilings.support) == (0, 1_493, 1_882)
-    assert "1,493 of 1,882 (79.33 %)" in verdict(audit)[0]
+    assert "1,493 of 1,882 (79.33 %)" in summary(audit)[0]
 
 
 def test_without_twins_only_memory_is_left():
     audit = audit_split(task_of("twin_closed", fraction=0.5))
     assert (audit.twins, audit.ceilings.swaps) == (0, 0)
     assert audit.ceilings.memoriser == audit.ceilings.constant > 0
-    assert verdict(audit)[0].startswith("Remembering, swapping and guessing reach at most 0.")
+    assert summary(audit)[0].startswith("Memorising, swapping and guessing reach at most 0.")
 
 
 def test_overlapping_ranges_are_named():
     audit = audit_split(task_of("result_range", train=(0, 60), test=(48, 97)))
     assert (audit.pairs_on_both_sides, audit.ceilings.pairs, audit.answers.unseen) == (12 * 97, 12 * 97, 37)
-    assert verdict(audit)[0] == "1,164 of 4,753 (24.49 %) of the test examples are trained on: this is no clean test."
-    assert verdict(audit)[1].startswith("37 answers of the test set never occur as training answers")
+    assert summary(audit)[0] == "1,164 of 4,753 (24.49 %) of the test examples are trained on: the test is not clean."
+    assert summary(audit)[1].startswith("37 answers of the test set never occur as training answers")
 
 
 def test_what_is_in_no_part_is_counted():

@@ -40,13 +40,13 @@ def plainly(spec, weights, tokens_BT):
 def agrees_with_the_plain_module(spec, weights, tokens_BT, tolerance):
     found = trace(spec, stacked(weights), tokens_BT.T.unsqueeze(0))
     states, shares = plainly(spec, weights, tokens_BT)
-    assert found.states_RLDTB.shape[1] == len(states) == spec.n_layer + 1
-    assert found.shares_RLHQTB.shape[1] == len(shares) == spec.n_layer
+    assert found.hidden_RLDTB.shape[1] == len(states) == spec.n_layer + 1
+    assert found.weights_RLHQTB.shape[1] == len(shares) == spec.n_layer
     for layer, state_BTD in enumerate(states):
-        ours_BTD = found.states_RLDTB[0, layer].permute(2, 1, 0)
+        ours_BTD = found.hidden_RLDTB[0, layer].permute(2, 1, 0)
         torch.testing.assert_close(ours_BTD, state_BTD, rtol=tolerance, atol=tolerance)
     for layer, share_BHQT in enumerate(shares):
-        ours_BHQT = found.shares_RLHQTB[0, layer].permute(3, 0, 1, 2)
+        ours_BHQT = found.weights_RLHQTB[0, layer].permute(3, 0, 1, 2)
         torch.testing.assert_close(ours_BHQT, share_BHQT, rtol=tolerance, atol=tolerance)
 
 
@@ -95,7 +95,7 @@ def test_what_leaves_a_block_enters_the_next():
 def test_shares_are_causal_and_sum_to_one_for_wide_and_narrow_heads(monkeypatch, limit):
     monkeypatch.setattr(attention, "_NARROW", limit)
     spec = replace(D7, n_layer=2, d_model=8, n_head=2)
-    found = trace(spec, stacked(random_weights(spec, 0)), random_tokens(spec, 4, 9).T.unsqueeze(0)).shares_RLHQTB
+    found = trace(spec, stacked(random_weights(spec, 0)), random_tokens(spec, 4, 9).T.unsqueeze(0)).weights_RLHQTB
     torch.testing.assert_close(found.sum(4), torch.ones_like(found.sum(4)), rtol=0, atol=1e-12)
     assert found.movedim(-1, 0).triu(1).eq(0).all()
     assert found[:, :, :, 0, 0].eq(1).all()

@@ -1,6 +1,6 @@
-"""An experiment of params.yaml -> what follows from it without training: sizes, splits, floors, shapes, settings.
+"""An experiment of params.yaml -> what follows from it without training: sizes, splits, loss bounds, shapes, settings.
 
-    Experiment --split audit, loss floors, shapes--> entry of DATA --> Measured, or Absent with the reason
+    Experiment --split audit, loss bounds, shapes--> entry of DATA --> Measured, or Absent with the reason
 
 Everything here is counted or computed exactly, so nothing has an interval and no device matters. What is counted has
 the definition `count`, a share of a count `share`; any other number is defined by its formula.
@@ -21,7 +21,7 @@ from reprogrok.metrics.bounds import largest_entropy
 from reprogrok.model.shapes import count_parameters
 from reprogrok.runs.identity import flatten
 from reprogrok.spec import FORMATS, Experiment, ModularTask
-from reprogrok.tasks.loss_bounds import CHANCE, MEMORISED, TASK_KNOWN, LossFloors, loss_floors
+from reprogrok.tasks.loss_bounds import CHANCE, MEMORISED, TASK_KNOWN, LossBounds, loss_bounds
 from reprogrok.tasks.modular import Modular
 from reprogrok.tasks.split_audit import SplitAudit, audit_split
 
@@ -65,8 +65,8 @@ def _audit(task: ModularTask, block: int | None) -> SplitAudit:
 
 
 @cache
-def _floors(task: ModularTask, block: int | None) -> LossFloors:
-    return loss_floors(task, block=block)
+def _loss_bounds(task: ModularTask, block: int | None) -> LossBounds:
+    return loss_bounds(task, block=block)
 
 
 def _of_split(count: Callable[[SplitAudit], int]) -> Callable[[Experiment, Quantity], Outcome]:
@@ -131,12 +131,12 @@ def _block_rows(experiment: Experiment, _quantity: Quantity) -> Outcome:
     return Measured(float(audit.train - audit.left_out))
 
 
-def _floor(experiment: Experiment, quantity: Quantity) -> Outcome:
+def _loss_bound(experiment: Experiment, quantity: Quantity) -> Outcome:
     if not isinstance(experiment.task, ModularTask):
-        return misasked("floors are known for modular tasks only")
-    floors = _floors(experiment.task, experiment.block)
-    found = floors.floor(quantity.definition, quantity.side or "training")
-    nats = found.mean(floors.windows[quantity.window or floors.window])
+        return misasked("loss bounds are known for modular tasks only")
+    bounds = _loss_bounds(experiment.task, experiment.block)
+    found = bounds.bound(quantity.definition, quantity.side or "training")
+    nats = found.mean(bounds.windows[quantity.window or bounds.window])
     if math.isnan(nats):
         return misasked("what is known does not say what follows some prefix")
     return misasked("it is infinite: some token never follows its prefix") if math.isinf(nats) else Measured(nats)
@@ -232,7 +232,7 @@ DATA: Mapping[str, DataQuantity] = {
     ),
     "batch_share": DataQuantity((SHARE,), "share", _batch_share, "training examples in one batch"),
     "floor": DataQuantity(
-        (TASK_KNOWN, CHANCE, MEMORISED), "nats", _floor, "the least mean loss over `window` on `side` (docs/floors.md)"
+        (TASK_KNOWN, CHANCE, MEMORISED), "nats", _loss_bound, "the least mean loss over `window` on `side`"
     ),
     "largest_entropy": DataQuantity(
         (LARGEST_ENTROPY,), "nats", _largest_entropy, "of attention, in the mean over T causal positions"

@@ -24,11 +24,11 @@ def floors(
     chosen, task = modular_experiment(experiment, params)
     from reprogrok.console import console
     from reprogrok.files import pretty_json
-    from reprogrok.tasks.loss_bound_tables import document_of, print_floors
-    from reprogrok.tasks.loss_bounds import loss_floors
+    from reprogrok.tasks.loss_bound_tables import document_of, print_loss_bounds
+    from reprogrok.tasks.loss_bounds import loss_bounds
 
-    computed = loss_floors(task, block=chosen.block)
+    computed = loss_bounds(task, block=chosen.block)
     if format is Format.JSON:
         typer.echo(pretty_json(document_of(chosen.name, task, computed)).decode(), nl=False)
     else:
-        print_floors(chosen.name, task, computed, console())
+        print_loss_bounds(chosen.name, task, computed, console())

@@ -181,8 +181,8 @@ def _of_one(spec: ModelSpec, weights: Weights, tokens_1TN: Tensor, answer: int, 
     states, entropies = [], []
     for tokens_1TB in tokens_1TN.split(rows, dim=2):
         seen = trace(spec, weights, tokens_1TB)
-        states.append(seen.states_RLDTB[0].permute(0, 2, 3, 1).flatten(1, 2).cpu())
-        entropies.append(_entropies(seen.shares_RLHQTB[0], answer).cpu().double())
+        states.append(seen.hidden_RLDTB[0].permute(0, 2, 3, 1).flatten(1, 2).cpu())
+        entropies.append(_entropies(seen.weights_RLHQTB[0], answer).cpu().double())
     singular_SK = torch.stack([_singular_values(state_ND) for state_ND in torch.cat(states, dim=1)])
     plain_LH, clamped_LH, answer_LH = torch.cat(entropies, dim=3).mean(3)
     return singular_SK, plain_LH, clamped_LH, answer_LH / math.log(answer + 1)

@@ -1,1 +1,1 @@
-"""The tiny decoder: shapes, initialisation, forward pass, devices."""
+"""The tiny decoder: shapes, initialisation, forward pass and devices."""

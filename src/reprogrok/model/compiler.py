@@ -1,8 +1,7 @@
-"""The C++ compiler that torch.compile would use here, as "g++ 12.2.0"; no torch.
+"""The name and version of the C++ compiler that torch.compile would use, such as "g++ 12.2.0"; imports no torch.
 
-torch's inductor takes the environment variable CXX, or clang++ on macOS and g++ elsewhere, and asks it for its version
-(`torch/_inductor/config.py`, cpp.cxx; `cpp_builder.py`, cpp_compiler_search). It can also be told to install one; that
-is never done here.
+Inductor uses the environment variable CXX, else clang++ on macOS and g++ elsewhere (`torch/_inductor/config.py`,
+cpp.cxx; `cpp_builder.py`, cpp_compiler_search).
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ from pathlib import Path
 
 
 def compiler() -> str | None:
-    """The name and version of that compiler, or None if there is none, it does not run, or Python's headers lack."""
+    """Return the compiler's name and version; None if it is missing, does not run, or Python's headers are missing."""
     if not Path(sysconfig.get_path("include"), "Python.h").is_file():
-        return None  # what is compiled is loaded as a module of Python
+        return None  # compiled code is loaded as a Python module
     return described(os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++"))
 
 
 @cache
 def described(command: str) -> str | None:
-    """What the compiler `command` calls itself, asked once per process; None if it does not run."""
+    """Ask `command` for its version, once per process; None if it does not run."""
     try:
         answer = subprocess.run([command, "--version"], capture_output=True, text=True, check=True, timeout=10)  # noqa: S603 - what torch would run
     except (OSError, subprocess.SubprocessError, ValueError):

@@ -1,18 +1,18 @@
 """Tokens -> logits: the pre-norm decoder, for R models of one spec at once.
 
 Axes, as they end the names of tensors:
-    R replicas   B problems   T positions read   Q positions asked   N = T x B or Q x B   V vocabulary
+    R replicas   B problems   T positions read   Q positions requested   N = T x B or Q x B   V vocabulary
     D width   F features of any kind   X features of all heads together
 
-Problems come last. A model of width 7 has nothing to vectorise over but its batch: with B innermost every operation
-runs along it, and norms, softmax and logits reduce over an outer axis.
+Problems are the innermost axis, because a model of width 7 can only be vectorised over its batch: every operation runs
+along B, and norms, softmax and logits reduce over an outer axis.
 
-What a model need not compute, it does not compute, exactly and for training, exam and analysis alike:
-  - before the first attention nothing depends on more than (position, token), so the first layer's queries, keys,
-    values and residual are T x V tables in which tokens are looked up;
-  - after the last attention only the positions asked for matter: there are no other queries, MLP, norm or logits;
-  - scores and values of low rank stay so: `_maps` below;
-  - two factors of one matrix are multiplied with each other before they meet a batch.
+Training, exams and analysis share these exact savings:
+  - before the first attention, values depend on (position, token) alone, so the first layer's queries, keys, values
+    and residual are looked up in T x V tables;
+  - after the last attention, queries, MLP, norm and logits are computed at the requested positions only;
+  - scores and values of low rank are computed at that rank (`_maps`);
+  - the two factors of a low-rank matrix are multiplied before they are applied to a batch.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from reprogrok.model.attention import attend, shares
+from reprogrok.model.attention import attend, attention_weights
 from reprogrok.model.dropout import Dropout
 from reprogrok.spec import ModelSpec
 
@@ -35,55 +35,55 @@ Weights = Mapping[str, Tensor]  # by published name, each with a leading replica
 
 LAYER_NORM_EPS = 1e-5
 RMS_NORM_EPS = 1e-8
-_GELU = {"erf": "none", "tanh": "tanh"}  # the spec's word -> torch's
-_ONE_HOT = 128  # up to so many tokens a look-up is a product with one-hot columns
-_SUMMED = 16  # products over so short an axis are sums: one fused pass when compiled, and no call of a matrix library
+_GELU = {"erf": "none", "tanh": "tanh"}  # value in the spec -> torch's name
+_ONE_HOT = 128  # vocabularies up to this size are looked up by a product with one-hot columns
+_SUMMED = 16  # products over axes up to this length are sums, which the compiler fuses into one pass
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What one forward pass computes on its way, at all T positions read; nothing is left out.
+    """The intermediate results of one forward pass, at all T positions read.
 
     Attributes:
-        states_RLDTB: the residual stream before each of the L blocks and after the last, so L + 1 along that axis.
-        shares_RLHQTB: the attention shares of every block, Q = T queries by T keys.
-        logits_RVTB: the answers.
+        hidden_RLDTB: residual stream before each of the L blocks and after the last, so L + 1 along that axis.
+        weights_RLHQTB: attention weights of every block, Q = T queries by T keys.
+        logits_RVTB: logits at every position.
     """
 
-    states_RLDTB: Tensor
-    shares_RLHQTB: Tensor
+    hidden_RLDTB: Tensor
+    weights_RLHQTB: Tensor
     logits_RVTB: Tensor
 
     @property
     def before(self) -> Tensor:
-        """The input of each block, (R, L, D, T, B); that of the first is token plus position."""
-        return self.states_RLDTB[:, :-1]
+        """Input of each block, (R, L, D, T, B); for the first block, token plus position."""
+        return self.hidden_RLDTB[:, :-1]
 
     @property
     def after(self) -> Tensor:
-        """The output of each block, (R, L, D, T, B), before the last norm."""
-        return self.states_RLDTB[:, 1:]
+        """Output of each block, (R, L, D, T, B), before the last norm."""
+        return self.hidden_RLDTB[:, 1:]
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What `logits` leaves behind where somebody looks: states (R, D, T, B) and shares (R, H, T, T, B) by layer."""
+class _Collected:
+    """Hidden states (R, D, T, B) and attention weights (R, H, T, T, B) by layer, collected by `logits` for `trace`."""
 
-    states: list[Tensor] = field(default_factory=list)
-    shares: list[Tensor] = field(default_factory=list)
+    hidden: list[Tensor] = field(default_factory=list)
+    weights: list[Tensor] = field(default_factory=list)
 
 
 def trace(spec: ModelSpec, weights: Weights, tokens_RTB: Tensor) -> Trace:
-    """The forward pass of `logits` at every position, with all that it computes on its way; for analysis.
+    """Run the forward pass of `logits` at every position and return its intermediate results, for analysis.
 
     Args:
         spec: the shape of the models.
         weights: tensors of `parameter_shapes(spec)`, each with a leading axis of R.
-        tokens_RTB: what is read, whole numbers; T may be shorter than `max_seq_len`.
+        tokens_RTB: integer tokens; T may be less than `max_seq_len`.
     """
-    seen = _Seen()
-    answers_RVTB = logits(spec, weights, tokens_RTB, 0, seen=seen)
-    return Trace(torch.stack(seen.states, dim=1), torch.stack(seen.shares, dim=1), answers_RVTB)
+    collected = _Collected()
+    answers_RVTB = logits(spec, weights, tokens_RTB, 0, collected=collected)
+    return Trace(torch.stack(collected.hidden, dim=1), torch.stack(collected.weights, dim=1), answers_RVTB)
 
 
 def logits(
@@ -93,17 +93,17 @@ def logits(
     first: int,
     dropout: Dropout | None = None,
     *,
-    seen: _Seen | None = None,
+    collected: _Collected | None = None,
 ) -> Tensor:
-    """What each model answers at the positions `first`, `first` + 1, ..., T - 1.
+    """Return the logits of each model at the positions `first`, `first` + 1, ..., T - 1.
 
     Args:
         spec: the shape of the models.
         weights: tensors of `parameter_shapes(spec)`, each with a leading axis of R.
-        tokens_RTB: what is read, whole numbers; T may be shorter than `max_seq_len`.
-        first: the first position asked; its predecessors only serve as keys and values.
-        dropout: of the summed embeddings, the attention shares and the MLP's hidden activations; in training alone.
-        seen: where to leave states and shares, see `trace`.
+        tokens_RTB: integer tokens; T may be less than `max_seq_len`.
+        first: the first requested position; earlier positions only serve as keys and values.
+        dropout: applied to the summed embeddings, attention weights and hidden MLP activations; for training only.
+        collected: receives hidden states and attention weights, see `trace`.
 
     Returns:
         (R, V, Q, B) with Q = T - first.
@@ -112,70 +112,70 @@ def logits(
     table_RTDV = _embeddings(spec, weights, T)
     columns = _columns(spec, tokens_RTB, table_RTDV.dtype)
     x_RDTB = None
-    if dropout is not None:  # then a first layer depends on more than position and token
+    if dropout is not None:  # then the first layer depends on more than position and token
         x_RDTB = dropout.of(_look_up(columns, table_RTDV).transpose(1, 2), site=0)
     for layer in range(spec.n_layer):
-        asked = first if layer == spec.n_layer - 1 else 0
+        start = first if layer == spec.n_layer - 1 else 0
         at = f"blocks.{layer}"
         drop = None if dropout is None else partial(dropout.of, site=2 * layer + 1)
         maps = _maps(spec, weights, f"{at}.attn")
         if x_RDTB is None:
             normed_RTDV = _norm(spec, weights, f"{at}.ln1", table_RTDV, axis=2)
-            q, k, v, x_RDQB = _look_up_first_layer(maps, table_RTDV, normed_RTDV, columns, asked)
+            q, k, v, x_RDQB = _look_up_first_layer(maps, table_RTDV, normed_RTDV, columns, start)
         else:
-            q, k, v = _queries_keys_values(maps, _norm(spec, weights, f"{at}.ln1", x_RDTB, axis=1), asked)
-            x_RDQB = x_RDTB[:, :, asked:]
-        if seen is not None:
-            seen.states.append(x_RDQB)
-            seen.shares.append(shares(q, k, spec.n_head))
+            q, k, v = _queries_keys_values(maps, _norm(spec, weights, f"{at}.ln1", x_RDTB, axis=1), start)
+            x_RDQB = x_RDTB[:, :, start:]
+        if collected is not None:
+            collected.hidden.append(x_RDQB)
+            collected.weights.append(attention_weights(q, k, spec.n_head))
         x_RDN = x_RDQB.flatten(2) + maps.output.of(attend(q, k, v, spec.n_head, drop).flatten(2))
         hidden_RFN = _linear(weights, f"{at}.mlp.fc1").of(_norm(spec, weights, f"{at}.ln2", x_RDN, axis=1))
         active_RFN = F.gelu(hidden_RFN, approximate=_GELU[spec.gelu])
         if dropout is not None:
             active_RFN = dropout.of(active_RFN, site=2 * layer + 2)
         x_RDN = x_RDN + _linear(weights, f"{at}.mlp.fc2").of(active_RFN)
-        x_RDTB = x_RDN.reshape(R, spec.d_model, T - asked, B)
+        x_RDTB = x_RDN.reshape(R, spec.d_model, T - start, B)
     if x_RDTB is None:
         raise AssertionError("a spec has at least one layer")
-    if seen is not None:
-        seen.states.append(x_RDTB)
+    if collected is not None:
+        collected.hidden.append(x_RDTB)
     last_RDN = _norm(spec, weights, "ln_f", x_RDTB.flatten(2), axis=1)
     return (weights["token_emb.weight"] @ last_RDN).reshape(R, spec.vocab_size, T - first, B)
 
 
 def one_hot(tokens: Tensor, vocabulary: int, axis: int, dtype: torch.dtype) -> Tensor:
-    """Tokens of any shape -> 1 where a token is the symbol on a new axis of V, 0 elsewhere."""
+    """Encode tokens of any shape as one-hot columns along a new axis of V."""
     symbols = torch.arange(vocabulary, dtype=dtype, device=tokens.device)
     symbols = symbols.reshape([-1 if at == axis else 1 for at in range(tokens.dim() + 1)])
     written = tokens.to(dtype).unsqueeze(axis)
-    # Compared as numbers of the result's type, into the result: five times faster than by way of booleans.
-    # The shape is put together here: `torch.broadcast_shapes` would load SymPy, a second for every process.
+    # Comparing numbers of the result's type into the result is five times faster than converting booleans.
+    # The shape is built here because `torch.broadcast_shapes` loads SymPy, a second for every process.
     shape = (*tokens.shape[:axis], vocabulary, *tokens.shape[axis:])
     return torch.eq(written, symbols, out=written.new_empty(shape))
 
 
 @dataclass(frozen=True)
 class _Map:
-    """x -> matrix x + bias; without a matrix the identity."""
+    """The affine map x -> matrix x + bias; the identity without a matrix."""
 
     matrix_RXF: Tensor | None = None
     bias_RX: Tensor | None = None
 
     def of(self, x_RFN: Tensor) -> Tensor:
-        """(R, X, N)."""
+        """Map features (R, F, N) to (R, X, N)."""
         mapped = x_RFN if self.matrix_RXF is None else self.matrix_RXF @ x_RFN
         return mapped if self.bias_RX is None else mapped + self.bias_RX.unsqueeze(2)
 
     def of_table(self, table_RTFV: Tensor) -> Tensor:
-        """The same at every position of a table: (R, T, X, V)."""
+        """Map every position of a table (R, T, F, V) to (R, T, X, V)."""
         mapped = table_RTFV if self.matrix_RXF is None else _product(self.matrix_RXF.unsqueeze(1), table_RTFV)
         return mapped if self.bias_RX is None else mapped + self.bias_RX[:, None, :, None]
 
 
 class _Maps(NamedTuple):
-    """How one layer's attention is made: source = shared(normed input); query, key and value are maps of the source.
+    """The linear maps of one attention layer: source = shared(normed input); query, key and value map the source.
 
-    Queries come divided by sqrt(head width); `output` takes what the heads mixed to the residual stream.
+    Queries are already divided by sqrt(head width); `output` maps the output of the heads to the residual stream.
     """
 
     shared: _Map
@@ -186,10 +186,10 @@ class _Maps(NamedTuple):
 
 
 def _maps(spec: ModelSpec, weights: Weights, name: str) -> _Maps:
-    """A layer's maps, in the two tying modes, of full or low rank.
+    """Return a layer's maps, for both tying modes and for full or low rank.
 
-    With q = Bq' h, k = Bk' h and v = Bv' h of one shared h of rank r, q' k = h' (Bq Bk') h: where r is less than the
-    width of a head, h itself serves every head as key and value, Bk joins the queries and Bv the output.
+    With q = Bq' h, k = Bk' h and v = Bv' h of one shared h of rank r, q' k = h' (Bq Bk') h. If r is less than the width
+    of a head, h itself is the key and value of every head, Bk is merged into the queries and Bv into the output.
     """
     H, D, rank = spec.n_head, spec.d_model, spec.qkv_rank
     E = D // H
@@ -223,12 +223,12 @@ def _maps(spec: ModelSpec, weights: Weights, name: str) -> _Maps:
 
 
 def _look_up_first_layer(
-    maps: _Maps, table_RTDV: Tensor, normed_RTDV: Tensor, columns: Tensor, asked: int
+    maps: _Maps, table_RTDV: Tensor, normed_RTDV: Tensor, columns: Tensor, start: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Queries (R, X, Q, B), keys, values (R, ., T, B) and residual (R, D, Q, B) of a layer whose input is a table."""
+    """Return queries (R, X, Q, B), keys, values (R, ., T, B) and residual (R, D, Q, B), looked up in tables."""
     source_RTFV = maps.shared.of_table(normed_RTDV)
-    query_RQXV = maps.query.of_table(source_RTFV[:, asked:])
-    both_RQFB = _look_up(columns[:, asked:], torch.cat([query_RQXV, table_RTDV[:, asked:]], dim=2))
+    query_RQXV = maps.query.of_table(source_RTFV[:, start:])
+    both_RQFB = _look_up(columns[:, start:], torch.cat([query_RQXV, table_RTDV[:, start:]], dim=2))
     q, x = both_RQFB.transpose(1, 2).split([query_RQXV.shape[2], table_RTDV.shape[2]], dim=1)
     if maps.key.matrix_RXF is None:
         k = v = _look_up(columns, source_RTFV).transpose(1, 2)
@@ -238,17 +238,17 @@ def _look_up_first_layer(
     return q, k, v, x
 
 
-def _queries_keys_values(maps: _Maps, normed_RDTB: Tensor, asked: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The same for a later layer: queries (R, X, Q, B), keys and values (R, ., T, B)."""
+def _queries_keys_values(maps: _Maps, normed_RDTB: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return queries (R, X, Q, B), keys and values (R, ., T, B) of a later layer."""
     R, _, T, B = normed_RDTB.shape
     source_RFN = maps.shared.of(normed_RDTB.flatten(2))
-    q_RXN = maps.query.of(source_RFN.reshape(R, -1, T, B)[:, :, asked:].flatten(2))
+    q_RXN = maps.query.of(source_RFN.reshape(R, -1, T, B)[:, :, start:].flatten(2))
     k_RXN, v_RXN = maps.key.of(source_RFN), maps.value.of(source_RFN)
-    return q_RXN.reshape(R, -1, T - asked, B), k_RXN.reshape(R, -1, T, B), v_RXN.reshape(R, -1, T, B)
+    return q_RXN.reshape(R, -1, T - start, B), k_RXN.reshape(R, -1, T, B), v_RXN.reshape(R, -1, T, B)
 
 
 def _embeddings(spec: ModelSpec, weights: Weights, length: int) -> Tensor:
-    """Token plus position, for every one of both: (R, T, D, V)."""
+    """Return token plus position embeddings, for all pairs of both: (R, T, D, V)."""
     if spec.pos_rank:
         positions_RTD = _product(weights["pos_emb.A"][:, :length], weights["pos_emb.B"])
     else:
@@ -257,10 +257,9 @@ def _embeddings(spec: ModelSpec, weights: Weights, length: int) -> Tensor:
 
 
 def _columns(spec: ModelSpec, tokens_RTB: Tensor, dtype: torch.dtype) -> Tensor:
-    """What looks up: one-hot columns (R, T, V, B) where the vocabulary is small, else the tokens as they are.
+    """Return keys for `_look_up`: one-hot columns (R, T, V, B) for small vocabularies, else the tokens themselves.
 
-    A product with one-hot columns has a plain product as its backward, which is faster than a gather's scatter, and the
-    same on every run on a GPU.
+    The backward pass of a product with one-hot columns is a product: faster than a scatter, and deterministic on GPUs.
     """
     if spec.vocab_size > _ONE_HOT:
         return tokens_RTB
@@ -268,7 +267,7 @@ def _columns(spec: ModelSpec, tokens_RTB: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _look_up(columns: Tensor, table_RTFV: Tensor) -> Tensor:
-    """Every problem's entries at every position of the table: (R, T, F, B)."""
+    """Look up the table's entries for every problem at every position: (R, T, F, B)."""
     if columns.is_floating_point():
         return table_RTFV @ columns
     R, T, F_, V = table_RTFV.shape
@@ -277,7 +276,7 @@ def _look_up(columns: Tensor, table_RTFV: Tensor) -> Tensor:
 
 
 def _norm(spec: ModelSpec, weights: Weights, name: str, x: Tensor, axis: int) -> Tensor:
-    """LayerNorm, or x / sqrt(mean(x^2) + eps) * weight, over one axis of (R, ..., D, ...)."""
+    """Apply LayerNorm, or RMSNorm x / sqrt(mean(x^2) + eps) * weight, over one axis of (R, ..., D, ...)."""
     shape = [1] * x.dim()
     shape[0], shape[axis] = x.shape[0], x.shape[axis]
     weight = weights[f"{name}.weight"].reshape(shape)
@@ -289,12 +288,12 @@ def _norm(spec: ModelSpec, weights: Weights, name: str, x: Tensor, axis: int) ->
 
 
 def _linear(weights: Weights, name: str) -> _Map:
-    """A linear map, with its bias if it has one."""
+    """Return a linear map, with its bias if it has one."""
     return _Map(_matrix(weights, name), weights.get(f"{name}.bias"))
 
 
 def _matrix(weights: Weights, name: str) -> Tensor:
-    """A matrix as (R, out, in), of full rank or as the product of its factors."""
+    """Return a matrix (R, out, in), multiplying its factors if it has low rank."""
     full_ROI = weights.get(f"{name}.weight")
     if full_ROI is not None:
         return full_ROI
@@ -302,7 +301,7 @@ def _matrix(weights: Weights, name: str) -> Tensor:
 
 
 def _product(left: Tensor, right: Tensor) -> Tensor:
-    """A matrix product of things too small to have a batch axis."""
+    """Multiply small matrices that have no batch axis."""
     if left.shape[-1] > _SUMMED:
         return left @ right
     return (left.unsqueeze(-1) * right.unsqueeze(-3)).sum(-2)

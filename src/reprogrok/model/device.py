@@ -1,7 +1,7 @@
-"""A device's name -> the device, and what kind of arithmetic to expect of it.
+"""Choose a device, set its arithmetic, and describe it.
 
-One thread on a CPU: the models are so small that more threads cost time, and in torch 2.13.0 the first forward pass of
-a fresh multi-threaded process was sometimes inaccurate (errors of 1e-3 and more; later passes were exact).
+A CPU uses one thread: the models are so small that more threads cost time, and in torch 2.13.0 the first forward pass
+of a fresh multi-threaded process was sometimes inaccurate (errors of 1e-3 and more; later passes were exact).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,15 +23,15 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def choose_device(name: str, deterministic: str = "tolerance") -> torch.device:
-    """The device of that name, made ready; `auto` takes CUDA, then MPS if nothing bitwise is asked, then the CPU.
+    """Prepare and return a device; `auto` prefers CUDA, then MPS (unless bitwise results are requested), then the CPU.
 
     Args:
         name: one of `DEVICES`.
-        deterministic: what is promised: "tolerance", scores that agree; "bitwise", the same bytes on the same
-            fingerprint, which allows strictly deterministic algorithms alone: torch refuses any other.
+        deterministic: "tolerance" promises scores that agree; "bitwise" promises the same bytes on the same
+            fingerprint and makes torch refuse every algorithm that is not deterministic.
 
     Raises:
-        InputError: this machine, or this build of torch, does not have it, or it cannot promise what is asked for.
+        InputError: the device is not available here, or cannot keep the requested promise.
     """
     torch.set_num_threads(1)
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
@@ -54,10 +53,10 @@ def choose_device(name: str, deterministic: str = "tolerance") -> torch.device:
             "mps does not promise the same bits twice", field="--deterministic", expected="tolerance", found="bitwise"
         )
     if (strict := deterministic == "bitwise") != torch.are_deterministic_algorithms_enabled():
-        # The same switch as `use_deterministic_algorithms`, which would load the compiler for a setting of its own (a
-        # second and more); what we compile gets that setting in `train/compilation.py`.
+        # `use_deterministic_algorithms` sets the same switch but loads the compiler, which takes a second or more; the
+        # compiler's own setting is made in `train/compilation.py`.
         torch.set_deterministic_debug_mode("error" if strict else "default")
-    # It would overwrite every new buffer, to catch reads of what was never written.
+    # Skip overwriting every new buffer, which would catch reads of uninitialised memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if name == "cpu":
         _keep_freed_memory()
@@ -70,10 +69,10 @@ def choose_device(name: str, deterministic: str = "tolerance") -> torch.device:
 
 @contextmanager
 def subnormals_as_zero() -> Iterator[None]:
-    """Let this thread count numbers below 1e-38 as zero while it trains.
+    """Flush numbers below 1e-38 to zero in this thread.
 
-    A trained model's moments and softmax shares sink there, where a CPU takes a hundred times longer: half of a step's
-    time. As zeros they change nothing that matters; they do change bits, so a run's fingerprint says it.
+    The moments and attention weights of a trained model become subnormal, which slows a CPU a hundredfold: half of a
+    step's time. Flushing them changes bits but no result that matters; a run's fingerprint records it.
     """
     torch.set_flush_denormal(True)
     try:
@@ -83,28 +82,27 @@ def subnormals_as_zero() -> Iterator[None]:
 
 
 def _keep_freed_memory() -> None:
-    """Keep the C library from handing memory back to the system after every batch.
+    """Keep the C library from returning memory to the system after every batch.
 
-    glibc does so above a threshold which follows the largest block that was freed, up to 32 MiB. The tensors of an exam
-    cross it again and again, and a quarter of its time went into page faults. One block, freed and never touched, lifts
-    the threshold; other C libraries take no notice.
+    glibc returns blocks above a threshold that follows the largest freed block, up to 32 MiB. Freeing one untouched
+    block raises the threshold; otherwise an exam spends a quarter of its time in page faults.
     """
     torch.empty(31 * 2**20, dtype=torch.uint8)
 
 
-def environment(device: torch.device) -> dict[str, Any]:
-    """What a number was measured on: enough to tell two machines apart, nothing that names them."""
+def environment(device: torch.device) -> dict[str, str | int]:
+    """Describe the hardware and versions behind a number, without naming the machine."""
     name = f"{_processor()}, {torch.backends.cpu.get_cpu_capability()}"
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     elif device.type == "mps":
         name = _processor()
-    about = {
+    about: dict[str, str | int] = {
         "device": device.type,
         "device_name": name,
         "dtype": "float32",
         "threads": torch.get_num_threads(),
-        "torch": str(torch.__version__),  # a plain string: what is stored must load without its class
+        "torch": str(torch.__version__),  # a plain string, which loads without torch's class
         "numpy": np.__version__,
         "scipy": version("scipy"),  # initial weights are drawn through it
         "python": platform.python_version(),
@@ -120,12 +118,12 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 
 def usable_cores() -> int:
-    """How many cores this process may use."""
+    """Return the number of cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor() -> str:
-    """The processor's model, where the system tells it; Python's own answer is empty on most Linux machines."""
+    """Return the processor's model; Python's own answer is empty on most Linux machines."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8", errors="replace").splitlines()
     except OSError:

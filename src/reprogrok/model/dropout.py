@@ -1,8 +1,8 @@
-"""(seed, step, place in the model) -> which activations a replica drops, by comparing integers.
+"""(seed, step, place in the model) -> the activations that a replica drops, decided by comparing integers.
 
-An activation is dropped where 16 random bits are below rate x 2^16, so the same ones are dropped on every device and
-on either path, whatever runs beside the replica. The rate is that of the threshold: 0.1 is 6554/65536 = 0.100006, and
-what is kept is divided by exactly what that leaves. Eight activations share one call of the generator.
+An activation is dropped if 16 random bits are below rate x 2^16, so the choice is the same on every device and backend
+and does not depend on other replicas. The rate is rounded to the threshold: 0.1 becomes 6554/65536 = 0.100006, and
+kept activations are scaled for exactly that rate. Eight activations share one call of the generator.
 
 Axes: R replicas, W calls of the generator, each of eight half words.
 """
@@ -26,7 +26,7 @@ class Dropout:
     """The dropout of one step.
 
     Attributes:
-        rate: share of activations that are dropped, 2^-16 to 0.99.
+        rate: fraction of activations to drop, 2^-16 to 0.99.
         seeds_R: int64, one per replica.
         step: () int64.
     """
@@ -36,7 +36,7 @@ class Dropout:
     step: Tensor
 
     def of(self, x: Tensor, site: int) -> Tensor:
-        """`x` (R, ...) with some activations zero and the others scaled up; every `site` of a model draws its own."""
+        """Drop activations of `x` (R, ...) and scale up the others; every `site` of a model has its own draws."""
         threshold = round(self.rate * _STEPS)
         count = prod(x.shape[1:])
         calls_W = torch.arange(-(-count // _HALVES), device=x.device)

@@ -1,7 +1,7 @@
-"""A model's spec -> the names and shapes of its tensors, and how many numbers it really has; no torch.
+"""A model's spec -> the names and shapes of its tensors, and its parameter count; imports no torch.
 
 Names are those of the published checkpoints. A linear weight is (out, in); a low-rank matrix is A (in, r) times
-B (r, out) and has no bias. The head is the token embedding, so it has no tensor of its own.
+B (r, out) and has no bias. The head is tied to the token embedding and has no tensor of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def parameter_shapes(spec: ModelSpec) -> Shapes:
-    """Every unique tensor in the order of the forward pass."""
+    """Return the name and shape of every unique tensor, in the order of the forward pass."""
     d = spec.d_model
     shapes: Shapes = {"token_emb.weight": (spec.vocab_size, d)}
     if spec.pos_rank:
@@ -32,7 +32,7 @@ def parameter_shapes(spec: ModelSpec) -> Shapes:
 
 
 def count_parameters(spec: ModelSpec) -> int:
-    """Unique parameters, after tying: what a size such as "456p" should mean."""
+    """Count unique parameters after tying, the meaning of a size such as "456p"."""
     return sum(math.prod(shape) for shape in parameter_shapes(spec).values())
 
 

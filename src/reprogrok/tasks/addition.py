@@ -21,37 +21,37 @@ SYMBOLS = (*"0123456789", "+", "=", "<pad>", "<eos>")
 
 @dataclass(frozen=True)
 class Addition:
-    """The task of adding two numbers of at most `digits` digits (at most 14, see `_digits`)."""
+    """The task of adding two numbers of up to `digits` digits (at most 14, see `_digits`)."""
 
     digits: int = 10
 
     @property
     def prompt_length(self) -> int:
-        """Tokens up to and including `=`."""
+        """Number of tokens up to and including `=`."""
         return 2 * self.digits + 2
 
     @property
     def answer_length(self) -> int:
-        """Digits of the sum, without EOS."""
+        """Number of digits of the sum, without EOS."""
         return self.digits + 1
 
     @property
     def positions(self) -> int:
-        """T, the tokens that the model reads: all of a row but EOS."""
+        """T, the number of tokens the model reads: all of a row except EOS."""
         return self.prompt_length + self.answer_length
 
     @property
     def first_answer(self) -> int:
-        """The position that predicts the first (least significant) answer digit: the one of `=`."""
+        """The position of `=`, which predicts the first (least significant) answer digit."""
         return self.prompt_length - 1
 
     @property
     def problems(self) -> int:
-        """How many problems there are: every pair of operands."""
+        """Number of problems: every pair of operands."""
         return int(100**self.digits)
 
     def columns(self, a_B: torch.Tensor, b_B: torch.Tensor) -> torch.Tensor:
-        """Whole rows, prompt, answer and EOS, as columns: (..., T + 1, B) int64 tokens for int64 operands (..., B)."""
+        """Encode int64 operands (..., B) as columns of prompt, answer and EOS: int64 tokens (..., T + 1, B)."""
         n = self.digits
         shape = (*a_B.shape[:-1], self.positions + 1, a_B.shape[-1])
         columns = torch.empty(shape, dtype=torch.int64, device=a_B.device)
@@ -64,19 +64,19 @@ class Addition:
         return columns
 
     def encode(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """The same as rows: (..., T + 1) for operands of any shape (...)."""
+        """Encode operands of any shape (...) as rows (..., T + 1)."""
         return self.columns(a.unsqueeze(-1), b.unsqueeze(-1)).squeeze(-1)
 
     def text(self, answer: list[int]) -> str:
-        """Answer tokens (least significant first) as a person writes the number; what is no digit stays visible."""
+        """Write answer tokens (least significant first) as a number; other symbols stay visible."""
         return "".join(SYMBOLS[token] for token in reversed(answer))
 
 
 def _digits(value: torch.Tensor, powers: range) -> torch.Tensor:
-    """(..., B) int64 -> (..., count, B) decimal digits between neighbouring powers of ten, in their order, as float64.
+    """Split int64 values (..., B) into digits (..., count, B) between neighbouring powers of ten, as float64.
 
-    Quotients by powers of ten in float64, several times faster than whole-number division. Exact: a quotient that is
-    no whole number misses the next one by at least 10**-15 of itself, and rounding moves it by 2**-53.
+    Dividing in float64 is several times faster than integer division, and exact: a quotient that is not an integer
+    differs from the next one by at least 10**-15 of itself, and rounding moves it by 2**-53.
     """
     quotient = (value.double().unsqueeze(-2) / _tens(powers, value.device)).floor_()
     higher, lower = (1, 0) if powers.step > 0 else (0, 1)
@@ -86,5 +86,5 @@ def _digits(value: torch.Tensor, powers: range) -> torch.Tensor:
 
 @cache
 def _tens(powers: range, device: torch.device) -> torch.Tensor:
-    """Powers of ten as a column, made once per device: to make them anew would be to wait for an accelerator."""
+    """Return powers of ten as a column, cached per device to avoid waiting for an accelerator."""
     return torch.tensor([[10.0**power] for power in powers], dtype=torch.float64, device=device)

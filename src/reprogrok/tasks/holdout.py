@@ -1,9 +1,9 @@
-"""A seed -> the pairs that are kept out of training: the published hold-out protocol `addition-100k/1`.
+"""A seed -> the pairs that are held out of training: the published protocol `addition-100k/1`.
 
 For each seed a CPU `torch.Generator` draws pairs in vectors of max(2 * missing, 4096): all values of a, then all of b,
-each uniform in [0, 10**digits). The first 15,000 distinct pairs count: 5,000 for validation, then 10,000 for the test
-set. The exam joins the test sets of ten published seeds. The draws, their order and their number are part of the
-protocol, so this uses torch's generator and not our own streams: the pairs are the same, bit for bit.
+each uniform in [0, 10**digits). The first 15,000 distinct pairs are kept: 5,000 for validation, then 10,000 for the
+test set. The exam joins the test sets of ten published seeds. The draws, their order and their number are part of the
+protocol, so this module uses torch's generator instead of our streams and gives the published pairs exactly.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ import torch
 from reprogrok.tasks.problems import Pairs
 from reprogrok.tasks.protocols import TEST, VALIDATION
 
-# Odd, so that wrapping products lose no bits; held pairs that collide under one do not under the next.
+# Odd, so that wrapping products lose no bits; if held pairs collide under one multiplier, the next is tried.
 _MULTIPLIERS = (0xBF58476D1CE4E5B9 - 2**64, 0x9E3779B97F4A7C15 - 2**64, 0xD1B54A32D192ED03 - 2**64)
 
 
 @dataclass(frozen=True)
 class HoldOut:
-    """What one seed keeps out of training."""
+    """The pairs that one seed holds out of training."""
 
     validation: Pairs
     test: Pairs
 
     def sets(self) -> dict[str, Pairs]:
-        """Both parts by name."""
+        """Return both parts by name."""
         return {"validation": self.validation, "test": self.test}
 
     def pairs(self) -> Pairs:
-        """All of it: none of these is trained on."""
+        """Return all held-out pairs."""
         return Pairs(torch.cat([self.validation.a, self.test.a]), torch.cat([self.validation.b, self.test.b]))
 
 
 def hold_out(seed: int, digits: int = 10) -> HoldOut:
-    """The validation and test pairs of one seed, as the protocol draws them.
+    """Draw the validation and test pairs of one seed by the protocol.
 
     Args:
         seed: seed of the `torch.Generator`.
-        digits: 10 in the published protocol; fewer for small analogues with at least 15,000 problems.
+        digits: 10 in the published protocol; fewer for a small analogue with at least 15,000 problems.
 
     Raises:
-        ValueError: there are not 15,000 distinct problems with so few digits.
+        ValueError: fewer than 15,000 distinct problems exist.
     """
     wanted = VALIDATION + TEST
     if 100**digits < wanted:
@@ -60,8 +60,8 @@ def hold_out(seed: int, digits: int = 10) -> HoldOut:
 
 
 def _distinct(pairs: Pairs) -> Pairs:
-    """The first occurrence of every pair, in the order of arrival."""
-    # Two stable sorts put equal pairs next to each other, the earliest first; one int64 key could not hold a pair.
+    """Keep the first occurrence of every pair, in order of arrival."""
+    # Two stable sorts put equal pairs next to each other, earliest first; a pair does not fit into one int64 key.
     order = torch.argsort(pairs.b, stable=True)
     order = order[torch.argsort(pairs.a[order], stable=True)]
     a, b = pairs.a[order], pairs.b[order]
@@ -71,14 +71,14 @@ def _distinct(pairs: Pairs) -> Pairs:
 
 
 class HeldBack:
-    """Answers, for many pairs of R replicas at once, whether they are held out: a search without loop or wait.
+    """A vectorised test of whether pairs of R replicas are held out, without loops or synchronisation.
 
-    A pair is looked up under a key of 64 bits, a * multiplier + b with wrapping products. The multiplier is chosen so
-    that no two held pairs of a replica share a key; then a key finds at most one held pair, which is compared.
+    A pair is looked up by a 64-bit key, a * multiplier + b with wrapping products. The multiplier is chosen so that no
+    two held pairs of a replica share a key, so a key finds at most one held pair, which is then compared.
     """
 
     def __init__(self, held: Sequence[Pairs], device: torch.device) -> None:
-        """For each replica equally many distinct pairs."""
+        """Index the held pairs: for each replica the same number of distinct pairs."""
         a_RK, b_RK = (torch.stack(column) for column in zip(*((pairs.a, pairs.b) for pairs in held), strict=True))
         for self._multiplier in _MULTIPLIERS:
             key_RK, order_RK = (a_RK * self._multiplier + b_RK).sort(dim=1)
@@ -91,7 +91,7 @@ class HeldBack:
         )
 
     def contains(self, pairs: Pairs) -> torch.Tensor:
-        """For pairs (..., R, B), a bool tensor of that shape: is this very pair held out for its replica?"""
+        """Return a bool tensor for pairs (..., R, B): whether each pair is held out for its replica."""
         if not self._key_RK.shape[1]:
             return torch.zeros(pairs.a.shape, dtype=torch.bool, device=pairs.a.device)
         a_RN, b_RN = (x.transpose(0, -2).flatten(1) for x in (pairs.a, pairs.b))

@@ -2,19 +2,18 @@
 
     all rows, training rows -> predictors that only count -> nats per position -> means over windows
 
-A row's operands cannot be known in advance, so a loss over all positions never reaches zero, and what it does reach
-depends on what is known and on how many positions the mean goes over:
+The operands of a row cannot be predicted, so a loss over all positions never reaches zero. Its bound depends on what
+is known and on the number of positions in the mean:
 
-    task-known      format and rule are known, operands are as likely as they are among all equations
-    chance          the same, but every possible answer is equally likely: ln(number of answers) there
-    memorised       operands and answers are as likely, after each prefix, as they are among the training rows
+    task-known      format and rule are known, operands have their frequencies among all equations
+    chance          the same, but all possible answers are equally likely: ln(number of answers) at the answer
+    memorised       every token has its frequency after the same prefix in the training rows
 
-Each is the cross-entropy of a predictor that gives a token the share that it has after that prefix among the rows it
-knows. On those very rows nothing can do better: this is the empirical conditional entropy. By the chain rule (Cover and
-Thomas, Elements of Information Theory, theorem 2.5.1) its sum over a row is the entropy of the row, so where both
-operands are predicted, n different rows that are known by heart cost ln(n) nats each, whatever they say: a mean of
-ln(4,704) / 8 = 1.0570 over 8 positions.
-Axes: N rows, S = T + 1 tokens of a row, T positions.
+Each bound is the cross-entropy of a predictor that gives a token its frequency after the same prefix among the rows it
+knows. On those rows no predictor does better: this is the empirical conditional entropy. By the chain rule (Cover and
+Thomas, Elements of Information Theory, theorem 2.5.1) its sum over a row is the entropy of the row, so n different
+memorised rows cost ln(n) nats each where both operands are predicted: a mean of ln(4,704) / 8 = 1.0570 over 8
+positions. Axes: N rows, S = T + 1 tokens of a row, T positions.
 """
 
 from __future__ import annotations
@@ -35,14 +34,14 @@ TASK_KNOWN, CHANCE, MEMORISED = "floor/task-known", "floor/chance", "floor/memor
 
 
 @dataclass(frozen=True)
-class Floor:
-    """One floor on the rows of one side.
+class LossBound:
+    """One loss bound on the rows of one side.
 
     Attributes:
-        id: its definition.
-        side: "training" or "test": the rows that it is the mean over.
-        nats_T: for each position; infinite where a token comes that was taken for impossible, NaN where nothing is
-            known about what follows some prefix.
+        id: definition id.
+        side: rows of the mean, "training" or "test".
+        nats_T: bound at each position; infinite if the predictor excludes a token that occurs, NaN if it does not know
+            some prefix.
     """
 
     id: str
@@ -50,23 +49,23 @@ class Floor:
     nats_T: tuple[float, ...]
 
     def mean(self, window: range) -> float:
-        """Over the positions of a window: infinite if one of them is, else NaN if one of them is."""
+        """Return the mean over a window: infinite if one of its positions is, else NaN if one of them is."""
         return _mean(np.array([self.nats_T[position] for position in window]))
 
 
 @dataclass(frozen=True)
-class LossFloors:
-    """All floors of one task.
+class LossBounds:
+    """All loss bounds of one task.
 
     Attributes:
-        train: training rows that were counted.
-        left_out: training rows that fill no block, and so are never trained on.
-        test: test rows.
-        answers: possible answers.
-        predicted: what each of the T positions predicts.
-        window: the name of the window that the experiment's loss is the mean over.
-        windows: name -> positions: `all`, `equation` (without what predicts the next row) and `answer`.
-        floors: task-known, chance and memorised, each on both sides.
+        train: number of training rows in full blocks.
+        left_out: number of training rows that fill no block and are never trained on.
+        test: number of test rows.
+        answers: number of possible answers.
+        predicted: token kind predicted at each of the T positions.
+        window: name of the window of the experiment's loss.
+        windows: name -> positions: `all`, `equation` (without the prediction of the next row) and `answer`.
+        bounds: task-known, chance and memorised, each on both sides.
     """
 
     train: int
@@ -76,20 +75,19 @@ class LossFloors:
     predicted: tuple[str, ...]
     window: str
     windows: Mapping[str, range]
-    floors: tuple[Floor, ...]
+    bounds: tuple[LossBound, ...]
 
-    def floor(self, definition: str, side: str = "training") -> Floor:
-        """The floor of that definition on that side."""
-        return next(floor for floor in self.floors if (floor.id, floor.side) == (definition, side))
+    def bound(self, definition: str, side: str = "training") -> LossBound:
+        """Return the bound of a definition on one side."""
+        return next(bound for bound in self.bounds if (bound.id, bound.side) == (definition, side))
 
 
-def loss_floors(task: ModularTask, *, block: int | None = None) -> LossFloors:
-    """The floors of a task, computed from its rows.
+def loss_bounds(task: ModularTask, *, block: int | None = None) -> LossBounds:
+    """Compute the loss bounds of a task from its rows.
 
     Args:
-        task: with its format, its loss and its split.
-        block: rows of a batch, where batches are fixed consecutive blocks: what fills no block is never trained on,
-            and does not count.
+        task: the modular task with its format, loss and split.
+        block: batch size, if batches are fixed consecutive blocks; training rows that fill no block are left out.
 
     Returns:
         For x + y mod 97 in llmc8: 2 ln(97) / 8 = 1.1437 with the task known and 3 ln(97) / 8 = 1.7155 at chance.
@@ -106,16 +104,16 @@ def loss_floors(task: ModularTask, *, block: int | None = None) -> LossFloors:
         "test": _rows(modular, equations, split.test_N),
     }
     answers = len(np.unique(equations.c_N))
-    floors = []
+    bounds = []
     for side, rows_NS in sides.items():
         known_T = cross_entropy(all_NS, rows_NS)
         chance_T = (*known_T[: modular.first_answer], math.log(answers), *known_T[modular.first_answer + 1 :])
-        floors += [
-            Floor(TASK_KNOWN, side, known_T),
-            Floor(CHANCE, side, chance_T),
-            Floor(MEMORISED, side, cross_entropy(sides["training"], rows_NS)),
+        bounds += [
+            LossBound(TASK_KNOWN, side, known_T),
+            LossBound(CHANCE, side, chance_T),
+            LossBound(MEMORISED, side, cross_entropy(sides["training"], rows_NS)),
         ]
-    return LossFloors(
+    return LossBounds(
         train=len(trained_N),
         left_out=len(split.train_N) - len(trained_N),
         test=len(split.test_N),
@@ -123,18 +121,18 @@ def loss_floors(task: ModularTask, *, block: int | None = None) -> LossFloors:
         predicted=modular.predicted,
         window=task.loss,
         windows=_windows(modular),
-        floors=tuple(floors),
+        bounds=tuple(bounds),
     )
 
 
 def cross_entropy(known_NS: Integers, rows_NS: Integers) -> tuple[float, ...]:
-    """Nats at each of the T positions of `rows_NS`, for one who knows the rows `known_NS` and nothing else.
+    """Return the nats at each of the T positions of `rows_NS` for a predictor that knows only the rows `known_NS`.
 
-    A token costs -ln of its share after the same prefix among the known rows. A position where every row has the same
-    token belongs to the format and costs nothing. If the prefix is known but not with this token, the cost is
-    infinite; if the prefix is not known at all, what is known does not say (NaN).
+    A token costs -ln of its frequency after the same prefix among the known rows. A position where all rows have the
+    same token belongs to the format and costs nothing. The cost is infinite if the prefix is known but not with this
+    token, and NaN if the prefix is not known.
 
-    Two known rows `0 0`, `0 1`: the row `0 1` costs ln(2), the row `0 2` is infinite, and of `1 0` nothing is known.
+    With the known rows `0 0` and `0 1`, the row `0 1` costs ln(2), `0 2` is infinite and `1 0` is NaN.
     """
     count = len(known_NS)
     tokens_NS = np.concatenate([known_NS, rows_NS])
@@ -150,14 +148,14 @@ def cross_entropy(known_NS: Integers, rows_NS: Integers) -> tuple[float, ...]:
                 np.bincount(key_N[:count], minlength=int(key_N.max()) + 1)[key_N[count:]]
                 for key_N in (prefix_N, longer_N)
             )
-            with np.errstate(divide="ignore", invalid="ignore"):  # 1 / 0 is infinite and 0 / 0 unknown, as they mean
+            with np.errstate(divide="ignore", invalid="ignore"):  # 1 / 0 is infinite and 0 / 0 is NaN, as intended
                 nats.append(_mean(np.log(seen_N / seen_longer_N)))
         prefix_N = longer_N
     return tuple(nats)
 
 
 def _mean(nats: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
-    """A token that was impossible costs more than all that is not known elsewhere."""
+    """Return the mean; an infinite cost takes precedence over unknown ones."""
     return math.inf if np.isinf(nats).any() else float(nats.mean())
 
 
@@ -167,7 +165,7 @@ def _rows(modular: Modular, equations: Equations, rows_N: Integers) -> Integers:
 
 
 def _windows(modular: Modular) -> dict[str, range]:
-    """The last position may predict the beginning of the next equation, which is no part of this one."""
+    """Return the windows by name; `equation` leaves out a last position that predicts the next equation."""
     inside = modular.positions - (modular.predicted[-1] == "bos")
     answer = modular.first_answer
     return {"all": range(modular.positions), "equation": range(inside), "answer": range(answer, answer + 1)}

@@ -5,10 +5,10 @@
                                                      bos = p+4, eos = p+5, pad = p+6
     power5   a op b = c                      T = 4   residues 0..p-1, op = p, `=` = p+1
 
-A row has T + 1 tokens; the model reads the first T and each position predicts the next. In llmc8 equations follow one
-another without a gap, so the last position predicts the BOS of the next one. Where T = 8 every position is predicted;
-whether all of them or the answer alone are scored is the experiment's choice. For the operations of S5 the residues are
-the numbers of its 120 elements. Axes: N equations, B problems, T positions.
+A row has T + 1 tokens; the model reads the first T and each position predicts the next token. In llmc8 equations follow
+one another, so the last position predicts the BOS of the next one. The experiment decides whether all positions or the
+answer alone are scored. For operations on S5, residues stand for the numbers of its 120 elements.
+Axes: N equations, B problems, T positions.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import torch
 from reprogrok.errors import InputError
 from reprogrok.tasks.operations import Integers, Operation, find_operation
 
-# What stands in a row, in order, and the tokens that follow the residues, in order; a, b and c are the equation.
+# The parts of a row, and the tokens numbered after the residues, in order; a, b and c are the equation.
 _ROWS = {
     "llmc8": ("bos", "a", "op", "b", "=", "c", "eos", "eos", "bos"),
     "text9": ("bos", "a", "op", "b", "mod", "modulus", "=", "c", "eos"),
@@ -38,7 +38,7 @@ FORMATS = tuple(_ROWS)
 
 @dataclass(frozen=True, eq=False)
 class Equations:
-    """Every pair that has an answer, as int64 arrays (N,), in order of (a, b)."""
+    """All pairs that have an answer, as int64 arrays (N,), in order of (a, b)."""
 
     a_N: Integers
     b_N: Integers
@@ -50,16 +50,16 @@ class Equations:
 
 @dataclass(frozen=True)
 class Modular:
-    """The task of answering every pair of one operation.
+    """One operation on residues or on S5, in a token format.
 
     Attributes:
-        operation: its name, see `tasks.operations`.
-        modulus: p; None for the operations of S5.
+        operation: name, see `tasks.operations`.
+        modulus: p; None for operations on S5.
         format: "llmc8", "text9" or "power5".
 
     Raises:
-        InputError: an unknown operation or format, a modulus that the operation does not allow, or a format that
-            spells out the modulus where there is none.
+        InputError: the operation or format is unknown, the operation does not allow the modulus, or the format
+            contains a modulus and there is none.
     """
 
     operation: str
@@ -76,62 +76,62 @@ class Modular:
 
     @property
     def rule(self) -> Operation:
-        """The operation itself."""
+        """The operation."""
         return find_operation(self.operation)
 
     @property
     def values(self) -> int:
-        """How many residues (or elements) there are."""
+        """Number of residues (or elements)."""
         return self.rule.values(self.modulus)
 
     @property
     def prompt_length(self) -> int:
-        """Tokens up to and including `=`."""
+        """Number of tokens up to and including `=`."""
         return self.first_answer + 1
 
     @property
     def answer_length(self) -> int:
-        """The answer is one token."""
+        """Number of answer tokens: one."""
         return 1
 
     @property
     def positions(self) -> int:
-        """T, the tokens that the model reads: all of a row but the last."""
+        """T, the number of tokens the model reads: all of a row except the last."""
         return len(_ROWS[self.format]) - 1
 
     @property
     def first_answer(self) -> int:
-        """The position that predicts c: the one of `=`."""
+        """The position of `=`, which predicts c."""
         return _ROWS[self.format].index("=")
 
     @property
     def vocabulary(self) -> int:
-        """Number of tokens, unpadded: 101 for llmc8, 104 for text9 and 99 for power5 where p = 97."""
+        """Number of tokens, unpadded: for p = 97, 101 in llmc8, 104 in text9 and 99 in power5."""
         return self.values + len(_TOKENS[self.format])
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """How each token is shown."""
+        """Symbol of each token."""
         sign = self.rule.sign or f"<{self.operation}>"
         shown = {"op": sign, "modulus": str(self.modulus), "=": "=", "mod": "mod"}
         return (*map(str, range(self.values)), *(shown.get(token, f"<{token}>") for token in _TOKENS[self.format]))
 
     @property
     def predicted(self) -> tuple[str, ...]:
-        """What each of the T positions predicts: `a`, `op`, `b`, `=`, `c`, `eos` and so on."""
+        """Token kind predicted at each of the T positions: `a`, `op`, `b`, `=`, `c`, `eos` and so on."""
         return _ROWS[self.format][1:]
 
     @property
     def problems(self) -> int:
-        """How many equations there are."""
+        """Number of equations."""
         return len(self.equations())
 
     def equations(self) -> Equations:
-        """All of them, in order of (a, b): 9,409 for x + y mod 97, 9,312 for x / y, 14,400 in S5."""
+        """Return all equations in order of (a, b): 9,409 for x + y mod 97, 9,312 for x / y, 14,400 in S5."""
         return _equations(self.operation, self.modulus)
 
     def columns(self, a_B: torch.Tensor, b_B: torch.Tensor) -> torch.Tensor:
-        """Whole rows as columns: (..., T + 1, B) int64 tokens for int64 operands (..., B) that have an answer.
+        """Encode int64 operands (..., B) that have an answer as columns of int64 tokens (..., T + 1, B).
 
         2 + 3 mod 97 in llmc8 is the column 99 2 97 3 98 5 100 100 99.
         """
@@ -145,11 +145,11 @@ class Modular:
         return columns
 
     def encode(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """The same as rows: (..., T + 1) for operands of any shape (...)."""
+        """Encode operands of any shape (...) as rows (..., T + 1)."""
         return self.columns(a.unsqueeze(-1), b.unsqueeze(-1)).squeeze(-1)
 
     def text(self, answer: list[int]) -> str:
-        """Answer tokens as a person reads them; what is no residue shows its symbol."""
+        """Write answer tokens as text."""
         return " ".join(self.symbols[token] for token in answer)
 
 
@@ -159,13 +159,13 @@ def _equations(name: str, modulus: int | None) -> Equations:
     a_N, b_N = operation.domain(modulus)
     c_N = operation.result(a_N, b_N, modulus)
     for column in (a_N, b_N, c_N):
-        column.flags.writeable = False  # one copy for all who ask
+        column.flags.writeable = False  # shared by all callers
     return Equations(a_N, b_N, c_N)
 
 
 @cache
 def _answers(name: str, modulus: int | None, device: torch.device) -> torch.Tensor:
-    """The answer to the pair a * values + b, -1 where there is none; made once per device."""
+    """Return the answers indexed by a * values + b, -1 for pairs without one; cached per device."""
     size, equations = find_operation(name).values(modulus), _equations(name, modulus)
     answers = np.full(size * size, -1, dtype=np.int64)
     answers[equations.a_N * size + equations.b_N] = equations.c_N

@@ -1,4 +1,4 @@
-"""The rules of modular arithmetic by name: two operands and a modulus -> the answer, and which pairs have one.
+"""Modular operations by name: two operands and a modulus -> the answer, and the pairs that have one.
 
     add sub mul div div-odd-sub-even squares quadratic quadratic-x cubic cubic-y     residues 0 .. p-1
     s5 s5-conj s5-xyx                                                              elements 0 .. 119 of S5
@@ -9,8 +9,8 @@ of `_BUILT_IN`, or an `Operation` that an installed package offers under the ent
     [project.entry-points."reprogrok.operations"]
     max = "my_package.rules:maximum"        # maximum = Operation("max", "max(x, y)", lambda a, b, p: np.maximum(a, b))
 
-Such packages are loaded only when a name is not built in, or to list what there is, and what they compute is checked.
-Whether an operation commutes is read off its results, not declared. Axes: N pairs, K elements of a permutation.
+Packages are loaded only to find a name that is not built in, or to list all operations; their results are checked.
+Whether an operation commutes is computed from its results. Axes: N pairs, K elements of a permutation.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ def _everywhere(_a_N: Integers, b_N: Integers, _modulus: int) -> Mask:
 
 @dataclass(frozen=True)
 class Operation:
-    """One rule.
+    """One operation.
 
     Attributes:
-        name: as it is written in `params.yaml`.
-        formula: for people.
+        name: name in `params.yaml`.
+        formula: formula for display.
         rule: int64 operands (N,), (N,) and the number of values -> int64 answers (N,), each in 0 .. values - 1.
-        defined: the same arguments -> bool (N,): has this pair an answer? `rule` never sees a pair without one.
-        prime: does the rule need a prime modulus?
-        group: does the rule act on the 120 elements of S5, without a modulus?
-        sign: what stands between the operands in text; `<name>` where it is empty.
+        defined: the same arguments -> bool (N,), whether a pair has an answer; `rule` gets only pairs that have one.
+        prime: whether the rule needs a prime modulus.
+        group: whether the rule acts on the 120 elements of S5, without a modulus.
+        sign: operator sign in text; empty means `<name>`.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Operation:
     sign: str = ""
 
     def problem(self, modulus: int | None) -> str | None:
-        """What the operation would have accepted as its modulus, if not this one; None if it can be used.
+        """Describe the moduli that the operation accepts, if this one is not accepted; None if it is.
 
         `find_operation("div").problem(96)` is "a prime, which div needs (x / y (mod p))".
         """
@@ -75,10 +75,10 @@ class Operation:
         return None
 
     def values(self, modulus: int | None) -> int:
-        """How many values operands and answers can have: the modulus, or the elements of S5.
+        """Return the number of values of operands and answers: the modulus, or the elements of S5.
 
         Raises:
-            InputError: the operation is not defined for that modulus.
+            InputError: the operation is not defined for this modulus.
         """
         if (expected := self.problem(modulus)) is not None:
             found = "none" if modulus is None else str(modulus)
@@ -86,16 +86,16 @@ class Operation:
         return GROUP_ELEMENTS if modulus is None else modulus
 
     def domain(self, modulus: int | None) -> tuple[Integers, Integers]:
-        """Every pair that has an answer, in order of (a, b): two int64 arrays (N,); 9,312 pairs for x/y mod 97.
+        """Return all pairs that have an answer, in order of (a, b), as two int64 arrays (N,); 9,312 for x/y mod 97.
 
         Raises:
-            InputError: another modulus is needed; or the operation of a package gave no bool per pair.
+            InputError: the modulus is not accepted, or the operation of a package did not give a bool per pair.
         """
         size = self.values(modulus)
         a_N, b_N = (x.ravel() for x in np.indices((size, size), dtype=np.int64))
         try:
             defined_N = np.asarray(self.defined(a_N, b_N, size))
-        except Exception as error:  # code of another package may raise anything
+        except Exception as error:  # another package's code may raise anything
             raise self._fault(f"its domain cannot be computed ({type(error).__name__}: {error})") from error
         if defined_N.shape != a_N.shape or defined_N.dtype != np.bool_:
             raise self._fault("its domain is wrong", f"{len(a_N):,} bools", _described(defined_N))
@@ -104,15 +104,15 @@ class Operation:
         return a_N[defined_N], b_N[defined_N]
 
     def result(self, a_N: Integers, b_N: Integers, modulus: int | None) -> Integers:
-        """The answers to pairs of the domain, checked: int64 (N,) in 0 .. values - 1.
+        """Compute and check the answers to pairs of the domain: int64 (N,) in 0 .. values - 1.
 
         Raises:
-            InputError: another modulus is needed; or the rule raised, or gave something else than one value per pair.
+            InputError: the modulus is not accepted, or the rule failed or did not give one value per pair.
         """
         size = self.values(modulus)
         try:
             c_N = np.asarray(self.rule(a_N, b_N, size))
-        except Exception as error:  # code of another package may raise anything
+        except Exception as error:  # another package's code may raise anything
             raise self._fault(f"it cannot be computed ({type(error).__name__}: {error})") from error
         if c_N.shape != a_N.shape or c_N.dtype.kind not in "iu":
             raise self._fault("its answers are wrong", f"{a_N.shape} integers", _described(c_N))
@@ -133,11 +133,11 @@ def _is_prime(number: int) -> bool:
     return number >= 2 and all(number % divisor for divisor in range(2, int(number**0.5) + 1))
 
 
-# Residues. Every product is reduced before the next, so nothing leaves 64 bits.
+# Residues. Every product is reduced before the next, so no value overflows 64 bits.
 
 
 def _inverse(b_N: Integers, p: int) -> Integers:
-    """1 / b by a table of the p residues (Python's `pow` knows the inverse); 0, which has none, gives 0."""
+    """Return 1 / b from a table of the p residues; 0, which has no inverse, gives 0."""
     inverse: Integers = np.array([0] + [pow(b, -1, p) for b in range(1, p)], dtype=np.int64)
     return np.asarray(inverse[b_N])
 
@@ -165,13 +165,13 @@ def _cubic_y(a_N: Integers, b_N: Integers, p: int) -> Integers:
     return (a_N * a_N % p * a_N + b_N * b_N % p * a_N + b_N) % p
 
 
-# S5. Element number i is the i-th of `itertools.permutations(range(5))`, which is lexicographic: 0 is the identity, 119
-# the reversal. An element g sends k to g[k], and x.y applies y first: (x.y)[k] = x[y[k]].
+# S5. Element i is the i-th of `itertools.permutations(range(5))`, in lexicographic order: 0 is the identity, 119 the
+# reversal. An element g sends k to g[k], and x.y applies y first: (x.y)[k] = x[y[k]].
 
 
 @cache
 def _s5() -> tuple[Integers, Integers]:
-    """The elements, (120, K = 5), and the number of each by its digits in base 5, (3125,)."""
+    """Return the elements, (120, K = 5), and the number of each indexed by its digits in base 5, (3125,)."""
     elements_NK = np.array(list(permutations(range(5))), dtype=np.int64)
     number = np.full(5**5, -1, dtype=np.int64)
     number[elements_NK @ 5 ** np.arange(5)] = np.arange(len(elements_NK))
@@ -209,10 +209,10 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType({operation.name: operatio
 
 
 def find_operation(name: str) -> Operation:
-    """The operation of that name: built in, or offered by an installed package.
+    """Return the operation of a name, built in or offered by an installed package.
 
     Raises:
-        InputError: there is none, or the package that offers it is broken.
+        InputError: it does not exist, or its package is broken.
     """
     if name in OPERATIONS:
         return OPERATIONS[name]
@@ -220,10 +220,10 @@ def find_operation(name: str) -> Operation:
 
 
 def all_operations() -> dict[str, Operation]:
-    """What is built in and then what installed packages offer, by name.
+    """Return the operations by name, built-in ones first, then those of installed packages.
 
     Raises:
-        InputError: one of the packages is broken.
+        InputError: a package is broken.
     """
     entries = packages.offered(GROUP, OPERATIONS)
     return {**OPERATIONS, **{name: packages.load(entry, Operation) for name, entry in sorted(entries.items())}}

@@ -1,11 +1,11 @@
-"""What installed packages offer under one entry-point group: names without loading, objects on request, their origin.
+"""The extensions that installed packages offer by entry points: their names, objects and origins.
 
     [project.entry-points."reprogrok.operations"]      GROUP of tasks.operations
-    [project.entry-points."reprogrok.splits"]          of tasks.splits
-    [project.entry-points."reprogrok.metrics"]         of metrics.own_metrics
+    [project.entry-points."reprogrok.splits"]          GROUP of tasks.splits
+    [project.entry-points."reprogrok.metrics"]         GROUP of metrics.own_metrics
 
-Nothing of a package is imported until a name that it offers is asked for. What is built in is never replaced, for the
-same name must mean the same thing in every record. A package that is broken is one line, with its name in it.
+A package is imported only when one of its names is requested. Built-in names cannot be replaced, because a name must
+mean the same in every record. A broken package is reported in one line that names it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def offered(group: str, built_in: Collection[str]) -> dict[str, EntryPoint]:
-    """What installed packages offer, by name, without loading it.
+    """Return the entry points of a group by name, without loading them.
 
     Raises:
         InputError: a name is built in, or two packages offer it.
@@ -38,7 +38,7 @@ def offered(group: str, built_in: Collection[str]) -> dict[str, EntryPoint]:
 
 
 def find(group: str, name: str, built_in: Collection[str], field: str) -> EntryPoint:
-    """The entry point of that name; `field` is where the name was written.
+    """Return the entry point of a name; `field` is the place of the name in the input.
 
     Raises:
         InputError: no installed package offers it, or `offered` raises.
@@ -55,15 +55,15 @@ def find(group: str, name: str, built_in: Collection[str], field: str) -> EntryP
 
 
 def load(entry: EntryPoint, wanted: type[T]) -> T:
-    """The object behind an entry point.
+    """Load the object of an entry point.
 
     Raises:
-        InputError: it cannot be imported, it is no `wanted`, or it goes by another name.
+        InputError: it cannot be imported, is not a `wanted`, or has another name.
     """
     what = f"{kind_of(entry.group)} {entry.name} of {origin(entry)}"
     try:
         found = entry.load()
-    except Exception as error:  # importing a stranger's module may raise anything
+    except Exception as error:  # importing another package may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"{what} cannot be loaded: {reason}") from error
     if not isinstance(found, wanted):
@@ -75,17 +75,17 @@ def load(entry: EntryPoint, wanted: type[T]) -> T:
 
 
 def kind_of(group: str) -> str:
-    """`reprogrok.splits` -> "split"."""
+    """Return the singular of a group's name: `reprogrok.splits` -> "split"."""
     return group.removeprefix("reprogrok.").removesuffix("s")
 
 
 def origin(entry: EntryPoint) -> str:
-    """`package my-lab (my_lab.rules:maximum)`, for messages."""
+    """Describe the source for messages: `package my-lab (my_lab.rules:maximum)`."""
     package = f"package {entry.dist.name}" if entry.dist is not None else "a package"
     return f"{package} ({entry.value})"
 
 
 def release(entry: EntryPoint) -> str:
-    """`my-lab 0.1 (my_lab.rules:maximum)`, for records."""
+    """Describe the source for records: `my-lab 0.1 (my_lab.rules:maximum)`."""
     package = f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else "a package"
     return f"{package} ({entry.value})"

@@ -1,12 +1,10 @@
-"""Problems in bulk: pairs of operands as two columns, and named groups of them with the law they were drawn by."""
+"""Problems in bulk: pairs of operands as two columns, and named strata with the law of their draw."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import torch
+import torch
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Stratum:
-    """Problems of one kind, with the law they were drawn by."""
+    """Problems of one kind, with the law of their draw."""
 
     name: str
     law: str

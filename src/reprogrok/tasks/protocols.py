@@ -1,4 +1,4 @@
-"""The names and sizes of the exams: the published hold-out protocol and our stress suite; no torch, so that all can."""
+"""Names and sizes of the exams: the published hold-out protocol and our own suites; imports no torch."""
 
 from __future__ import annotations
 

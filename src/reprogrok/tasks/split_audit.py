@@ -1,9 +1,9 @@
-"""A modular task -> what its split lets a learner see, and what remembering alone can reach on the test set.
+"""A modular task -> an audit of its split: coverage, leaks, and the accuracy that memorisation alone can reach.
 
     equations + split -> sizes, coverage of operands and answers, pairs and twins across the split -> ceilings
 
-Everything here is counted over all equations, nothing is sampled, so no number has an interval. A *twin* of (a, b) is
-(b, a) where the two are different pairs with the same answer. Axes: N rows of a part, V values of an operand.
+All numbers are exact counts over all equations, so none has an interval. A *twin* of (a, b) is (b, a), if the two are
+different pairs with the same answer. Axes: N rows of a part, V values of an operand.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Coverage:
 
     Attributes:
         column: "a", "b" or "answer".
-        possible: different values in all equations.
-        train: different values in the training set.
-        test: different values in the test set.
-        unseen: values of the test set that the training set does not have in this column.
-        unseen_examples: test examples with such a value.
+        possible: number of distinct values in all equations.
+        train: number of distinct values in the training set.
+        test: number of distinct values in the test set.
+        unseen: number of values that occur in the test set but not in the training set.
+        unseen_examples: number of test examples with such a value.
     """
 
     column: str
@@ -41,15 +41,15 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Ceilings:
-    """How many of the test examples a learner of each kind gets right, at most; the definitions are exact.
+    """The number of test examples that each kind of learner gets right at most, without learning the rule.
 
     Attributes:
-        pairs: a memoriser of pairs: answers a pair that it was trained on, and no other. Test pairs on both sides.
-        swaps: a memoriser that also swaps operands: answers (a, b) as it learned (b, a). `pairs` and the twins.
-        constant: always gives one answer: the most frequent in training (of several, the one that tests best).
-        constant_answer: that answer.
-        memoriser: swaps operands, and gives that one answer elsewhere: the most that remembering can reach here.
-        support: any learner that gives only answers it has seen: the test examples whose answer occurs in training.
+        pairs: a learner that knows the training pairs only.
+        swaps: a learner that also answers (a, b) as it learned (b, a): `pairs` and the twins.
+        constant: a learner that always gives the most frequent training answer (of several, the one that tests best).
+        constant_answer: the answer of `constant`.
+        memoriser: a learner that combines `swaps` and `constant`: the most that memorisation can reach.
+        support: a learner that gives only answers seen in training: test examples whose answer occurs in training.
     """
 
     pairs: int
@@ -62,18 +62,18 @@ class Ceilings:
 
 @dataclass(frozen=True)
 class SplitAudit:
-    """What a split is, in numbers.
+    """The exact counts of a split.
 
     Attributes:
-        equations: all that there are.
-        train: training examples; likewise `test` and `validation`.
-        left_out: training examples that fill no block of the batch, and so are never trained on.
-        neither: equations that are in no part.
-        commutes: does every pair whose operands can be swapped keep its answer? Read off all equations.
-        pairs_on_both_sides: test pairs that are also trained on.
-        twins: test examples with a twin in training.
-        coverage: of the first operand, the second operand and the answer.
-        ceilings: what can be reached without the rule.
+        equations: number of all equations.
+        train: number of training examples; likewise `test` and `validation`.
+        left_out: number of training examples that fill no block of the batch and are never trained on.
+        neither: number of equations in no part.
+        commutes: whether every pair whose operands can be swapped keeps its answer, over all equations.
+        pairs_on_both_sides: number of test pairs that are also trained on.
+        twins: number of test examples with a twin in training.
+        coverage: coverage of the first operand, the second operand and the answer.
+        ceilings: test examples that can be answered without the rule.
     """
 
     equations: int
@@ -90,20 +90,19 @@ class SplitAudit:
 
     @property
     def answers(self) -> Coverage:
-        """Of the answers: `unseen` classes never occur as training answers."""
+        """Coverage of the answers; `unseen` classes never occur as training answers."""
         return self.coverage[-1]
 
 
 def audit_split(task: ModularTask, *, block: int | None = None) -> SplitAudit:
-    """Count what the split of a task lets a learner see.
+    """Count coverage, leaks and ceilings of the split of a task.
 
     x + y mod 97 with training answers [0, 48) and test answers [48, 97), seed 42: 4,656 and 4,753 examples, 49 answers
     that never occur in training, and every ceiling 0.
 
     Args:
-        task: with its split.
-        block: rows of a batch, where batches are fixed consecutive blocks: what fills no block is never trained on,
-            and is neither seen nor remembered.
+        task: the modular task with its split.
+        block: batch size, if batches are fixed consecutive blocks; training rows that fill no block are left out.
 
     Raises:
         InputError: the split cannot be made.
@@ -138,10 +137,13 @@ def _coverage(name: str, column: Integers, split: Split) -> Coverage:
 
 
 def _ceilings(train_N: Integers, test_N: Integers, both_N: Mask, known_N: Mask) -> Ceilings:
-    """From the answers of both sides, and which test examples were seen, as they are or (`known_N`) also swapped.
+    """Count ceilings from the answers of both sides and masks of the test examples.
 
-    Every count is of test examples: a pair that was seen counts once, twin or not; the constant answer adds to the
-    memoriser only where it knows nothing.
+    Args:
+        train_N: training answers.
+        test_N: test answers.
+        both_N: test examples that are also trained on.
+        known_N: test examples that are trained on as they are or swapped.
     """
     size = int(max(train_N.max(), test_N.max())) + 1
     trained_V, tested_V = (np.bincount(side_N, minlength=size) for side_N in (train_N, test_N))

@@ -1,13 +1,11 @@
-"""A modular task together with its split: what a model can be asked, and on which side each equation stands.
+"""A modular task with its split: the equations of an exam, and the side of the split of each.
 
-An exam needs both: the rows that a model reads, and what was kept from it. The loss that it was trained by decides
-neither, so two models that differ in that alone sit the same exam. Axes: N equations.
+The loss is left out: two models that differ in their training loss alone sit the same exam. Axes: N equations.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
@@ -22,8 +20,8 @@ class SplitModular(Modular):
     """An operation, its format, and the split of its equations.
 
     Attributes:
-        split: which equations are trained on and which are held out.
-        block: rows of a batch, where batches were fixed consecutive blocks: what fills none was never trained on.
+        split: rule that divides the equations into training and test set.
+        block: batch size, if batches were fixed consecutive blocks; rows that fill no block were never trained on.
 
     Raises:
         InputError: as `Modular` does.
@@ -34,19 +32,19 @@ class SplitModular(Modular):
 
     @classmethod
     def of(cls, task: ModularTask, block: int | None = None) -> SplitModular:
-        """The same task without its loss."""
+        """Return the same task without its loss."""
         return cls(task.operation, task.modulus, task.format, task.split, block)
 
     @property
     def spec(self) -> ModularTask:
-        """As `tasks.splits` wants it."""
+        """The task in the form of `params.yaml`; the loss, which an exam does not use, is "answer"."""
         return ModularTask(self.operation, self.modulus, self.format, "answer", self.split)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data, with the fields of the split that its kind knows."""
-        plain = asdict(self)
-        plain["split"] = {k: v for k, v in plain["split"].items() if v is not None}
-        return {"name": "modular", **{k: v for k, v in plain.items() if k != "block" or v is not None}}
+    def as_dict(self) -> dict[str, object]:
+        """Return plain data, without the fields of the split that its kind does not use."""
+        split = {name: value for name, value in asdict(self.split).items() if value is not None}
+        written = {"name": "modular", "operation": self.operation, "modulus": self.modulus, "format": self.format}
+        return {**written, "split": split, **({} if self.block is None else {"block": self.block})}
 
     @property
     def name(self) -> str:
@@ -69,36 +67,35 @@ class SplitModular(Modular):
         return " ".join([*parts, f"seed {self.split.seed}"])
 
     def answer(self, a: int, b: int) -> int | None:
-        """The right answer, None for a pair that has none: 2 for 3 + 96 mod 97, None for 3 / 0."""
+        """Return the right answer, None for a pair that has none: 2 for 3 + 96 mod 97, None for 3 / 0."""
         index = self._index(a, b)
         return None if index is None else int(self.equations().c_N[index])
 
     def equation(self, a: int, b: int) -> str:
-        """`3 + 96 = 2 (mod 97)`; in S5 by the numbers of elements, `3 <s5> 4 = 1`; the answer is `none` without one."""
+        """Write the equation: `3 + 96 = 2 (mod 97)`; in S5 `3 <s5> 4 = 1`; the answer may be `none`."""
         answer = self.answer(a, b)
         modulus = "" if self.modulus is None else f" (mod {self.modulus})"
         sign = self.rule.sign or f"<{self.operation}>"
         return f"{a} {sign} {b} = {'none' if answer is None else answer}{modulus}"
 
     def train(self) -> Integers:
-        """The equations that are trained on, as indices in the order of the split: int64 (N,)."""
+        """Return the indices of the training equations in the order of the split: int64 (N,)."""
         return self._split().train_N
 
     def held_out(self) -> dict[str, Integers]:
-        """The equations of the test side by kind, as indices in the order of the split: int64 (N,) each, maybe empty.
+        """Return the indices of the test equations by kind, in the order of the split: int64 (N,) each, maybe empty.
 
-        "twins": the swapped pair is trained on, with the same answer; "also trained on": of sides that overlap, the
-        very equation is trained on; "new pairs": all others.
+        The kinds are those of `held_out_parts`.
         """
         split = self._split()
         return {name: split.test_N[mask_N] for name, mask_N in held_out_parts(split, self.equations()).items()}
 
     def validation(self) -> int:
-        """How many equations are on neither side, kept for validation."""
+        """Return the number of equations kept for validation."""
         return len(make_split(self.spec).validation_N)
 
     def side(self, a: int, b: int) -> str:
-        """Where a pair stands, in words: "trained on", "held out, a twin: ...", and so on."""
+        """Describe the side of a pair: "trained on", "held out, a twin: ..." and so on."""
         index = self._index(a, b)
         if index in self.train():
             return "trained on"

@@ -1,34 +1,30 @@
-"""A modular task -> its split as named sets of problems, and as the token rows that llm.c reads.
+"""A modular task -> its split as named sets of problems, and as token rows for llm.c.
 
-The sets are what `generate` writes and `train --data` compares. llm.c knows training and validation: where a split has
-two sides its test side is the validation shard, as the published two-way shards have it. Axes: N rows, T tokens.
+`generate` writes the sets and `train --data` compares them. llm.c knows training and validation only: the test side of
+a two-way split is its validation shard, as in the published shards. Axes: N rows, T tokens.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import torch
 
 from reprogrok.spec import ModularTask
 from reprogrok.tasks.modular import Modular
+from reprogrok.tasks.operations import Integers
 from reprogrok.tasks.problems import Pairs
 from reprogrok.tasks.splits import make_split
-
-if TYPE_CHECKING:
-    from reprogrok.tasks.operations import Integers
 
 SPLIT_FILE = "split.safetensors"
 
 
 def split_name(task: ModularTask) -> str:
-    """What the file of a split says of itself."""
+    """Return the description that the file of a split carries."""
     modulus = "" if task.modulus is None else f" mod {task.modulus}"
     return f"{task.operation}{modulus}, {task.split.kind} split, seed {task.split.seed}"
 
 
 def split_sets(task: ModularTask) -> dict[str, Pairs]:
-    """Training, validation (where there is any) and test, in the order of the split."""
+    """Return the problems of training, validation (if any) and test, in the order of the split."""
     split, equations = make_split(task), Modular(task.operation, task.modulus, task.format).equations()
     sides = {"train": split.train_N, "validation": split.validation_N, "test": split.test_N}
     a_N, b_N = (torch.tensor(column_N) for column_N in (equations.a_N, equations.b_N))
@@ -40,7 +36,7 @@ def split_sets(task: ModularTask) -> dict[str, Pairs]:
 
 
 def split_rows(task: ModularTask) -> dict[str, Integers]:
-    """The rows of llm.c's shards by their names, (N, 8): an equation each, without the token behind it."""
+    """Return the rows of llm.c's shards by name, (N, 8): one equation each, without the token after it."""
     modular, sets = Modular(task.operation, task.modulus, task.format), split_sets(task)
     named = {"train": sets["train"], "val": sets.get("validation", sets["test"])}
     if "validation" in sets:

@@ -1,12 +1,12 @@
-"""The audit of a split -> a table and a verdict in words, or a document; both from one object."""
+"""The audit of a split -> tables and a summary in words, or a document."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -14,27 +14,24 @@ from reprogrok.spec import ModularTask, OwnSplitSpec, SplitSpec
 from reprogrok.tasks.split_audit import SplitAudit
 from reprogrok.text import counted
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 _COLUMNS = {"a": "first operand", "b": "second operand", "answer": "answer"}
-# Of the figures in `Ceilings`, in this order; only the last is about learners that generalise.
+# Fields of `Ceilings` in display order; only the last is about learners that generalise.
 _LEARNERS = {
-    "pairs": "remembers pairs",
-    "swaps": "remembers pairs, and swaps operands",
-    "constant": "always answers {}, training's most frequent",
-    "memoriser": "all three: remembers, swaps, else that answer",
+    "pairs": "memorises pairs",
+    "swaps": "memorises pairs and swaps operands",
+    "constant": "always answers {}, the most frequent in training",
+    "memoriser": "memorises, swaps, else gives that answer",
     "support": "gives any answer seen in training",
 }
 
 
 def task_text(task: ModularTask) -> str:
-    """`add mod 97 in llmc8` or `s5 in power5`."""
+    """Describe a task: `add mod 97 in llmc8` or `s5 in power5`."""
     return f"{task.operation}{'' if task.modulus is None else f' mod {task.modulus}'} in {task.format}"
 
 
 def split_text(spec: SplitSpec) -> str:
-    """`random, 0.5 of the equations train, seed 42`, and so on for each kind."""
+    """Describe a split: `random, 0.5 of the equations train, seed 42` and so on."""
     details = []
     if spec.fraction is not None:
         details.append(f"{spec.fraction:g} of the equations train")
@@ -48,47 +45,48 @@ def split_text(spec: SplitSpec) -> str:
     return ", ".join([spec.kind, *details, f"seed {spec.seed}"])
 
 
-def verdict(audit: SplitAudit) -> list[str]:
-    """What the numbers mean, in one to three sentences."""
-    return list(_verdict(audit))
+def summary(audit: SplitAudit) -> list[str]:
+    """Explain the numbers in one to three sentences."""
+    return list(_sentences(audit))
 
 
-def _verdict(audit: SplitAudit) -> Iterator[str]:
+def _sentences(audit: SplitAudit) -> Iterator[str]:
     ceilings, answers, test = audit.ceilings, audit.answers, audit.test
     if audit.pairs_on_both_sides:
-        yield f"{_share(audit.pairs_on_both_sides, test)} of the test examples are trained on: this is no clean test."
+        shared = _of_total(audit.pairs_on_both_sides, test)
+        yield f"{shared} of the test examples are trained on: the test is not clean."
     if ceilings.support == 0:
         yield (
             "No test answer ever occurs as a training answer: the answers cannot be learned from this training set, "
-            "and whoever gives only answers it has seen scores 0."
+            "and a learner that gives only answers it has seen scores 0."
         )
         return
     if answers.unseen:
         yield (
-            f"{counted(answers.unseen, 'answer')} of the test set never occur as training answers: whoever gives only "
-            f"answers it has seen scores at most {_percent(ceilings.support, test)}."
+            f"{counted(answers.unseen, 'answer')} of the test set never occur as training answers: a learner that "
+            f"gives only answers it has seen scores at most {_percent(ceilings.support, test)}."
         )
     if audit.twins:
         yield (
-            f"{_share(audit.twins, test)} of the test examples are trained on with their operands swapped: a test "
-            f"accuracy up to {_percent(ceilings.memoriser, test)} needs that rule and one constant answer, no more."
+            f"{_of_total(audit.twins, test)} of the test examples are trained on with their operands swapped: a test "
+            f"accuracy up to {_percent(ceilings.memoriser, test)} needs only that rule and one constant answer."
         )
     else:
         yield (
-            f"Remembering, swapping and guessing reach at most {_percent(ceilings.memoriser, test)} of the test set: "
-            "more than that takes more than memory."
+            f"Memorising, swapping and guessing reach at most {_percent(ceilings.memoriser, test)} of the test set: "
+            "a higher accuracy takes more than memorisation."
         )
 
 
 def print_split(name: str, task: ModularTask, audit: SplitAudit, console: Console) -> None:
-    """Sizes, coverage, what crosses the split, ceilings, and the verdict."""
+    """Print sizes, coverage, leaks across the split, ceilings and the summary."""
     console.print(Text(f"{name}: {task_text(task)}", style="bold"), soft_wrap=True)
     console.print(f"  split: {split_text(task.split)}", soft_wrap=True)
     for line in _size_lines(audit):
         console.print(f"  {line}", soft_wrap=True)
     console.print(_coverage(audit))
     console.print(_ceilings(audit))
-    for sentence in verdict(audit):
+    for sentence in summary(audit):
         console.print(sentence)
 
 
@@ -123,16 +121,16 @@ def _ceilings(audit: SplitAudit) -> Table:
     table.add_column("accuracy", justify="right")
     for name, learner in _LEARNERS.items():
         count = getattr(audit.ceilings, name)
-        words = learner.format(audit.ceilings.constant_answer)
-        table.add_row(words, f"{count:,} of {audit.test:,}", _percent(count, audit.test))
+        text = learner.format(audit.ceilings.constant_answer)
+        table.add_row(text, f"{count:,} of {audit.test:,}", _percent(count, audit.test))
     return table
 
 
-def document_of(name: str, task: ModularTask, audit: SplitAudit) -> dict[str, Any]:
-    """The audit as plain data: counts, the ceilings also as accuracies, and the verdict."""
+def document_of(name: str, task: ModularTask, audit: SplitAudit) -> dict[str, object]:
+    """Return the audit as plain data: counts, ceilings with accuracies, and the summary as `verdict`."""
+    rights = {learner: getattr(audit.ceilings, learner) for learner in _LEARNERS}
     ceilings = {
-        learner: {"right": getattr(audit.ceilings, learner), "n": audit.test, "accuracy": right / audit.test}
-        for learner, right in ((learner, getattr(audit.ceilings, learner)) for learner in _LEARNERS)
+        learner: {"right": right, "n": audit.test, "accuracy": right / audit.test} for learner, right in rights.items()
     }
     counts = {key: value for key, value in asdict(audit).items() if key not in ("coverage", "ceilings")}
     return {
@@ -142,16 +140,16 @@ def document_of(name: str, task: ModularTask, audit: SplitAudit) -> dict[str, An
         "coverage": [asdict(row) for row in audit.coverage],
         "ceilings": ceilings,
         "constant_answer": audit.ceilings.constant_answer,
-        "verdict": " ".join(verdict(audit)),
+        "verdict": " ".join(summary(audit)),
     }
 
 
-def _share(count: int, total: int) -> str:
+def _of_total(count: int, total: int) -> str:
     return f"{count:,} of {total:,} ({_percent(count, total)})"
 
 
 def _percent(count: int, total: int) -> str:
-    """An exact share of a whole that was counted through: no interval; 0 and 100 only where they are exact."""
+    """Write an exact percentage without interval; 0 and 100 only where they are exact."""
     if count in (0, total):
         return f"{100 * count // total} %"
     return f"{min(max(100 * count / total, 0.01), 99.99):.2f} %"

@@ -1,4 +1,4 @@
-"""A modular task -> which of its equations train and which test, in the order in which files hold them.
+"""A modular task -> its training and test equations, in the order of the published files.
 
     random           RandomState(seed).permutation(n): the first int(n * fraction) train, the rest test
     three_way        the same, then (n - train) // 2 validate and the rest test
@@ -6,19 +6,19 @@
     operand_holdout  every equation with an operand in `held` tests
     twin_closed      (a, b) and (b, a) are on the same side; as many train as in `random`, give or take one
 
-The published splits draw from NumPy's `RandomState`, so that the rows and their order are theirs. The order matters:
-trainers that take fixed blocks of rows never see the last ones, and some measurements take the first batches. Files
-of llm.c (`llmc8`) shuffle the rows of each part once more by the same generator, training first; so does `three_way`,
-which was published in that format alone. Indices are into the equations in order of (a, b).
+All kinds draw from NumPy's `RandomState`, which gives the published rows in the published order. The order matters:
+trainers with fixed blocks of rows never see the last rows, and some measurements take the first batches. In files of
+llm.c (`llmc8`) the same generator shuffles the rows of each part once more, training first; likewise in `three_way`,
+which was published in that format only. Indices refer to the equations in order of (a, b).
 
-An installed package offers more kinds under the entry-point group `reprogrok.splits`: each is a plain function
+An installed package can offer more kinds under the entry-point group `reprogrok.splits`, as plain functions
 
     [project.entry-points."reprogrok.splits"]
     small-sums = "my_package:small_sums"   # small_sums(equations, settings, draw) -> (train_N, test_N[, validation_N])
 
-that is called with all equations, the settings of `params.yaml` and a generator of the split's seed. A task asks for it
-by `split: {kind: small-sums, seed: 42, settings: {limit: 20}}`; `settings`, maybe empty, says that the kind is no
-built-in one. What the function gives is checked. Axes: N rows of a part.
+of all equations, the settings in `params.yaml` and a generator seeded by the split. A task selects it with
+`split: {kind: small-sums, seed: 42, settings: {limit: 20}}`; `settings`, possibly empty, marks a kind of a package.
+The function's result is checked. Axes: N rows of a part.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class Split:
     """Int64 indices into the equations, in file order.
 
     Attributes:
-        train_N: trained on.
-        test_N: what a run is judged by.
-        validation_N: kept from both; empty unless the split is `three_way`.
+        train_N: training rows.
+        test_N: test rows.
+        validation_N: validation rows; empty unless the split is `three_way` or of a package.
     """
 
     train_N: Integers
@@ -64,10 +64,10 @@ class Split:
     validation_N: Integers = field(default_factory=_none)
 
     def in_blocks(self, size: int | None) -> Split:
-        """Without the training rows that fill no block of so many; None leaves all of them.
+        """Leave out the training rows that fill no block of `size` rows; None keeps all of them.
 
         Raises:
-            InputError: there is no such block.
+            InputError: the rows do not fill one block.
         """
         if size is None:
             return self
@@ -75,13 +75,12 @@ class Split:
 
 
 def make_split(task: ModularTask) -> Split:
-    """The split of a task, as its kind draws it.
+    """Draw the split of a task.
 
     x + y mod 97, random with fraction 0.8 and seed 42: 7,527 train, 1,882 test.
 
     Raises:
-        InputError: an unknown kind, a field that cannot be, a side without equations, or a package's function that is
-            broken.
+        InputError: the kind is unknown, a field is out of range, a side is empty, or a package's function is broken.
     """
     spec = task.split
     if isinstance(spec, OwnSplitSpec):
@@ -95,36 +94,38 @@ def make_split(task: ModularTask) -> Split:
 
 
 def find_split(name: str) -> EntryPoint:
-    """The split of that name that an installed package offers.
+    """Return the entry point of a kind of split that an installed package offers.
 
     Raises:
-        InputError: there is none.
+        InputError: no package offers it.
     """
     return packages.find(GROUP, name, KINDS, f"{_FIELD}.kind")
 
 
 def own_splits() -> dict[str, str]:
-    """The kinds that installed packages offer -> the first line of each function's docstring.
+    """Return the kinds that installed packages offer, with the first line of each function's docstring.
 
     Raises:
-        InputError: one of the packages is broken.
+        InputError: a package is broken.
     """
     entries = sorted(packages.offered(GROUP, KINDS).items())
-    words = {name: packages.load(entry, FunctionType).__doc__ or "" for name, entry in entries}
-    return {name: (text.strip().splitlines() or [""])[0] for name, text in words.items()}
+    texts = {name: packages.load(entry, FunctionType).__doc__ or "" for name, entry in entries}
+    return {name: (text.strip().splitlines() or [""])[0] for name, text in texts.items()}
 
 
 def _own(entry: EntryPoint, spec: OwnSplitSpec, equations: Equations) -> Split:
-    """What a package's function gives, checked; asked twice, for one seed means one split.
+    """Draw a split by a package's function, twice to see that the seed determines it, and check the result.
 
     Raises:
-        InputError: the function raised, or gave something else than disjoint rows for two or three sides.
+        InputError: the function raised, or its result is not two or three disjoint sets of rows.
     """
     function = packages.load(entry, FunctionType)
     where = f"split {spec.kind} of {packages.origin(entry)}"
     parts, again = (_drawn(where, function, spec, equations) for _ in range(2))
     if len(parts) != len(again) or not all(map(np.array_equal, parts, again)):
-        raise InputError(f"{where} gave two different splits for one seed: it may draw from `draw` alone", field=_FIELD)
+        raise InputError(
+            f"{where} gave two different splits for one seed: it must draw all randomness from `draw`", field=_FIELD
+        )
     for name, part_N in zip(("training", "test"), parts, strict=False):
         if not len(part_N):
             raise InputError(f"{where}: the {name} side is empty", field=_FIELD)
@@ -132,20 +133,20 @@ def _own(entry: EntryPoint, spec: OwnSplitSpec, equations: Equations) -> Split:
     if len(twice_N := rows_N[counts_N > 1]):
         pair = f"{equations.a_N[twice_N[0]]}, {equations.b_N[twice_N[0]]}"
         raise InputError(
-            f"{where}: {len(twice_N):,} equations are there twice, the first is that of ({pair})", field=_FIELD
+            f"{where}: {len(twice_N):,} equations are in it twice, the first is that of ({pair})", field=_FIELD
         )
     return Split(*parts)
 
 
 def _drawn(where: str, function: FunctionType, spec: OwnSplitSpec, equations: Equations) -> tuple[Integers, ...]:
-    """The function's answer as two or three arrays of row numbers.
+    """Call a package's function and return its result as two or three arrays of row numbers.
 
     Raises:
-        InputError: it raised, or its answer is something else.
+        InputError: it raised, or its result is something else.
     """
     try:
         parts = tuple(map(np.asarray, function(equations, deepcopy(spec.settings), np.random.RandomState(spec.seed))))
-    except Exception as error:  # code of another package may raise anything
+    except Exception as error:  # another package's code may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"{where} cannot be drawn ({reason})", field=_FIELD) from error
     if len(parts) not in {2, 3}:
@@ -165,7 +166,7 @@ def _drawn(where: str, function: FunctionType, spec: OwnSplitSpec, equations: Eq
 
 
 def is_twin(split: Split, equations: Equations) -> Mask:
-    """For each test equation (a, b): is (b, a) another pair, trained on, with the same answer? Bool (N,) over test."""
+    """Return a bool (N,) over test: whether the swapped pair (b, a) differs, is trained on and has the same answer."""
     size = int(max(equations.a_N.max(), equations.b_N.max())) + 1
     trained = np.full(size * size, -1, dtype=np.int64)
     train_N, test_N = split.train_N, split.test_N
@@ -175,10 +176,10 @@ def is_twin(split: Split, equations: Equations) -> Mask:
 
 
 def held_out_parts(split: Split, equations: Equations) -> dict[str, Mask]:
-    """Each test equation in one part, as bools (N,) over test.
+    """Divide the test equations into kinds, as bools (N,) over test.
 
-    "also trained on": of sides that overlap, the very equation is trained on; "twins": the swapped pair is, with the
-    same answer; "new pairs": all others.
+    "also trained on": the equation itself is trained on, where the sides overlap; "twins": the swapped pair is trained
+    on, with the same answer; "new pairs": all others.
     """
     trained_N = np.isin(split.test_N, split.train_N)
     twin_N = is_twin(split, equations) & ~trained_N
@@ -206,7 +207,7 @@ def _three_way(task: ModularTask, modular: Modular) -> Split:
 
 
 def _permuted(task: ModularTask, modular: Modular) -> tuple[np.random.RandomState, Integers, int]:
-    """The generator after its first permutation, that permutation, and how many of its rows train."""
+    """Return the generator after its first permutation, that permutation, and the number of its training rows."""
     draw = np.random.RandomState(task.split.seed)
     count = modular.problems
     trained = _trained(task.split, count)
@@ -214,10 +215,10 @@ def _permuted(task: ModularTask, modular: Modular) -> tuple[np.random.RandomStat
 
 
 def _trained(spec: SplitSpec, count: int) -> int:
-    """How many of `count` equations train, by the fraction.
+    """Return the number of training equations among `count`, by the fraction.
 
     Raises:
-        InputError: there is no fraction, it is not between 0 and 1, or it leaves a side empty.
+        InputError: the fraction is missing, not between 0 and 1, or leaves a side empty.
     """
     fraction = spec.fraction
     if fraction is None or not 0 < fraction < 1:
@@ -253,18 +254,17 @@ def _operand_holdout(task: ModularTask, modular: Modular) -> Split:
 
 
 def _side(rows_N: Integers, side: str, name: str, found: object, seed: int) -> Integers:
-    """The rows of one side, permuted by a generator of their own."""
+    """Permute the rows of one side by a generator of its own."""
     if not len(rows_N):
         raise _empty(side, name, found)
     return np.random.RandomState(seed).permutation(rows_N).astype(np.int64)
 
 
 def _twin_closed(task: ModularTask, modular: Modular) -> Split:
-    """Whole pairs of twins in random order until the training set is full.
+    """Fill the training set with whole pairs of twins in random order.
 
-    A pair of twins counts two, an equation that is its own twin (or whose twin has no answer) one. Where the last place
-    is one too small for two, the next equation that counts one takes it; where there is none, two go in, unless they
-    are the last.
+    A pair of twins counts two, an equation that is its own twin (or whose twin has no answer) counts one. If one place
+    is left, the next equation that counts one takes it; without one, the next pair does, unless it is the last.
     """
     equations, size = modular.equations(), modular.values
     count = len(equations)

@@ -1,10 +1,10 @@
-"""(seed, purpose, step, index) -> random integers: a function, not a state, with the same bits on every device.
+"""(seed, purpose, step, index) -> random integers: a pure function with the same bits on every device.
 
-Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") turns a 128-bit counter and a 64-bit
-key into 128 random bits. The key is the seed; the counter is (index, attempt, step, purpose). So any draw of any step
-can be made again alone, in any order, on any device, and a resumed run has no generator to restore.
+Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") maps a 128-bit counter and a 64-bit
+key to 128 random bits. The key is the seed; the counter is (index, attempt, step, purpose). Any draw can be repeated
+alone, in any order and on any device, and a resumed run has no generator state to restore.
 
-The arithmetic is on int64 tensors, whose products wrap as unsigned ones do; each word stays below 2**32.
+The arithmetic uses int64 tensors, whose products wrap like unsigned ones; each word stays below 2**32.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 import torch
+from scipy.special import ndtri
 
 Words = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -22,7 +23,7 @@ _ROUNDS = 10
 
 
 class Purpose(IntEnum):
-    """What a draw is for. Numbers are never reused: an old run must stay repeatable."""
+    """The purpose of a draw. Numbers are never reused, so that old runs stay repeatable."""
 
     INITIAL_WEIGHTS = 1
     DIGIT_COUNT = 2
@@ -33,16 +34,16 @@ class Purpose(IntEnum):
 
 
 def philox(counter: tuple[torch.Tensor | int, ...], key: tuple[torch.Tensor | int, torch.Tensor | int]) -> Words:
-    """Philox4x32-10 of broadcastable counters and keys.
+    """Compute Philox4x32-10 of broadcastable counters and keys.
 
     Args:
-        counter: four int64 tensors (or ints) of values in [0, 2**32), broadcast against each other.
+        counter: four int64 tensors (or ints) of values in [0, 2**32).
         key: two 32-bit words, or int64 tensors of them.
 
     Returns:
         Four int64 tensors of values in [0, 2**32).
     """
-    # Numbers stay numbers: to put them on an accelerator would be to wait for it.
+    # Python ints stay ints, because moving them to an accelerator would wait for it.
     x0, x1, x2, x3 = counter
     k0, k1 = key
     for _ in range(_ROUNDS):
@@ -65,33 +66,31 @@ def draw(
 
     Args:
         seed: in [0, 2**64), or a tensor of seeds in [0, 2**63).
-        purpose: what the bits are for; draws of different purposes are independent.
-        step: the optimiser step, or another 32-bit label of the caller's.
-        index: the place inside the batch or tensor.
-        attempt: counts redraws.
+        purpose: purpose of the bits; draws of different purposes are independent.
+        step: optimiser step, or another 32-bit label.
+        index: place in the batch or tensor.
+        attempt: number of the redraw.
     """
     return philox((index, attempt, step, int(purpose)), (seed & _MASK, (seed >> 32) & _MASK))
 
 
 def below(bound: torch.Tensor | int, high: torch.Tensor, low: torch.Tensor) -> torch.Tensor:
-    """63 of the 64 bits (high, low) reduced to [0, bound), for bounds up to 10**10.
+    """Reduce 63 of the 64 bits (high, low) to [0, bound), for bounds up to 10**10.
 
-    The remainder of a 63-bit number favours small values by at most bound / 2**63 < 1.1e-9 of their probability.
+    The remainder favours small values by at most bound / 2**63 < 1.1e-9 of their probability.
     """
     return (((high & 0x7FFFFFFF) << 32) | low) % bound
 
 
 def uniform(seed: int, purpose: Purpose, label: int, count: int) -> torch.Tensor:
-    """`count` float64 draws on the CPU, uniform in (0, 1): the middles of 2**53 equal parts."""
+    """Draw `count` float64 values on the CPU, uniform in (0, 1): midpoints of 2**53 equal parts."""
     high, low, _, _ = draw(seed, purpose, label, torch.arange(count))
     return (((high << 21) | (low >> 11)).double() + 0.5) * 2.0**-53
 
 
 def standard_normal(seed: int, purpose: Purpose, label: int, count: int) -> torch.Tensor:
-    """`count` float64 draws from N(0, 1) on the CPU: the inverse normal distribution function of `uniform`.
+    """Draw `count` float64 values from N(0, 1) on the CPU, by the inverse distribution function of `uniform`.
 
-    The inverse is SciPy's `ndtri`: one scalar routine, so the value does not depend on vector width or position.
+    SciPy's `ndtri` is one scalar routine, so a value does not depend on vector width or position.
     """
-    from scipy.special import ndtri
-
     return torch.from_numpy(ndtri(uniform(seed, purpose, label, count).numpy()))

@@ -148,10 +148,12 @@ def diagnose(*, compiles: bool, seconds: float = _PACE_SECONDS) -> Diagnosis:
             faults.append(f"training {recipe.name} gave weights that are not finite")
     about = environment(cpu)
     return Diagnosis(
-        versions={"reprogrok": __version__}
-        | {name: about[name] for name in ("python", "torch", "numpy", "scipy")}
-        | {name: installed(name) for name in ("dvc", "triton")},
-        devices=list(_devices(about["device_name"])),
+        versions={
+            "reprogrok": __version__,
+            **{name: str(about[name]) for name in ("python", "torch", "numpy", "scipy")},
+            **{name: installed(name) for name in ("dvc", "triton")},
+        },
+        devices=list(_devices(str(about["device_name"]))),
         cores=usable_cores(),
         compiler=compiler(),
         compilation=try_compiling() if compiles else None,
