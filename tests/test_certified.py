@@ -23,13 +23,16 @@ from reprogrok.certificate.certified import (
     Stated,
     agreement,
     read_certified,
-    sampled,
     stated_of,
 )
-from reprogrok.certificate.certified_lines import certificate_lines, contradiction, short_text, stated_text
+from reprogrok.certificate.certified_lines import stated_text
 from reprogrok.certificate.document import Verdict, beside
 from reprogrok.errors import InputError
-from reprogrok.evaluation.manifest import with_certificate
+from reprogrok.evaluation.certificates import CertificateReport, certificate_lines, contradiction
+from reprogrok.evaluation.evaluation import Evaluation
+from reprogrok.evaluation.manifest import ManifestScore, read_manifest
+from reprogrok.exam.exam import Exam, ExamResult, Failures, Score
+from reprogrok.formats.checkpoints import Checkpoint
 from reprogrok.schema import check_written, load
 from reprogrok.stats.ranges import Range
 from reprogrok.stats.statistics import proportion
@@ -151,33 +154,33 @@ def test_what_contradicts_has_a_chance_of_at_most_one_in_ten_thousand(k, share):
         assert tail >= Fraction(1, 20_001)
 
 
-def test_one_problem_that_failed_twice_is_one_wrong_problem():
-    failures = {"index": [0, 1], "a": [1, 1], "b": [2, 2], "answer": ["4", "4"]}
-    total = {"errors": 2, "n": 10}
-    suites = {"stress": {"total": total, "strata": [{"failures": failures}]}}
-    assert sampled(suites) == Sampled(None, 1)
-    assert sampled({"uniform": {"errors": 4, "n": 100_000}}) == Sampled(proportion(4, 100_000), 1)  # a manifest's
+def test_one_problem_that_failed_twice_is_one_wrong_problem(model):
+    columns = Failures([0, 1], [1, 1], [2, 2], ["4", "4"])
+    total = Score(proportion(2, 10), proportion(2, 110), 1.0)
+    result = ExamResult(Exam("e", "stress", Addition(), ()), "forward", {"s": total}, total, {"s": columns}, 0)
+    found = Evaluation(
+        Checkpoint(model, "0" * 64, None, {}, "float32", 1, 1, 1.0, None), Addition(), {"stress": result}, {}
+    )
+    assert found.sampled == Sampled(None, 1)
+    manifest = replace(read_manifest(MANIFEST), scores={"uniform": ManifestScore("e", "0" * 64, 4, 100_000)})
+    assert manifest.sampled == Sampled(proportion(4, 100_000), 1)
 
 
-def evaluation(certified, k=0, failures=0):
-    """What the words are made from."""
-    columns = {"index": [*range(failures)], "a": [*range(failures)], "b": [0] * failures, "answer": ["1"] * failures}
-    total = {"errors": k, "n": 100_000}
-    suites = {"uniform": {"total": total, "strata": [{"failures": columns}]}}
-    found = agreement(certified.stated.wrong, sampled(suites))
-    block = certified.as_block("m.certificate.json") | {"sample": found}
-    return {"checkpoint": {"path": "m.pt"}, "suites": suites, "certificate": block}
+def report(certified, k=0, failures=0):
+    """The certificate beside k sampled errors."""
+    certified = replace(certified, path=Path("m.certificate.json"))
+    return CertificateReport("m.pt", certified, Sampled(proportion(k, 100_000), max(failures, k > 0)))
 
 
 def test_a_proof_is_said_in_one_line_with_the_command_that_checks_it(read):
-    assert certificate_lines(evaluation(read())) == [
+    assert certificate_lines(report(read())) == [
         (
             "  certificate: PROVED right on all 10^20 problems (smallest margin at least 0.5);"
             " the sampled 0 of 100,000 agrees"
         ),
         "  not checked again here: `reprogrok certify m.pt --check m.certificate.json`",
     ]
-    assert certificate_lines({"checkpoint": {"path": "m.pt"}, "suites": {}}) == []
+    assert certificate_lines(None) == []
 
 
 @pytest.mark.parametrize(
@@ -211,44 +214,43 @@ def test_a_proof_is_said_in_one_line_with_the_command_that_checks_it(read):
     ],
 )  # fmt: skip
 def test_what_is_known_of_the_wrong_problems_stands_beside_the_sampled_rate(read, fields, k, line):
-    first, _ = certificate_lines(evaluation(read(**fields), k))
+    first, _ = certificate_lines(report(read(**fields), k))
     assert first == f"  certificate: {line}"
 
 
 def test_what_cannot_be_is_shouted(read):
-    both = evaluation(read(), k=1, failures=1)
+    both = report(read(), k=1, failures=1)
     assert contradiction(both) == (
         "CONTRADICTION: m.pt is certified as PROVED right on all 10^20 problems (smallest margin at least 0.5), but"
         " 1 problem was answered wrong here. One of the two is wrong: check it by"
         " `reprogrok certify m.pt --check m.certificate.json`, and evaluate on the CPU."
     )
-    assert "CONTRADICTED by what was seen here" in certificate_lines(both)[0]
-    rate = contradiction(evaluation(read(at_least=10**18, at_most=10**19), k=12))
+    assert "CONTRADICTED by the errors found here" in certificate_lines(both)[0]
+    rate = contradiction(report(read(at_least=10**18, at_most=10**19), k=12))
     assert "but 12 of 100,000 errors do not fit that" in rate
-    assert contradiction(evaluation(read())) is None
-    assert contradiction({"suites": {}}) is None
+    assert contradiction(report(read())) is None
+    assert contradiction(None) is None
 
 
-def test_a_column_has_the_verdict_alone(read):
-    assert [short_text(None), short_text(read().as_block("x"))] == ["-", "PROVED"]
+def test_a_proof_without_a_margin_is_said_without_one(read):
     assert stated_text(replace(read().stated, smallest_margin=None)) == "PROVED right on all 10^20 problems"
 
 
 def test_a_manifest_takes_a_certificate_of_its_own_file_that_fits_its_scores(tmp_path):
-    about = load(MANIFEST, "manifest").data  # 4 of 100,000 uniform problems wrong
-    about.pop("certificate")
+    manifest = replace(read_manifest(MANIFEST), certificate=None)  # 4 of 100,000 uniform problems wrong
     pt = MANIFEST.with_suffix(".pt")
 
     def of(**fields):
         return read_certified(write(tmp_path / "c.json", certificate(pt, **fields)))
 
-    written = with_certificate(about, of(at_least=10**15, at_most=10**16))
-    check_written(written, "manifest")
+    written = manifest.with_certificate(of(at_least=10**15, at_most=10**16)).as_document()
     assert written["certificate"]["file"] == "e15-s42.certificate.json"
-    assert {name: item for name, item in written.items() if name != "certificate"} == about
-    with pytest.raises(InputError, match="cannot be true beside the scores of the manifest"):
-        with_certificate(about, of())
+    about = load(MANIFEST, "manifest").data
+    about.pop("certificate")
+    assert {name: item for name, item in written.items() if name != "certificate"} == about == manifest.as_document()
+    with pytest.raises(InputError, match="contradicts the scores of the manifest"):
+        manifest.with_certificate(of())
     with pytest.raises(InputError, match="the certificate of another file"):
-        with_certificate(about | {"sha256": "0" * 64}, of(at_least=10**15, at_most=10**16))
+        replace(manifest, sha256="0" * 64).with_certificate(of(at_least=10**15, at_most=10**16))
     with pytest.raises(InputError):  # a manifest with an unknown field beside it
         check_written(written | {"certificate": written["certificate"] | {"sample": None}}, "manifest")

@@ -10,7 +10,7 @@ import torch
 from certificate_files import certificate, write
 from conftest import ROOT
 
-from reprogrok.evaluation.comparison import read_evaluations
+from reprogrok.evaluation.comparison_documents import read_evaluations
 from reprogrok.files import sha256_file
 from reprogrok.schema import load
 
@@ -155,7 +155,7 @@ def test_a_certificate_is_added_to_what_was_provided_before(provided, reprogrok)
     before = load(provided.with_suffix(".json"), "manifest").data
     before.pop("certificate")
     path = write(provided.with_name("c.json"), certificate(provided, at_least=10**15, at_most=10**16))
-    result = reprogrok("provide", "--out", provided.name, "--certificate", "c.json", cwd=provided.parent)
+    result = reprogrok("release", "--out", provided.name, "--certificate", "c.json", cwd=provided.parent)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout == "wrote e15-s42.json and e15-s42.certificate.json\n"
     about = load(provided.with_suffix(".json"), "manifest").data
@@ -168,7 +168,7 @@ def test_a_certificate_is_added_to_what_was_provided_before(provided, reprogrok)
 @pytest.mark.parametrize(
     ("stated", "message"),
     [
-        ({}, "cannot be true beside the scores of the manifest"),
+        ({}, "contradicts the scores of the manifest"),
         ({"format": "reprogrok.certificate/2"}, "expected reprogrok.certificate/1"),
     ],
 )
@@ -176,21 +176,21 @@ def test_nothing_is_written_of_a_certificate_that_does_not_fit(provided, reprogr
     write(provided.with_name("c.json"), certificate(provided, **stated))
     before = sorted((path.name, path.read_bytes()) for path in provided.parent.iterdir())
     words = ("--out", provided.name, "--certificate", "c.json")
-    assert message in one_error(reprogrok("provide", *words, cwd=provided.parent))
+    assert message in one_error(reprogrok("release", *words, cwd=provided.parent))
     assert sorted((path.name, path.read_bytes()) for path in provided.parent.iterdir()) == before
 
 
 @pytest.mark.parametrize("words", [(), ("run",), ("run", "--certificate", "c.json")])
 def test_what_is_to_be_provided_has_to_be_said(provided, reprogrok, one_error, words):
     write(provided.with_name("c.json"), certificate(provided))
-    line = one_error(reprogrok("provide", *words, "--out", provided.name, cwd=provided.parent))
+    line = one_error(reprogrok("release", *words, "--out", provided.name, cwd=provided.parent))
     assert line.startswith("which checkpoint?: expected RUN and SEED, or --certificate alone")
 
 
 def test_a_certificate_of_another_file_or_a_changed_checkpoint_is_refused(provided, reprogrok, one_error):
     write(provided.with_name("c.json"), certificate(provided.with_suffix(".json")))
-    words = ("provide", "--out", provided.name, "--certificate", "c.json")
+    words = ("release", "--out", provided.name, "--certificate", "c.json")
     assert "the certificate of another file" in one_error(reprogrok(*words, cwd=provided.parent))
     provided.write_bytes(b"changed")
     write(provided.with_name("c.json"), certificate(provided))
-    assert "not what its manifest speaks of" in one_error(reprogrok(*words, cwd=provided.parent))
+    assert "not the file of its manifest" in one_error(reprogrok(*words, cwd=provided.parent))

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from conftest import copy_project
 
-from reprogrok.evaluation.comparison import read_evaluations
+from reprogrok.evaluation.comparison_documents import read_evaluations
 from reprogrok.formats.llmc_models import model_bytes
 from reprogrok.model.initialise import initial_weights
 from reprogrok.schema import load
@@ -55,10 +55,10 @@ def test_published_checkpoints_have_their_published_errors(both):
 
 def test_the_file_reads_back_as_what_was_measured(both):
     none, twelve = read_evaluations(both / "both.json")
-    assert (none.sittings["uniform"].errors.k, twelve.sittings["uniform"].errors.k) == (0, 12)
+    assert (none.suites["uniform"].errors.k, twelve.suites["uniform"].errors.k) == (0, 12)
     strata = json.loads((both / "both.json").read_bytes())["evaluations"][1]["suites"]["uniform"]["strata"]
     asked = {pair for s in strata for pair in zip(s["failures"]["a"], s["failures"]["b"], strict=True)}
-    assert twelve.sittings["uniform"].failed == asked
+    assert twelve.suites["uniform"].failed == asked
     assert len(asked) == 12
 
 
@@ -134,7 +134,7 @@ def test_our_own_checkpoint_brings_its_task(untrained, reprogrok, tmp_path):
 def test_a_model_of_another_shape_needs_the_name_of_its_experiment(project, untrained, reprogrok, one_error):
     torch.save(untrained(3, ours=False), project / "x.pt")
     words = ("eval", "x.pt", "--limit", "5", "--format", "json")
-    assert "name its task with --experiment" in one_error(reprogrok(*words, cwd=project))
+    assert "name it with --experiment" in one_error(reprogrok(*words, cwd=project))
     text = (project / "params.yaml").read_text("utf-8")
     smoke = text.split("\n  smoke:\n")[1].split("\n\n")[0]
     short = smoke.replace("digits: 10", "digits: 3").replace("gates: [smoke]", "")
@@ -244,7 +244,7 @@ def test_one_modular_checkpoint_is_shown_by_stratum_with_its_training_set(tiny, 
 
 
 def test_a_model_of_llmc_is_examined_as_the_named_experiment(tiny, reprogrok, one_error):
-    assert "name its task with --experiment" in one_error(reprogrok("eval", "model.bin", cwd=tiny))
+    assert "name it with --experiment" in one_error(reprogrok("eval", "model.bin", cwd=tiny))
     assert "cannot hold 10-digit addition" in one_error(reprogrok("eval", "model.bin", "--experiment", "e15", cwd=tiny))
     words = ("eval", "model.bin", "--experiment", "apart", "--data", "data/apart", "--suite", "held-out")
     result = reprogrok(*words, cwd=tiny)
@@ -269,7 +269,7 @@ def test_a_model_of_llmc_is_examined_as_the_named_experiment(tiny, reprogrok, on
             ("--exam", "addition-100k"),
             f"--exam: not an exam {OF_TINY} modular-split or nothing, found addition",
         ),
-        (("--experiment", "apart"), "runs/tiny/seed-0/best.pt: the file says what it is for; leave out --experiment"),
+        (("--experiment", "apart"), "runs/tiny/seed-0/best.pt: the file names its own task; leave out --experiment"),
         (("--suite", "train", "--min-exact", "0.5"), "--min-exact: needs the held-out problems: expected --suite held"),
         (("--data", "data/tiny", "--limit", "5"), "--data: a part of the problems cannot be checked"),
         (("../nothing.pt",), "../nothing.pt: "),
@@ -287,7 +287,7 @@ def test_addition_has_no_training_set_to_ask_and_stands_beside_no_other_task(
     assert line == "--suite: not a suite of 10-digit addition: expected uniform or stress or all, found train"
     line = one_error(reprogrok("eval", "runs/tiny/seed-0/best.pt", tmp_path / "sum.pt", cwd=tiny))
     assert line.startswith(
-        f"{tmp_path}/sum.pt: another task than the first checkpoint's; evaluate them apart: expected"
+        f"{tmp_path}/sum.pt: not the task of the first checkpoint; evaluate them separately: expected"
     )
 
 

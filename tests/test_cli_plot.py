@@ -1,4 +1,4 @@
-"""`reprogrok plot` and `reprogrok provide`: what is handed on of a finished run."""
+"""`reprogrok plot` and `reprogrok release`: what is handed on of a finished run."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def short(trained, reprogrok, tmp_path_factory):
 
 
 def test_a_provided_checkpoint_carries_a_manifest_of_where_it_comes_from(short, reprogrok):
-    result = reprogrok("provide", RUN, "5", "--out", "given/tiny.pt", cwd=short)
+    result = reprogrok("release", RUN, "5", "--out", "given/tiny.pt", cwd=short)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.splitlines()[-1] == "wrote given/tiny.pt and given/tiny.json"
     manifest = load(short / "given" / "tiny.json", "manifest").data
@@ -156,7 +156,7 @@ def test_a_certificate_is_handed_out_with_its_checkpoint(short, reprogrok):
     source = short / RUN / "seed-5/best.pt"
     stated = certificate(source, digits=3, at_least=1, at_most=10**6)
     path = write(short / "found.json", stated)
-    result = reprogrok("provide", RUN, "5", "--out", "given/sure.pt", "--certificate", path, cwd=short)
+    result = reprogrok("release", RUN, "5", "--out", "given/sure.pt", "--certificate", path, cwd=short)
     assert (result.returncode, result.stderr) == (0, "")
     last = result.stdout.splitlines()[-1]
     assert last == "wrote given/sure.pt and given/sure.json and given/sure.certificate.json"
@@ -166,6 +166,6 @@ def test_a_certificate_is_handed_out_with_its_checkpoint(short, reprogrok):
 
 
 def test_a_seed_that_was_not_trained_cannot_be_provided(short, reprogrok, one_error):
-    line = one_error(reprogrok("provide", RUN, "6", "--out", "other.pt", cwd=short))
+    line = one_error(reprogrok("release", RUN, "6", "--out", "other.pt", cwd=short))
     assert line == "runs/smoke: no such seed in this run: expected 5, found 6"
     assert not (short / "other.pt").exists()

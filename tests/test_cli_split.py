@@ -1,4 +1,4 @@
-"""`reprogrok split` and `reprogrok floors`: one object, a table at 80 columns or a document, or one clear error."""
+"""`reprogrok split` and `reprogrok loss-bounds`: a table at 80 columns or a document, or one clear error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-from reprogrok.cli.loss_bounds import floors
+from reprogrok.cli.loss_bounds import loss_bounds as bounds_command
 from reprogrok.cli.split import split
 from reprogrok.errors import InputError
 from reprogrok.spec import AdditionTask, ModularTask, SplitSpec
@@ -71,22 +71,22 @@ def test_split_as_json(run):
     assert document["coverage"][2]["unseen"] == 49
 
 
-def test_floors_leave_out_what_fixed_blocks_never_reach(run):
-    result = run(floors, "c12-7")
+def test_loss_bounds_leave_out_what_fixed_blocks_never_reach(run):
+    result = run(bounds_command, "c12-7")
     assert result.exit_code == 0, result.output
     assert "4,703 training rows (1 more in no full batch) and 4,705 test rows" in result.stdout
     assert "mean: all *" in result.stdout
 
 
-def test_floors_as_json(run):
-    document = json.loads(run(floors, "c12-7", "--format", "json").stdout)
-    means = {(floor["definition"], floor["side"]): floor["mean"] for floor in document["floors"]}
+def test_loss_bounds_as_json(run):
+    document = json.loads(run(bounds_command, "c12-7", "--format", "json").stdout)
+    means = {(bound["definition"], bound["side"]): bound["mean"] for bound in document["floors"]}
     assert round(means["floor/task-known", "training"]["all"], 3) == 1.144
     assert round(means["floor/chance", "test"]["equation"], 3) == 1.961
     assert round(means["floor/memorised", "training"]["all"], 3) == 1.057
 
 
-@pytest.mark.parametrize("command", [split, floors])
+@pytest.mark.parametrize("command", [split, bounds_command])
 def test_another_task_is_refused(run, command):
     error = run(command, "e1").exception
     assert isinstance(error, InputError)

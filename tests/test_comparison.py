@@ -8,11 +8,14 @@ import torch
 from checkpoint_files import OWN
 
 from reprogrok.errors import InputError
-from reprogrok.evaluation.comparison import Entry, Sitting, compare, document_of, read_evaluations
-from reprogrok.evaluation.examination import document, examinee, task_of
+from reprogrok.evaluation.comparison import ExaminedCheckpoint, SuiteErrors, compare
+from reprogrok.evaluation.comparison_documents import document_of, read_evaluations
+from reprogrok.evaluation.evaluation import Evaluation, as_document
+from reprogrok.evaluation.examination import examinee, task_of
 from reprogrok.exam.exam import build_exam
 from reprogrok.files import pretty_json
 from reprogrok.formats.checkpoints import load_checkpoint
+from reprogrok.model.device import environment
 from reprogrok.schema import check_written
 from reprogrok.stats.statistics import fisher, proportion
 from reprogrok.tasks.holdout import hold_out
@@ -25,10 +28,10 @@ EXAM = "addition-100k/1"
 def entry(label, failed, *, n=N, digest="d" * 64, exam=EXAM, suite="uniform", seed=None):
     """An examined checkpoint; `failed` is a set of indices, or a number where only counts are known."""
     if isinstance(failed, int):
-        sitting = Sitting(exam, None, proportion(failed, n), None)
+        counts = SuiteErrors(exam, None, proportion(failed, n), None)
     else:
-        sitting = Sitting(exam, digest, proportion(len(failed), n), frozenset((index, index) for index in failed))
-    return Entry(label, 456, "e1", seed, {suite: sitting})
+        counts = SuiteErrors(exam, digest, proportion(len(failed), n), frozenset((index, index) for index in failed))
+    return ExaminedCheckpoint(label, 456, "e1", seed, {suite: counts})
 
 
 # --- Tests --------------------------------------------------------------------------------------------------------
@@ -120,10 +123,10 @@ def test_no_suite_in_common_and_two_results_under_one_name():
 
 
 def test_only_suites_that_all_sat_are_kept():
-    both = Entry("a", 1, None, None, entry("a", {1}).sittings | entry("a", {2}, suite="stress").sittings)
+    both = ExaminedCheckpoint("a", 1, None, None, entry("a", {1}).suites | entry("a", {2}, suite="stress").suites)
     found = compare([both, entry("b", {3})])
     assert {pair.suite for pair in found.pairs} == {"uniform"}
-    assert all(set(kept.sittings) == {"uniform"} for kept in found.entries)
+    assert all(set(kept.suites) == {"uniform"} for kept in found.checkpoints)
 
 
 # --- Files --------------------------------------------------------------------------------------------------------
@@ -155,9 +158,9 @@ def read(tmp_path):
 
 def test_a_published_evaluation_holds_counts_alone(read):
     (found,) = read(published())
-    sitting = found.sittings["uniform"]
-    assert (sitting.exam, sitting.digest, sitting.failed) == (EXAM, None, None)
-    assert (sitting.errors.k, sitting.errors.n) == (12, 100_000)
+    counts = found.suites["uniform"]
+    assert (counts.exam, counts.digest, counts.failed) == (EXAM, None, None)
+    assert (counts.errors.k, counts.errors.n) == (12, 100_000)
 
 
 @pytest.mark.parametrize(
@@ -193,11 +196,11 @@ def ours(tmp_path_factory):
     path.write_bytes(OWN)
     checkpoint = load_checkpoint(path)
     task, cpu = task_of(checkpoint, None), torch.device("cpu")
-    results = [
-        examinee(checkpoint, task, cpu).examine(build_exam(suite, task, limit=3), "forward", 50)
+    results = {
+        suite: examinee(checkpoint, task, cpu).examine(build_exam(suite, task, limit=3), "forward", 50)
         for suite in ("uniform", "stress")
-    ]
-    written = document(checkpoint, results, cpu)
+    }
+    written = as_document(Evaluation(checkpoint, task, results, environment(cpu)))
     check_written(written, "evaluation")
     return json.loads(pretty_json(written))
 
@@ -205,7 +208,7 @@ def ours(tmp_path_factory):
 def test_our_own_evaluation_comes_back_problem_by_problem(ours, read):
     (found,) = read(ours)
     assert (found.experiment, found.seed, found.parameters) == ("smoke", 42, 456)
-    uniform = found.sittings["uniform"]
+    uniform = found.suites["uniform"]
     assert (uniform.errors.k, uniform.errors.n) == (30, 30)
     tests = [hold_out(seed).test[:3] for seed in EXAM_SEEDS]
     assert uniform.failed == {pair for test in tests for pair in zip(test.a.tolist(), test.b.tolist(), strict=True)}
@@ -267,4 +270,4 @@ def test_the_strata_of_the_stress_suite_have_no_common_interval():
 
 def test_one_checkpoint_is_no_pair_and_its_duplicate_is_itself():
     assert compare([entry("a", {1})]).pairs == ()
-    assert len(compare([entry("a", {1}), entry("a", {1})]).entries) == 1
+    assert len(compare([entry("a", {1}), entry("a", {1})]).checkpoints) == 1

@@ -15,12 +15,15 @@ from checkpoint_files import content_of, load_from
 from test_decoder import random_weights
 
 from reprogrok.errors import CheckpointError, InputError
-from reprogrok.evaluation.comparison import compare, document_of, read_evaluations
-from reprogrok.evaluation.examination import document, examinee, task_of
+from reprogrok.evaluation.comparison import compare
+from reprogrok.evaluation.comparison_documents import document_of, read_evaluations
+from reprogrok.evaluation.evaluation import Evaluation, as_document
+from reprogrok.evaluation.examination import examinee, task_of
 from reprogrok.exam.exam import Exam, Examinee, build_exam, suites_of
 from reprogrok.files import pretty_json
 from reprogrok.formats.checkpoints import checkpoint_bytes, load_checkpoint
 from reprogrok.formats.origins import Origin
+from reprogrok.model.device import environment
 from reprogrok.params import read_params
 from reprogrok.schema import check_written
 from reprogrok.spec import ModelSpec, ModularTask, SplitSpec
@@ -251,7 +254,7 @@ def test_our_own_file_brings_its_task_and_no_other_is_put_over_it(tmp_path, expe
 
 def test_a_foreign_file_needs_an_experiment_whose_task_it_can_hold(tmp_path, experiment):
     foreign = load_from(tmp_path, content_of(spec_of()))
-    with pytest.raises(CheckpointError, match="name its task with --experiment"):
+    with pytest.raises(CheckpointError, match="name it with --experiment"):
         task_of(foreign, None)
     assert task_of(foreign, experiment(TINY)) == SplitModular.of(TINY)
     for task, expected in (
@@ -303,8 +306,8 @@ def test_the_document_of_a_model_trained_in_blocks_fits_its_schema(tmp_path):
 def evaluated(checkpoint, limit=None):
     task = task_of(checkpoint, None)
     model = examinee(checkpoint, task, CPU)
-    results = [model.examine(build_exam(suite, task, limit), "forward", 50) for suite in suites_of(task)]
-    written = document(checkpoint, results, CPU)
+    results = {suite: model.examine(build_exam(suite, task, limit), "forward", 50) for suite in suites_of(task)}
+    written = as_document(Evaluation(checkpoint, task, results, environment(CPU)))
     check_written(written, "evaluation")
     return json.loads(pretty_json(written))
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from reprogrok.certificate.certified import Agreement, agreement, read_certified, sampled
+from reprogrok.certificate.certified import Agreement, agreement, read_certified
 from reprogrok.certificate.document import SUFFIX, beside
 from reprogrok.evaluation.examination import examinee, task_of
+from reprogrok.evaluation.manifest import read_manifest
 from reprogrok.exam.exam import build_exam
 from reprogrok.files import sha256_file
 from reprogrok.formats.checkpoints import load_checkpoint
@@ -39,7 +40,8 @@ def test_a_manifest_says_what_the_certificate_beside_it_states(path):
         certified = read_certified(beside(path))
         certified.check_is_of(manifest["sha256"], path)
         assert manifest["certificate"] == certified.as_block(beside(path).name)
-        assert agreement(certified.stated.wrong, sampled(manifest["scores"])) is not Agreement.CONTRADICTS
+        sampled = read_manifest(path.with_suffix(".json")).sampled
+        assert agreement(certified.stated.wrong, sampled) is not Agreement.CONTRADICTS
 
 
 @pytest.mark.parametrize("path", PROVIDED, ids=lambda path: path.stem)

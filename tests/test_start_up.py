@@ -45,13 +45,13 @@ CLAIMS = f"--claims {ROOT / 'audit' / 'claims'}"
 WORDS = (
     f"audit {CLAIMS} --no-runs redesign-v1-step --output audit.json",
     "eval runs/smoke/seed-0/best.pt --limit 20 --output evaluation.json",
-    "floors v2b-mini",
+    "loss-bounds v2b-mini",
     "forensics runs/smoke --output found.json",
     "init new",
     f"observe runs/smoke {CLAIMS} --output seen.json --title Smoke",
     "plot runs/smoke --csv curves.csv --png curves.png",
     "predict runs/smoke/seed-0/best.pt 1 2",
-    "provide runs/smoke",
+    "release runs/smoke",
 )
 
 

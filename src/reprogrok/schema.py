@@ -49,6 +49,13 @@ class Document:
     lines: dict[Steps, int]
     sha256: str
 
+    def at(self, steps: Steps) -> Any:
+        """Return the value of the field `steps`."""
+        value = self.data
+        for step in steps:
+            value = value[step]
+        return value
+
     def error(
         self, steps: Steps, message: str = "", *, expected: str | None = None, found: object = NOT_SHOWN
     ) -> InputError:

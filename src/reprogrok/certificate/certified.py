@@ -187,24 +187,6 @@ class Sampled:
     wrong: int
 
 
-def sampled(suites: Mapping[str, Any]) -> Sampled:
-    """What the suites of an evaluation, or the scores of a manifest, saw.
-
-    A manifest holds counts alone, and one problem may have been asked twice: there at least one is wrong if any is.
-    """
-    uniform = suites.get("uniform")
-    total = None if uniform is None else uniform.get("total", uniform)
-    failed = {
-        problem
-        for suite in suites.values()
-        for stratum in suite.get("strata", ())
-        for problem in zip(stratum["failures"]["a"], stratum["failures"]["b"], strict=True)
-    }
-    any_error = any(suite.get("total", suite)["errors"] for suite in suites.values())
-    errors = None if total is None else proportion(total["errors"], total["n"])
-    return Sampled(errors, max(len(failed), int(any_error)))
-
-
 def agreement(wrong: Range, seen: Sampled) -> Agreement | None:
     """Can a certificate and an evaluation of the same weights both be right? None if the evaluation says nothing of it.
 

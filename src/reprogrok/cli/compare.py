@@ -68,7 +68,7 @@ _Result = tuple[dict[str, Any], dict[str, Any], "Callable[[Console], None]"]
 
 def _evaluations(paths: list[Path]) -> _Result:
     from reprogrok.evaluation.comparison import compare as compare_entries
-    from reprogrok.evaluation.comparison import document_of, metrics_of, read_evaluations
+    from reprogrok.evaluation.comparison_documents import document_of, metrics_of, read_evaluations
     from reprogrok.evaluation.comparison_tables import print_comparison
 
     comparison = compare_entries([entry for path in paths for entry in read_evaluations(path)])

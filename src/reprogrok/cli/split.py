@@ -1,4 +1,4 @@
-"""`reprogrok split EXPERIMENT`: what a split lets a learner see, and what remembering alone can reach on it."""
+"""`reprogrok split EXPERIMENT`: audit the split of a modular experiment."""
 
 from __future__ import annotations
 
@@ -12,23 +12,13 @@ from reprogrok.cli.options import PARAMS, Format
 
 def split(
     experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="A name in params.yaml.", show_default=False)],
-    format: Annotated[Format, typer.Option(help="What is printed.")] = Format.TABLE,  # noqa: A002 - the option's name
+    format: Annotated[Format, typer.Option(help="Output format.")] = Format.TABLE,  # noqa: A002 - the option's name
     params: PARAMS = Path("params.yaml"),
 ) -> None:
-    """Audit the split of a modular experiment: sizes, coverage, twins, and what can be reached without the rule.
+    """Audit the split of a modular experiment: sizes, coverage, twins, and the accuracy that memorisation can reach.
 
-    A description and no judgement: exit code 0 whatever the split is like.
+    The audit describes and does not judge: the exit code is 0 for every split.
     """
-    from reprogrok.cli.modular import modular_experiment
+    from reprogrok.commands.split import run
 
-    chosen, task = modular_experiment(experiment, params)
-    from reprogrok.console import console
-    from reprogrok.files import pretty_json
-    from reprogrok.tasks.split_audit import audit_split
-    from reprogrok.tasks.split_tables import document_of, print_split
-
-    audit = audit_split(task, block=chosen.block)
-    if format is Format.JSON:
-        typer.echo(pretty_json(document_of(chosen.name, task, audit)).decode(), nl=False)
-    else:
-        print_split(chosen.name, task, audit, console())
+    raise typer.Exit(run(experiment, params=params, as_json=format is Format.JSON))

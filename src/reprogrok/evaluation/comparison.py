@@ -1,40 +1,37 @@
-"""Evaluations of checkpoints -> which differences are more than chance.
+"""Evaluations -> the differences between checkpoints that are more than chance.
 
-    evaluations (ours, or the published script's) --same exam?--> pairs of checkpoints --exact test, Holm--> comparison
+    ExaminedCheckpoint ... --same exam--> pairs of checkpoints --exact test, Holm--> Comparison
 
 Two models that sat the same exam are compared problem by problem: McNemar's exact test on the problems that only one
-of them gets wrong. A published evaluation holds counts alone; there Fisher's exact test takes the scores as
-independent samples, and the row says so. All p-values of a comparison are adjusted together (Holm).
+of them gets wrong. A published evaluation holds counts only; there Fisher's exact test treats the scores as
+independent samples, and the table says so. All p-values of a comparison are adjusted together (Holm).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 from reprogrok.errors import InputError
-from reprogrok.schema import Document, Steps, check, load
 from reprogrok.stats.statistics import Proportion, fisher, holm, mcnemar, proportion
-from reprogrok.tasks.protocols import EXAM_SEEDS, PROTOCOL
 
 LEVEL = 0.05
-GROKKED = 0.99  # a replica counts as grokked when its checkpoint gets this share of the problems below right
+GROKKED = 0.99  # accuracy from which the checkpoint of a replica counts as grokked, on these suites:
 _GROKKED_IN = ("uniform", "held-out")
-_WRITTEN_SHARE = 1e-6  # published shares are rounded when they are written
 
 
 @dataclass(frozen=True)
-class Sitting:
-    """One checkpoint's result in one exam.
+class SuiteErrors:
+    """The errors of one checkpoint on one suite.
 
     Attributes:
         exam: name of the exam.
-        digest: of its problems; None where a published evaluation does not say.
-        errors: of n.
-        failed: the operands that were answered wrongly, each pair once (a stratum may ask the same problem again, and
-            asking twice is no second piece of evidence); None where only counts are known.
+        digest: digest of its problems; None if a published evaluation does not say.
+        errors: number of errors among n problems.
+        failed: operands of the failed problems, each pair once, because a problem that is asked twice is no second
+            piece of evidence; None if only counts are known.
     """
 
     exam: str
@@ -44,19 +41,30 @@ class Sitting:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One evaluated checkpoint: a label, its size and origin as far as known, and its sittings by suite."""
+class ExaminedCheckpoint:
+    """One checkpoint of a comparison: its label, its size and origin as far as known, and its errors by suite."""
 
     label: str
     parameters: int | None
     experiment: str | None
     seed: int | None
-    sittings: dict[str, Sitting]
+    suites: dict[str, SuiteErrors]
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two checkpoints in one suite: the test, its p, and p adjusted for all pairs of the comparison."""
+class CheckpointPair:
+    """Two checkpoints on one suite.
+
+    Attributes:
+        suite: name of the suite.
+        first: label of the first checkpoint.
+        second: label of the second checkpoint.
+        test: name of the test.
+        only_first: number of problems that only the first gets wrong; None if only counts are known.
+        only_second: number of problems that only the second gets wrong.
+        p: p-value of the test.
+        p_adjusted: p-value adjusted for all pairs of the comparison.
+    """
 
     suite: str
     first: str
@@ -69,71 +77,53 @@ class Pair:
 
     @property
     def differs(self) -> bool:
-        """Is the difference more than chance, at 5 % for all pairs together?"""
+        """Whether the difference is more than chance, at 5 % for all pairs together."""
         return self.p_adjusted <= LEVEL
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Entries side by side, their pairs, and per run how many of its seeds grokked."""
+    """Checkpoints side by side, their pairs, and the number of grokked seeds of each run."""
 
-    entries: tuple[Entry, ...]
-    pairs: tuple[Pair, ...]
+    checkpoints: tuple[ExaminedCheckpoint, ...]
+    pairs: tuple[CheckpointPair, ...]
     grokked: dict[str, Proportion] = field(default_factory=dict)
 
 
-def read_evaluations(path: Path) -> list[Entry]:
-    """The entries of an evaluation file: one, several, or the published script's.
+def compare(checkpoints: Sequence[ExaminedCheckpoint]) -> Comparison:
+    """Compare every pair of checkpoints on every suite that all of them sat.
 
     Raises:
-        InputError: it is none of these, or its counts contradict each other.
+        InputError: one checkpoint has two results, no suite is common, or one name stands for different problems.
     """
-    document = load(path)
-    if isinstance(document.data, dict) and "format" not in document.data and "multi_seed_validation" in document.data:
-        return [_published(document)]
-    check(document, "evaluation")
-    many = document.data.get("evaluations")
-    if many is None:
-        return [_ours(document, (), document.data)]
-    return [_ours(document, ("evaluations", index), item) for index, item in enumerate(many)]
-
-
-def compare(entries: list[Entry]) -> Comparison:
-    """Compare every pair of entries in every suite that they all sat.
-
-    Raises:
-        InputError: one checkpoint with two results, no common suite, or different problems under one name.
-    """
-    # A provided checkpoint stands in the evaluation of every experiment; the same result twice is one result.
-    entries = [entry for index, entry in enumerate(entries) if entry not in entries[:index]]
-    labels = [entry.label for entry in entries]
+    # A released checkpoint may be in the evaluations of several experiments; the same result counts once.
+    checkpoints = [each for index, each in enumerate(checkpoints) if each not in checkpoints[:index]]
+    labels = [checkpoint.label for checkpoint in checkpoints]
     if twice := next((label for label in labels if labels.count(label) > 1), None):
         raise InputError("two different results under this name; compare one of them", path=twice)
-    suites = [suite for suite in entries[0].sittings if all(suite in entry.sittings for entry in entries)]
+    first, *others = checkpoints
+    suites = [suite for suite in first.suites if all(suite in other.suites for other in others)]
     if not suites:
         raise InputError("these evaluations have no exam in common", expected="the same suite in each of them")
     for suite in suites:
-        for entry in entries[1:]:
-            _check_same_exam(entries[0], entry, suite)
+        for other in others:
+            _check_same_exam(first, other, suite)
     raw = [
-        (suite, first, second, *_test(first, second, suite))
+        (suite, one, other, *_test(one.suites[suite], other.suites[suite]))
         for suite in suites
-        for first, second in combinations(entries, 2)
+        for one, other in combinations(checkpoints, 2)
     ]
     adjusted = holm([p for *_, p in raw])
     pairs = tuple(
-        Pair(suite, first.label, second.label, test, only_first, only_second, p, p_adjusted)
-        for (suite, first, second, test, only_first, only_second, p), p_adjusted in zip(raw, adjusted, strict=True)
+        CheckpointPair(suite, one.label, other.label, test, only_first, only_second, p, p_adjusted)
+        for (suite, one, other, test, only_first, only_second, p), p_adjusted in zip(raw, adjusted, strict=True)
     )
-    kept = tuple(
-        Entry(e.label, e.parameters, e.experiment, e.seed, {suite: e.sittings[suite] for suite in suites})
-        for e in entries
-    )
+    kept = tuple(replace(each, suites={suite: each.suites[suite] for suite in suites}) for each in checkpoints)
     return Comparison(kept, pairs, _grok_rates(kept))
 
 
-def _check_same_exam(first: Entry, second: Entry, suite: str) -> None:
-    one, other = first.sittings[suite], second.sittings[suite]
+def _check_same_exam(first: ExaminedCheckpoint, second: ExaminedCheckpoint, suite: str) -> None:
+    one, other = first.suites[suite], second.suites[suite]
     same_digest = None in (one.digest, other.digest) or one.digest == other.digest
     if one.exam != other.exam or one.errors.n != other.errors.n or not same_digest:
         raise InputError(
@@ -143,8 +133,7 @@ def _check_same_exam(first: Entry, second: Entry, suite: str) -> None:
         )  # fmt: skip
 
 
-def _test(first: Entry, second: Entry, suite: str) -> tuple[str, int | None, int | None, float]:
-    one, other = first.sittings[suite], second.sittings[suite]
+def _test(one: SuiteErrors, other: SuiteErrors) -> tuple[str, int | None, int | None, float]:
     if one.failed is None or other.failed is None:
         p = fisher(one.errors.k, one.errors.n, other.errors.k, other.errors.n)
         return "Fisher (unpaired: one file holds counts alone)", None, None, p
@@ -152,129 +141,20 @@ def _test(first: Entry, second: Entry, suite: str) -> tuple[str, int | None, int
     return "McNemar", only_first, only_second, mcnemar(only_first, only_second)
 
 
-def _grok_rates(entries: tuple[Entry, ...]) -> dict[str, Proportion]:
-    """Per run, how many of its examined seeds have a checkpoint at or above `GROKKED`.
+def _grok_rates(checkpoints: Sequence[ExaminedCheckpoint]) -> dict[str, Proportion]:
+    """Count, for each run, the examined seeds with a checkpoint at or above `GROKKED`.
 
-    Only files in the folder of a run count (`RUN/seed-N/NAME.pt`): a provided checkpoint was chosen because it is good,
-    and would turn a rate into an advertisement.
+    Only files in the folder of a run count (`RUN/seed-N/NAME.pt`): released checkpoints were chosen for their score and
+    would bias the rate.
     """
     scores: dict[str, dict[int, float]] = {}
-    for entry in entries:
-        folder = Path(entry.label).parent
-        sitting = next((entry.sittings[suite] for suite in _GROKKED_IN if suite in entry.sittings), None)
-        if entry.seed is not None and folder.name == f"seed-{entry.seed}" and sitting is not None:
+    for checkpoint in checkpoints:
+        folder, seed = Path(checkpoint.label).parent, checkpoint.seed
+        suite = next((suite for suite in _GROKKED_IN if suite in checkpoint.suites), None)
+        if seed is not None and folder.name == f"seed-{seed}" and suite is not None:
             by_seed = scores.setdefault(folder.parent.as_posix(), {})
-            right = 1 - sitting.errors.estimate
-            by_seed[entry.seed] = max(by_seed.get(entry.seed, 0.0), right)
+            by_seed[seed] = max(by_seed.get(seed, 0.0), 1 - checkpoint.suites[suite].errors.estimate)
     return {
         run: proportion(sum(score >= GROKKED for score in by_seed.values()), len(by_seed))
         for run, by_seed in scores.items()
     }
-
-
-def _ours(document: Document, at: Steps, data: dict[str, Any]) -> Entry:
-    sittings = {}
-    for suite, result in data["suites"].items():
-        where = (*at, "suites", suite)
-        failures = [
-            problem
-            for number, stratum in enumerate(result["strata"])
-            for problem in _failed(document, (*where, "strata", number), stratum)
-        ]
-        if len(failures) != (errors := result["total"]["errors"]):
-            raise document.error(
-                where, expected=f"{errors} failures in all strata, as the total says", found=len(failures)
-            )
-        if (n := sum(stratum["n"] for stratum in result["strata"])) != result["total"]["n"]:
-            raise document.error(
-                (*where, "total", "n"), expected=f"{n} problems, the sum over the strata", found=result["total"]["n"]
-            )
-        counted = _errors(document, (*where, "total"), result["total"])
-        sittings[suite] = Sitting(result["exam"], result["exam_digest"], counted, frozenset(failures))
-    checkpoint = data["checkpoint"]
-    origin = checkpoint["origin"] or {}
-    return Entry(checkpoint["path"], checkpoint["parameters"], origin.get("experiment"), origin.get("seed"), sittings)
-
-
-def _failed(document: Document, at: Steps, stratum: dict[str, Any]) -> list[tuple[int, int]]:
-    """The operands of a stratum's failures; the schema leaves these long columns to us."""
-    columns = stratum["failures"]
-    if len({len(column) for column in columns.values()}) != 1 or len(columns["index"]) != stratum["errors"]:
-        lengths = {name: len(column) for name, column in columns.items()}
-        raise document.error((*at, "failures"), expected=f"columns of {stratum['errors']} values", found=lengths)
-    indices = columns["index"]
-    if not all(type(index) is int and 0 <= index < stratum["n"] for index in indices):
-        raise document.error((*at, "failures", "index"), expected=f"whole numbers from 0 to {stratum['n'] - 1}")
-    if len(set(indices)) != len(indices):
-        raise document.error((*at, "failures", "index"), expected="every problem once")
-    for name in ("a", "b"):
-        if not all(type(operand) is int and operand >= 0 for operand in columns[name]):
-            raise document.error((*at, "failures", name), expected="whole numbers")
-    return list(zip(columns["a"], columns["b"], strict=True))
-
-
-def _errors(document: Document, at: Steps, total: dict[str, Any]) -> Proportion:
-    if total["errors"] > total["n"]:
-        raise document.error(at, expected=f"at most {total['n']} errors", found=total["errors"])
-    return proportion(total["errors"], total["n"])
-
-
-def _published(document: Document) -> Entry:
-    check(document, "published_evaluation")
-    block = document.data["multi_seed_validation"]
-    errors, n = block["aggregate_errors"], block["total_examples"]
-    at = ("multi_seed_validation",)
-    if sorted(block["per_seed"]) != sorted(map(str, EXAM_SEEDS)):
-        expected = f"the test sets of {PROTOCOL}, seeds {', '.join(map(str, EXAM_SEEDS))}"
-        raise document.error((*at, "per_seed"), "another exam", expected=expected, found=sorted(block["per_seed"]))
-    by_seed = sum(result["errors"] for result in block["per_seed"].values())
-    if by_seed != errors:
-        expected = f"{by_seed}, the sum over the test sets"
-        raise document.error((*at, "aggregate_errors"), expected=expected, found=errors)
-    if abs(block["aggregate_exact_match"] - (n - errors) / n) > _WRITTEN_SHARE:
-        expected = f"{(n - errors) / n:.6g}, as the counts say"
-        raise document.error((*at, "aggregate_exact_match"), expected=expected, found=block["aggregate_exact_match"])
-    return Entry(
-        document.path.as_posix(), None, None, None,
-        {"uniform": Sitting(PROTOCOL, None, _errors(document, (), {"errors": errors, "n": n}), None)},
-    )  # fmt: skip
-
-
-def document_of(comparison: Comparison) -> dict[str, Any]:
-    """The comparison as plain data, ready for JSON."""
-    return {
-        "format": "reprogrok.comparison/1",
-        "checkpoints": [
-            {
-                "label": entry.label,
-                "parameters": entry.parameters,
-                "experiment": entry.experiment,
-                "seed": entry.seed,
-                "suites": {suite: _counts(suite, sitting) for suite, sitting in entry.sittings.items()},
-            }
-            for entry in comparison.entries
-        ],
-        "pairs": [vars(pair) | {"more_than_chance": pair.differs} for pair in comparison.pairs],
-        "grokked": {name: {"k": r.k, "n": r.n, "low": r.low, "high": r.high} for name, r in comparison.grokked.items()},
-    }
-
-
-def metrics_of(comparison: Comparison) -> dict[str, Any]:
-    """The numbers that a pipeline tracks, as nested dicts of numbers alone."""
-    rates = {
-        name: {"grokked": r.k, "seeds": r.n, "low": r.low, "high": r.high} for name, r in comparison.grokked.items()
-    }
-    errors = {
-        entry.label: {suite: sitting.errors.k for suite, sitting in entry.sittings.items()}
-        for entry in comparison.entries
-    }
-    return {"grok rate": rates, "errors": errors}
-
-
-def _counts(suite: str, sitting: Sitting) -> dict[str, Any]:
-    """Errors of n, with their interval where the problems are a sample of one law.
-
-    The stress strata follow several laws, and of a modular task every equation is asked.
-    """
-    counts = {"exam": sitting.exam, "errors": sitting.errors.k, "n": sitting.errors.n}
-    return counts | ({"low": sitting.errors.low, "high": sitting.errors.high} if suite == "uniform" else {})

@@ -1,34 +1,31 @@
-"""A comparison -> tables: the checkpoints side by side, and which of their differences are more than chance.
+"""A comparison -> tables: checkpoints side by side, and the differences that are more than chance.
 
-A few pairs are a table with their p-values; many are a square of signs, one look for forty-five tests.
+A few pairs are printed as a table with p-values, many as a square of signs.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from rich.box import SIMPLE
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from reprogrok.evaluation.comparison import CheckpointPair, Comparison
 from reprogrok.stats.statistics import interval_text
 from reprogrok.text import counted
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from reprogrok.evaluation.comparison import Comparison, Pair
-
 _TESTS = {"McNemar": "McNemar's exact test, on the problems that only one of the two gets wrong"}
-_MOST_ROWS = 12  # of pairs; beyond that, a square per suite
+_MOST_ROWS = 12  # pairs in a table; more are printed as a square per suite
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
-    """Scores, rates over seeds, and pairs."""
-    suites = list(comparison.entries[0].sittings)
+    """Print scores, rates over seeds, and pairs."""
+    suites = list(comparison.checkpoints[0].suites)
     for suite in suites:
-        sitting = comparison.entries[0].sittings[suite]
-        headline = f"{suite}: errors in {sitting.errors.n:,} problems of {sitting.exam}"
+        counts = comparison.checkpoints[0].suites[suite]
+        headline = f"{suite}: errors in {counts.errors.n:,} problems of {counts.exam}"
         console.print(Text(headline, style="bold"), soft_wrap=True)
         console.print(_scores(comparison, suite))
     for name, rate in comparison.grokked.items():
@@ -61,15 +58,15 @@ def _scores(comparison: Comparison, suite: str) -> Table:
     table.add_column("checkpoint", overflow="fold")
     for name in ("parameters", "errors"):
         table.add_column(name, justify="right", no_wrap=True)
-    # Strata of different laws counted together are no sample, so have no interval.
+    # Strata of different laws together are not a sample, so the rate has no interval.
     with_rate = suite == "uniform"
     if with_rate:
         table.add_column("error rate, 95 %", justify="right", no_wrap=True)
-    for number, entry in enumerate(comparison.entries, 1):
-        errors = entry.sittings[suite].errors
-        size = "" if entry.parameters is None else f"{entry.parameters:,}"
+    for number, checkpoint in enumerate(comparison.checkpoints, 1):
+        errors = checkpoint.suites[suite].errors
+        size = "" if checkpoint.parameters is None else f"{checkpoint.parameters:,}"
         rate = (interval_text(errors),) if with_rate else ()
-        table.add_row(f"[{number}]", entry.label, size, f"{errors.k:,}", *rate)
+        table.add_row(f"[{number}]", checkpoint.label, size, f"{errors.k:,}", *rate)
     return table
 
 
@@ -88,13 +85,13 @@ def _pairs(comparison: Comparison) -> Table:
     return table
 
 
-def _square(comparison: Comparison, suite: str, pairs: list[Pair]) -> Table:
+def _square(comparison: Comparison, suite: str, pairs: Sequence[CheckpointPair]) -> Table:
     numbers = _numbers(comparison)
     table = Table(box=SIMPLE, padding=(0, 0))
     table.add_column("", justify="right")
     for number in numbers.values():
         table.add_column(f" [{number}]", justify="right")
-    errors = {entry.label: entry.sittings[suite].errors.k for entry in comparison.entries}
+    errors = {checkpoint.label: checkpoint.suites[suite].errors.k for checkpoint in comparison.checkpoints}
     differ = {(pair.first, pair.second) for pair in pairs if pair.differs}
     for row, number in numbers.items():
         signs = []
@@ -106,4 +103,4 @@ def _square(comparison: Comparison, suite: str, pairs: list[Pair]) -> Table:
 
 
 def _numbers(comparison: Comparison) -> dict[str, int]:
-    return {entry.label: number for number, entry in enumerate(comparison.entries, 1)}
+    return {checkpoint.label: number for number, checkpoint in enumerate(comparison.checkpoints, 1)}

@@ -1,272 +1,246 @@
-"""Evaluations (as their documents) -> tables: one checkpoint stratum by stratum, or several side by side.
+"""Evaluations -> tables: one checkpoint stratum by stratum, or several side by side.
 
-No line of a table is wider than 80 columns; several checkpoints are numbered, so that long paths stand in one place.
-Where a suite is a sample its error rate has an interval; where every problem was asked the accuracy is a plain number,
-and the first line says so.
+No table is wider than 80 columns; several checkpoints are numbered, so that each long path is printed once. The error
+rate of a sample has an interval; if every problem was asked, the accuracy is exact and the first line says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reprogrok.certificate.certified_lines import certificate_lines, short_text
+from reprogrok.evaluation.certificates import certificate_lines
 from reprogrok.evaluation.comparison import LEVEL
-from reprogrok.exam.exam import CLOSE, TRAIN
-from reprogrok.spec import modular_task
-from reprogrok.stats.statistics import Proportion, interval_text, proportion
+from reprogrok.evaluation.evaluation import Evaluation, chance_of
+from reprogrok.exam.exam import CLOSE, TRAIN, ExamResult, Score
+from reprogrok.stats.statistics import interval_text
 from reprogrok.tasks.split_modular import SplitModular
 from reprogrok.tasks.split_tables import split_text, task_text
 from reprogrok.text import counted
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 SHOWN_FAILURES = 5
 _CHECKPOINTS_ABREAST = 5
 _FIRST_COLUMN = {"uniform": "test set"}
-_RANKS = {"pos": "pos_rank", "qkv": "qkv_rank", "attention out": "attn_out_rank", "MLP": "ffn_rank"}
 _METHODS = {"forward": "decided by one forward pass", "generate": "decided by greedy decoding"}
 
 
-def print_evaluation(evaluation: dict[str, Any], console: Console, *, hint: str = "; --output writes all") -> None:
-    """One checkpoint: what it is, its score per suite and stratum, and its first failures.
+def print_evaluation(evaluation: Evaluation, console: Console, *, hint: str = "; --output writes all") -> None:
+    """Print one checkpoint: its facts, its score by suite and stratum, and its first failures.
 
     Args:
-        evaluation: as `eval` writes it.
-        console: where to.
-        hint: where all failures are to be had, if anywhere.
+        evaluation: the evaluation to print.
+        console: where to print.
+        hint: where to find all failures, if anywhere.
     """
-    console.print(Text(evaluation["checkpoint"]["path"], style="bold"), soft_wrap=True)
-    for line in (*describe_lines(evaluation), *environment_lines(evaluation), *certificate_lines(evaluation)):
+    console.print(Text(evaluation.path, style="bold"), soft_wrap=True)
+    lines = (*checkpoint_lines(evaluation), *_environment_lines(evaluation), *certificate_lines(evaluation.certificate))
+    for line in lines:
         console.print(Text(line), soft_wrap=True)
-    for suite, result in evaluation["suites"].items():
-        total = result["total"]
+    for suite, result in evaluation.suites.items():
+        errors = result.total.errors
         console.print()
-        style = "yellow" if total["errors"] else "green"
-        headline = f"{suite}: {counted(total['errors'], 'error')} in {total['n']:,}; {_rate_clause(result)}"
-        console.print(Text(headline, style=style), soft_wrap=True)
-        for line in _suite_lines(result):
+        headline = f"{suite}: {counted(errors.k, 'error')} in {errors.n:,}; {_rate_clause(result)}"
+        console.print(Text(headline, style="yellow" if errors.k else "green"), soft_wrap=True)
+        for line in (*_suite_lines(result), *_chance_lines(result)):
             console.print(line, soft_wrap=True)
-        if (chance := result.get("chance")) is not None and chance["probability"] <= LEVEL:
-            for line in _chance_lines(chance, total["n"]):
-                console.print(line, soft_wrap=True)
-        if suite != TRAIN:  # which has one stratum, itself
-            console.print(_strata_table(suite, result))
-        if total["errors"]:
-            console.print(f"  first failures (of {total['errors']:,}{hint}):")
-            for line in islice(_failure_lines(result, _equation(evaluation)), SHOWN_FAILURES):
+        if suite != TRAIN:  # whose only stratum is the suite itself
+            console.print(_strata_table(result))
+        if errors.k:
+            console.print(f"  first failures (of {errors.k:,}{hint}):")
+            for line in islice(_failure_lines(result), SHOWN_FAILURES):
                 console.print(Text(line), soft_wrap=True)
 
 
-def print_evaluations(evaluations: list[dict[str, Any]], console: Console) -> None:
-    """Several checkpoints: what each is, then their scores and the errors by stratum under their numbers."""
+def print_evaluations(evaluations: Sequence[Evaluation], console: Console) -> None:
+    """Print several checkpoints: the facts of each, then scores and errors by stratum under their numbers."""
     for number, evaluation in enumerate(evaluations, 1):
-        console.print(Text(f"[{number}] {evaluation['checkpoint']['path']}", style="bold"), soft_wrap=True)
-        for line in (*describe_lines(evaluation), *certificate_lines(evaluation)):
+        console.print(Text(f"[{number}] {evaluation.path}", style="bold"), soft_wrap=True)
+        for line in (*checkpoint_lines(evaluation), *certificate_lines(evaluation.certificate)):
             console.print(Text(line), soft_wrap=True)
-    for line in environment_lines(evaluations[0]):
+    for line in _environment_lines(evaluations[0]):
         console.print(line, soft_wrap=True)
-    for suite, result in evaluations[0]["suites"].items():
+    for suite, first in evaluations[0].suites.items():
+        results = [evaluation.suites[suite] for evaluation in evaluations]
         console.print()
-        console.print(Text(f"{suite}: errors in {result['total']['n']:,}", style="bold"))
-        for line in _common_lines(result):
+        console.print(Text(f"{suite}: errors in {first.total.errors.n:,}", style="bold"))
+        for line in _common_lines(first):
             console.print(line, soft_wrap=True)
         console.print(_totals_table(suite, evaluations))
-        for number, evaluation in enumerate(evaluations, 1):
-            seen = evaluation["suites"][suite]
-            if (chance := seen.get("chance")) is not None and chance["probability"] <= LEVEL:
-                below, probability = _chance_lines(chance, seen["total"]["n"])
-                console.print(Text(f"  [{number}]{below[1:]}\n      {probability.lstrip()}"), soft_wrap=True)
+        for number, result in enumerate(results, 1):
+            for line, place in zip(_chance_lines(result), (f"  [{number}] ", "      "), strict=False):
+                console.print(Text(place + line.lstrip()), soft_wrap=True)
         if suite == TRAIN:
             continue
-        for first in range(0, len(evaluations), _CHECKPOINTS_ABREAST):
-            console.print(_abreast_table(suite, evaluations, range(first, first + _CHECKPOINTS_ABREAST)))
+        for start in range(0, len(evaluations), _CHECKPOINTS_ABREAST):
+            console.print(_abreast_table(results[start : start + _CHECKPOINTS_ABREAST], start))
 
 
-def describe_lines(evaluation: dict[str, Any]) -> list[str]:
-    """What the file holds, beside what it claims."""
-    checkpoint = evaluation["checkpoint"]
-    config = checkpoint["model_config"]
-    claimed = checkpoint["claimed_parameters"]
+def checkpoint_lines(evaluation: Evaluation) -> list[str]:
+    """Describe the checkpoint and the claims in its file."""
+    checkpoint, spec = evaluation.checkpoint, evaluation.checkpoint.spec
+    claimed = checkpoint.claimed_parameters
     claim = "no claim in the file" if claimed is None else f"the file claims {claimed:,}"
-    if claimed not in (None, checkpoint["parameters"]):
+    if claimed not in (None, evaluation.parameters):
         claim += ": WRONG"
-    ranks = [f"{name} {config[field] or 'full'}" for name, field in _RANKS.items()]
+    ranks = {"pos": spec.pos_rank, "qkv": spec.qkv_rank, "attention out": spec.attn_out_rank, "MLP": spec.ffn_rank}
+    named_ranks = ", ".join(f"{name} {rank or 'full'}" for name, rank in ranks.items())
     shape = (
-        counted(config["n_layer"], "layer"),
-        f"width {config['d_model']}",
-        f"MLP {config['d_ff']}",
-        counted(config["n_head"], "head"),
-        "RMSNorm" if config["use_rmsnorm"] else "LayerNorm",
-        *(["biases"] if config.get("bias") else []),
-        *([f"GELU {config['gelu']}"] if "gelu" in config else []),
-        f"tie_qkv {config['tie_qkv']}",
+        counted(spec.n_layer, "layer"),
+        f"width {spec.d_model}",
+        f"MLP {spec.d_ff}",
+        counted(spec.n_head, "head"),
+        "RMSNorm" if spec.use_rmsnorm else "LayerNorm",
+        *(["biases"] if spec.bias else []),
+        *([f"GELU {spec.gelu}"] if spec.gelu != "erf" else []),
+        f"tie_qkv {spec.tie_qkv}",
     )
-    step = "unknown" if checkpoint["step"] is None else f"{checkpoint['step']:,}"
+    step = "unknown" if checkpoint.step is None else f"{checkpoint.step:,}"
     return [
         *_task_lines(evaluation),
-        f"  {checkpoint['parameters']:,} unique parameters ({claim})",
+        f"  {evaluation.parameters:,} unique parameters ({claim})",
         f"  {', '.join(shape)}",
-        f"  ranks: {', '.join(ranks)}",
+        f"  ranks: {named_ranks}",
         f"  step {step}, claimed {_claimed_score(evaluation)}",
-        f"  sha256 {checkpoint['sha256']}",
+        f"  sha256 {checkpoint.sha256}",
     ]
 
 
-def _claimed_score(evaluation: dict[str, Any]) -> str:
-    """What the file says it scored; our modular runs choose their best state by the very equations of the exam."""
-    checkpoint = evaluation["checkpoint"]
-    score, origin = checkpoint["claimed_val_exact"], checkpoint["origin"]
-    if score is None or origin is None or origin.get("task") is None:
+def _claimed_score(evaluation: Evaluation) -> str:
+    """Describe the score in the file; our modular runs choose the best checkpoint by the equations of the exam."""
+    checkpoint = evaluation.checkpoint
+    score, origin = checkpoint.claimed_score, checkpoint.origin
+    if score is None or origin is None or origin.task is None:
         return f"validation score {'none' if score is None else score}"
-    chosen = ", by which it was chosen" if PurePath(checkpoint["path"]).name == "best.pt" else ""
+    chosen = ", by which it was chosen" if checkpoint.path.name == "best.pt" else ""
     return f"held-out accuracy {score:.6f}{chosen}"
 
 
-def environment_lines(evaluation: dict[str, Any]) -> list[str]:
-    """What it was examined on."""
-    ran_on = evaluation["environment"]
-    versions = ", ".join(f"{name} {ran_on[name]}" for name in ("torch", "numpy", "python"))
-    where = f"{ran_on['device']} ({ran_on['device_name']}), {ran_on['dtype']}, {counted(ran_on['threads'], 'thread')}"
-    return [f"  examined on {where}", f"  with {versions}"]
-
-
-def errors_of(score: dict[str, Any]) -> Proportion:
-    """The error rate of a stored score, with its interval."""
-    return proportion(score["errors"], score["n"])
-
-
-def rate_text(score: dict[str, Any]) -> str:
-    """The interval of a stored error rate, where it has one."""
-    return "by stratum, below" if score["error_rate_interval"] is None else interval_text(errors_of(score))
-
-
-def margin_text(score: dict[str, Any]) -> str:
-    """The smallest margin in logits, or that there is none."""
-    return "none right" if score["smallest_margin"] is None else f"{score['smallest_margin']:.4f}"
-
-
-def accuracy_text(score: dict[str, Any]) -> str:
-    """The share of right answers, six places: one error in 100,000 is not 1."""
-    return f"{1 - score['errors'] / score['n']:.6f}"
-
-
-def _task_lines(evaluation: dict[str, Any]) -> list[str]:
-    """What a modular checkpoint is examined as."""
-    if (task := evaluation.get("task")) is None:
-        return []
-    spec = modular_task({**task, "loss": "answer"})  # which the exam does not ask about
-    return [f"  {task_text(spec)}", f"  split: {split_text(spec.split)}"]
-
-
-def _rate_clause(result: dict[str, Any]) -> str:
-    score = result["total"]
-    if "population" in result:
-        return f"accuracy {accuracy_text(score)}"
-    if score["error_rate_interval"] is None:
-        return "the error rate differs by stratum"
-    return f"error rate {rate_text(score)} (95 %, exact)"
-
-
-def _suite_lines(result: dict[str, Any]) -> list[str]:
-    """How the suite was decided, of one checkpoint."""
-    total = result["total"]
-    margin = "no right answer" if total["smallest_margin"] is None else f"{margin_text(total)} logits"
-    margin = f"smallest margin of a right answer: {margin}"
-    digits = "" if "population" in result else f"{total['token_accuracy']:.6f} of the digits right; "
-    rechecked = counted(result["rechecked"], "close answer")
+def _environment_lines(evaluation: Evaluation) -> list[str]:
+    about = evaluation.environment
+    versions = ", ".join(f"{name} {about[name]}" for name in ("torch", "numpy", "python"))
+    threads = counted(int(about["threads"]), "thread")
     return [
-        *_common_lines(result),
-        f"  {digits}{margin}",
-        f"  {rechecked} (margin under {CLOSE:g}) decided again by greedy decoding",
+        f"  examined on {about['device']} ({about['device_name']}), {about['dtype']}, {threads}",
+        f"  with {versions}",
     ]
 
 
-def _common_lines(result: dict[str, Any]) -> list[str]:
-    """What holds for every checkpoint that sat the suite."""
-    digest, method = f"digest {result['exam_digest'][:16]}", _METHODS[result["method"]]
-    if (population := result.get("population")) is None:
-        return [f"  {result['exam']}, {digest}, {method}"]
-    n = result["total"]["n"]
-    asked = "every equation is" if n == population else f"{n:,} of {population:,} equations are"
-    lines = [result["exam"], f"{digest}, {method}", f"{asked} asked: no sample, so no interval", *result["notes"]]
+def _margin_text(score: Score) -> str:
+    return "none right" if math.isnan(score.smallest_margin) else f"{score.smallest_margin:.4f}"
+
+
+def _accuracy_text(score: Score) -> str:
+    """Write the accuracy with six places: one error in 100,000 is not 1."""
+    return f"{1 - score.errors.k / score.errors.n:.6f}"
+
+
+def _task_lines(evaluation: Evaluation) -> list[str]:
+    task = evaluation.task
+    if not isinstance(task, SplitModular):
+        return []
+    return [f"  {task_text(task.spec)}", f"  split: {split_text(task.split)}"]
+
+
+def _rate_clause(result: ExamResult) -> str:
+    if not result.exam.is_sample:
+        return f"accuracy {_accuracy_text(result.total)}"
+    if not result.exam.has_one_law:
+        return "the error rate differs by stratum"
+    return f"error rate {interval_text(result.total.errors)} (95 %, exact)"
+
+
+def _suite_lines(result: ExamResult) -> list[str]:
+    total = result.total
+    none_right = math.isnan(total.smallest_margin)
+    margin = "no right answer" if none_right else f"{_margin_text(total)} logits"
+    digits = f"{total.tokens.estimate:.6f} of the digits right; " if result.exam.is_sample else ""
+    return [
+        *_common_lines(result),
+        f"  {digits}smallest margin of a right answer: {margin}",
+        f"  {counted(result.rechecked, 'close answer')} (margin under {CLOSE:g}) decided again by greedy decoding",
+    ]
+
+
+def _common_lines(result: ExamResult) -> list[str]:
+    """Describe what all checkpoints of a suite have in common."""
+    exam = result.exam
+    digest, method = f"digest {exam.digest[:16]}", _METHODS[result.method]
+    if exam.population is None:
+        return [f"  {exam.name}, {digest}, {method}"]
+    n = result.total.errors.n
+    asked = "every equation is" if n == exam.population else f"{n:,} of {exam.population:,} equations are"
+    lines = [exam.name, f"{digest}, {method}", f"{asked} asked: no sample, so no interval", *exam.notes]
     return [f"  {line}" for line in lines]
 
 
-def _chance_lines(chance: dict[str, Any], n: int) -> list[str]:
-    """A score that guessing would hardly fall to."""
-    k, classes = chance["right"], chance["classes"]
-    return [
-        f"  below chance: {k:,} of {n:,} right, at chance 1/{classes} it would be {n / classes:.1f}",
-        f"  probability of {f'{k:,} or fewer' if k else 'none'} right by guessing: {chance['probability']:.2g}",
-    ]
+def _chance_lines(result: ExamResult) -> list[str]:
+    """Compare a score with guessing, if guessing would hardly be so low."""
+    guess = chance_of(result)
+    if guess is None or guess.probability > LEVEL:
+        return []
+    right = f"{guess.k:,} of {guess.n:,} right, at chance 1/{guess.classes} it would be {guess.n / guess.classes:.1f}"
+    few = f"{guess.k:,} or fewer" if guess.k else "none"
+    return [f"  below chance: {right}", f"  probability of {few} right by guessing: {guess.probability:.2g}"]
 
 
-def _equation(evaluation: dict[str, Any]) -> Callable[[int, int], str]:
-    """How a problem with its right answer is written."""
-    if (task := evaluation.get("task")) is None:
-        return lambda a, b: f"{a} + {b} = {a + b}"
-    return SplitModular.of(modular_task({**task, "loss": "answer"})).equation
+def _failure_lines(result: ExamResult) -> Iterator[str]:
+    task = result.exam.task
+    for name, failures in result.failures.items():
+        for a, b, answer in zip(failures.a, failures.b, failures.answer, strict=True):
+            equation = task.equation(a, b) if isinstance(task, SplitModular) else f"{a} + {b} = {a + b}"
+            yield f"    [{name}] {equation}, answered {answer}"
 
 
-def _failure_lines(result: dict[str, Any], equation: Callable[[int, int], str]) -> Iterator[str]:
-    for stratum in result["strata"]:
-        columns = stratum["failures"]
-        for a, b, answer in zip(columns["a"], columns["b"], columns["answer"], strict=True):
-            yield f"    [{stratum['name']}] {equation(a, b)}, answered {answer}"
-
-
-def _strata_table(suite: str, result: dict[str, Any]) -> Table:
+def _strata_table(result: ExamResult) -> Table:
     table = Table(box=SIMPLE)
-    table.add_column(_FIRST_COLUMN.get(suite, "stratum"))
+    table.add_column(_FIRST_COLUMN.get(result.exam.suite, "stratum"))
     for name in ("n", "errors", _rate_heading(result), "smallest margin"):
         table.add_column(name, justify="right")
-    for stratum in result["strata"]:
-        k, rate = stratum["errors"], accuracy_text(stratum) if "population" in result else rate_text(stratum)
-        cells = (stratum["name"], f"{stratum['n']:,}", f"{k:,}", rate, margin_text(stratum))
-        table.add_row(*cells, style="yellow" if k else "")
+    for name, score in result.scores.items():
+        rate = interval_text(score.errors) if result.exam.is_sample else _accuracy_text(score)
+        cells = (name, f"{score.errors.n:,}", f"{score.errors.k:,}", rate, _margin_text(score))
+        table.add_row(*cells, style="yellow" if score.errors.k else "")
     return table
 
 
-def _totals_table(suite: str, evaluations: list[dict[str, Any]]) -> Table:
-    certified = any("certificate" in evaluation for evaluation in evaluations)
-    table = Table(box=SIMPLE, padding=0 if certified else (0, 1))  # six columns leave no room for more
-    for name in ("checkpoint", "parameters", "errors", _rate_heading(evaluations[0]["suites"][suite])):
+def _totals_table(suite: str, evaluations: Sequence[Evaluation]) -> Table:
+    reports = [evaluation.certificate for evaluation in evaluations]
+    certified = any(reports)
+    table = Table(box=SIMPLE, padding=0 if certified else (0, 1))  # six columns need all of the width
+    for name in ("checkpoint", "parameters", "errors", _rate_heading(evaluations[0].suites[suite])):
         table.add_column(name, justify="right")
     table.add_column("smallest margin", justify="right")
     if certified:
         table.add_column("certificate", justify="right")
-    for number, evaluation in enumerate(evaluations, 1):
-        result = evaluation["suites"][suite]
-        total = result["total"]
-        rate = accuracy_text(total) if "population" in result else rate_text(total)
-        cells = [f"{total['errors']:,}", rate, margin_text(total)]
-        cells += [short_text(evaluation.get("certificate"))] if certified else []
-        size = f"{evaluation['checkpoint']['parameters']:,}"
-        table.add_row(f"[{number}]", size, *cells, style="yellow" if total["errors"] else "")
+    for number, (evaluation, report) in enumerate(zip(evaluations, reports, strict=True), 1):
+        exam, total = evaluation.suites[suite].exam, evaluation.suites[suite].total
+        rate = interval_text(total.errors) if exam.has_one_law else "by stratum, below"
+        rate = rate if exam.is_sample else _accuracy_text(total)
+        cells = [f"{total.errors.k:,}", rate, _margin_text(total)]
+        cells += ["-" if report is None else str(report.certified.stated.verdict)] if certified else []
+        size = f"{evaluation.parameters:,}"
+        table.add_row(f"[{number}]", size, *cells, style="yellow" if total.errors.k else "")
     return table
 
 
-def _rate_heading(result: dict[str, Any]) -> str:
-    return "accuracy" if "population" in result else "error rate, 95 %"
+def _rate_heading(result: ExamResult) -> str:
+    return "error rate, 95 %" if result.exam.is_sample else "accuracy"
 
 
-def _abreast_table(suite: str, evaluations: list[dict[str, Any]], which: range) -> Table:
-    shown = [(number + 1, evaluations[number]) for number in which if number < len(evaluations)]
+def _abreast_table(results: Sequence[ExamResult], start: int) -> Table:
     table = Table(box=SIMPLE)
-    table.add_column(_FIRST_COLUMN.get(suite, "stratum"))
+    table.add_column(_FIRST_COLUMN.get(results[0].exam.suite, "stratum"))
     table.add_column("n", justify="right")
-    for number, _ in shown:
+    for number in range(start + 1, start + len(results) + 1):
         table.add_column(f"[{number}]", justify="right")
-    for index, stratum in enumerate(evaluations[0]["suites"][suite]["strata"]):
-        errors = [evaluation["suites"][suite]["strata"][index]["errors"] for _, evaluation in shown]
+    for name, score in results[0].scores.items():
+        errors = [result.scores[name].errors.k for result in results]
         cells = (f"{k:,}" for k in errors)
-        table.add_row(stratum["name"], f"{stratum['n']:,}", *cells, style="yellow" if any(errors) else "")
+        table.add_row(name, f"{score.errors.n:,}", *cells, style="yellow" if any(errors) else "")
     return table

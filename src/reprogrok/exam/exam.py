@@ -38,7 +38,7 @@ from reprogrok.tasks.splits import NEW_PAIRS, TRAINED, TWINS
 
 Task: TypeAlias = Addition | SplitModular
 
-SUITES = ("uniform", "stress")
+UNIFORM, STRESS = SUITES = ("uniform", "stress")
 HELD_OUT, TRAIN = MODULAR_SUITES = ("held-out", "train")
 CLOSE = 1e-2  # logits; in float32, margins of the published checkpoints were off by up to 1.3e-3
 
@@ -75,8 +75,21 @@ class Exam:
     population: int | None = None
     notes: tuple[str, ...] = ()
 
+    def __len__(self) -> int:
+        return sum(len(stratum.pairs) for stratum in self.strata)
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether the problems are a sample, so that the error rate of a stratum has an interval."""
+        return self.population is None
+
+    @property
+    def has_one_law(self) -> bool:
+        """Whether all strata are samples of one law, so that the total error rate has an interval."""
+        return self.is_sample and self.suite == UNIFORM
+
     def sets(self) -> dict[str, Pairs]:
-        """The problems by stratum."""
+        """Return the problems by stratum."""
         return {stratum.name: stratum.pairs for stratum in self.strata}
 
     @cached_property
@@ -118,12 +131,12 @@ def build_exam(suite: str, task: Task, limit: int | None = None) -> Exam:
     part = "" if limit is None else f" (first {limit} of each stratum)"
     if isinstance(task, SplitModular):
         return _modular_exam(suite, task, limit, part)
-    if suite == "uniform":
+    if suite == UNIFORM:
         law = f"test set of the hold-out protocol: distinct pairs uniform in [0, 10^{task.digits})^2"
         parts = [Stratum(str(seed), law, hold_out(seed, task.digits).test) for seed in EXAM_SEEDS]
     else:
         parts = list(strata(task.digits))
-    name = PROTOCOL if suite == "uniform" else STRESS_SUITE
+    name = PROTOCOL if suite == UNIFORM else STRESS_SUITE
     if task.digits != 10:
         name += f" with {task.digits} digits"
     if limit is not None:

@@ -1,26 +1,21 @@
-"""A name in `params.yaml` -> a modular experiment and its task, for the commands that know no other."""
+"""A name in `params.yaml` -> a modular experiment and its task, for the commands that need one."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from reprogrok.errors import InputError
-
-if TYPE_CHECKING:
-    from reprogrok.spec import Experiment, ModularTask
+from reprogrok.params import read_params
+from reprogrok.spec import Experiment, ModularTask
+from reprogrok.tasks.splits import make_split
 
 
 def modular_experiment(name: str, params: Path) -> tuple[Experiment, ModularTask]:
-    """The experiment of that name, with its task.
+    """Return an experiment and its modular task.
 
     Raises:
-        InputError: there is none, it is of another task, or its split cannot be made.
+        InputError: it is unknown, is of another task, or its split is not possible.
     """
-    from reprogrok.params import read_params
-    from reprogrok.spec import ModularTask
-    from reprogrok.tasks.splits import make_split
-
     read = read_params(params)
     experiment = read.experiment(name, params)
     if not isinstance(experiment.task, ModularTask):
