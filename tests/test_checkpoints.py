@@ -269,7 +269,7 @@ def test_a_count_that_is_not_whole(refusal, key, value):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda block: block | {"digits": 2}, "$.reprogrok.digits: expected 3 to 10 digits, found 2"),
+        (lambda block: block | {"digits": 2}, "$.reprogrok.digits: expected 3 to 10, found 2"),
         (lambda block: block | {"digits": 10**600}, "found int"),
         (lambda block: block | {"seed": -1}, "$.reprogrok.seed: expected 0 to 9223372036854775807, found -1"),
         (

@@ -260,7 +260,7 @@ def test_a_model_that_contradicts_its_entry_is_named(run):
 
 def test_one_log_beside_a_summary_of_several_models_is_refused(run):
     assert refusal(run(summary=several({}, {}))) == (
-        "peer/metrics.csv: one log beside a summary of 2 models: nobody says which of them it is: "
+        "peer/metrics.csv: one log beside a summary of 2 models: it is unknown of which model: "
         "expected model_000/metrics.csv and so on"
     )
 

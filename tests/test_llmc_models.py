@@ -182,7 +182,7 @@ def test_no_file_and_a_folder_have_one_error_each(tmp_path):
 def test_a_shape_that_the_format_cannot_say_is_refused_by_its_field(field, value, words):
     with pytest.raises(CheckpointError) as caught:
         model_bytes(replace(TINY, **{field: value}), {})
-    assert str(caught.value) == f"$.model_config.{field}: a model.bin of llm.c cannot say this: {words}"
+    assert str(caught.value) == f"$.model_config.{field}: not possible in a model.bin of llm.c: {words}"
 
 
 def test_weights_that_do_not_fit_are_refused_by_name():

@@ -1,1 +1,1 @@
-"""Checkpoints on exams -> evaluations: examination, comparison, manifests and their tables."""
+"""Evaluations of checkpoints on exams: examination, comparison, manifests, tables and documents."""

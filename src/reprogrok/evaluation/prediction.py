@@ -1,28 +1,23 @@
-"""One generated answer -> a table: place by place, the right token, the model's, and the margin."""
+"""One generated answer -> a table of places: the right token, the model's token and the margin."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
+from torch import Tensor
 
+from reprogrok.exam.exam import Task
 from reprogrok.tasks.addition import SYMBOLS, Addition
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from reprogrok.exam.exam import Task
 
 
 def prediction_table(task: Task, answer_A: Tensor, logits_VA: Tensor, expected_A: Tensor) -> Table:
-    """The answer in the order in which the model gives it: digits from the least significant on, a residue as one.
+    """Tabulate an answer in generation order: digits from the least significant on, or one residue.
 
     Args:
-        task: for the number of places and the symbols.
-        answer_A: the tokens that the model chose.
-        logits_VA: what it chose them from.
+        task: the task, which gives the places and symbols.
+        answer_A: the model's tokens.
+        logits_VA: the logits they were chosen from.
         expected_A: the right tokens.
     """
     symbols = SYMBOLS if isinstance(task, Addition) else task.symbols

@@ -1,4 +1,4 @@
-"""Work that counts up to a known total -> a bar on a terminal; elsewhere nothing, for what takes seconds."""
+"""Work of a known amount -> a progress bar on a terminal, and nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reprogrok.console import console
 
 @contextmanager
 def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A callback that adds to the count, shown on stderr."""
+    """Show a progress bar on stderr; yields a callback that adds to the count."""
     screen = console(stderr=True)
     if not screen.is_terminal:
         yield lambda _count: None

@@ -1,1 +1,1 @@
-"""Exams: problems, strata and how a model is examined on them."""
+"""Exams: problems in strata, and the examination of models."""

@@ -1,13 +1,13 @@
-"""A model and an exam -> which problems it gets wrong, what it answers instead, and its margin on the others.
+"""A model and an exam -> the problems it gets wrong, its answers to them, and its margin on the others.
 
     exam (versioned problems in strata) + weights --one pass or generation--> rows --count--> scores with intervals
 
-The exams of addition are samples of more problems than anyone can ask. A modular task has few enough to ask them all:
-its held-out equations, twins and new pairs apart, and its training set. Such a score is no sample and has no interval.
+The exams of addition are samples, because there are too many problems. Of a modular task all problems are asked: its
+held-out equations, with twins and new pairs as strata, and its training set. Such a score has no interval.
 
-One forward pass over the true row decides a problem: the greedy answer equals the right one exactly when the argmax is
-right at every answer position given the right digits before it (induction over positions). So generation is needed
-only to show what a failing model answers, and where the decision is so close that rounding could matter.
+One forward pass over the true row decides a problem: the greedy answer is right exactly if the argmax is right at every
+answer position given the right digits before it (induction over positions). Generation is needed only for the answers
+of failed problems, and for decisions so close that rounding could change them.
 """
 
 from __future__ import annotations
@@ -42,11 +42,10 @@ UNIFORM, STRESS = SUITES = ("uniform", "stress")
 HELD_OUT, TRAIN = MODULAR_SUITES = ("held-out", "train")
 CLOSE = 1e-2  # logits; in float32, margins of the published checkpoints were off by up to 1.3e-3
 
-
 _LAWS = {
     TWINS: "held-out equations whose swapped pair is trained on, with the same answer",
     NEW_PAIRS: "held-out equations that are no twins of trained ones",
-    TRAINED: "held-out equations that are themselves trained on, for the sides of the split overlap",
+    TRAINED: "held-out equations that are themselves trained on, because the sides of the split overlap",
     TRAIN: "the equations that are trained on",
 }
 _WITHOUT = {
@@ -60,12 +59,12 @@ class Exam:
     """A versioned set of problems, held out or (for comparison) trained on.
 
     Attributes:
-        name: version, and what was left out if only a part is examined.
-        suite: "uniform" or "stress"; of a modular task "held-out" or "train".
-        task: the task, with its number of digits, or with its split.
+        name: version, with a note if only a part is examined.
+        suite: "uniform" or "stress"; for a modular task "held-out" or "train".
+        task: the task, with its number of digits or its split.
         strata: the problems.
-        population: how many problems there are in all; None where they are a sample of more than anyone can ask.
-        notes: what the strata cannot say, such as why one is missing.
+        population: number of all problems of the suite; None if the problems are a sample.
+        notes: remarks on the strata, such as why one is missing.
     """
 
     name: str
@@ -94,9 +93,9 @@ class Exam:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the name, and of every stratum's name and pairs (int64, little-endian), in order.
+        """SHA-256 of the name and of every stratum's name and pairs (int64, little-endian), in order.
 
-        Of a modular task also the answers: an operation can come from another package, and mean something else.
+        For a modular task it includes the answers, because an operation of another package may change its meaning.
         """
         hasher = hashlib.sha256(self.name.encode())
         for stratum in self.strata:
@@ -110,21 +109,21 @@ class Exam:
 
 
 def suites_of(task: Task) -> tuple[str, ...]:
-    """The suites of a task's exam: uniform and stress, or held-out and train."""
+    """Return the suites of a task's exam: uniform and stress, or held-out and train."""
     return MODULAR_SUITES if isinstance(task, SplitModular) else SUITES
 
 
 def build_exam(suite: str, task: Task, limit: int | None = None) -> Exam:
-    """The problems of a suite.
+    """Build the exam of a suite.
 
     Args:
-        suite: "uniform" (the published hold-out: ten test sets of 10,000) or "stress"; of a modular task "held-out"
+        suite: "uniform" (the published hold-out: ten test sets of 10,000) or "stress"; for a modular task "held-out"
             or "train".
-        task: fewer than ten digits give an analogue of the published exam, under a name that says so.
-        limit: examine only the first problems of each stratum, so many.
+        task: the task; with fewer than ten digits the exam is an analogue of the published one and named so.
+        limit: number of problems to take from each stratum; None for all.
 
     Raises:
-        InputError: a suite that the task does not have.
+        InputError: the task does not have the suite.
     """
     if suite not in suites_of(task):
         raise InputError("not a suite of this task", expected=" or ".join(suites_of(task)), found=suite)
@@ -145,7 +144,7 @@ def build_exam(suite: str, task: Task, limit: int | None = None) -> Exam:
 
 
 def _modular_exam(suite: str, task: SplitModular, limit: int | None, part: str) -> Exam:
-    """Every equation of a side, or the first of each stratum in the order of the split, which is a random one."""
+    """Build the exam of one side of a split; a limit takes the first equations in the random order of the split."""
     equations, notes = task.equations(), []
     rows = task.held_out() if suite == HELD_OUT else {TRAIN: task.train()}
     if suite == HELD_OUT:
@@ -154,7 +153,7 @@ def _modular_exam(suite: str, task: SplitModular, limit: int | None, part: str) 
             notes.append(f"{validation:,} more equations are kept for validation and not asked")
 
     def pairs(rows_N: Integers) -> Pairs:
-        # In order of (a, b), so that formats that shuffle one split differently still sit the same exam.
+        # In order of (a, b), so that formats that shuffle one split differently have the same exam.
         chosen_N = np.sort(rows_N[:limit])
         return Pairs(*(torch.tensor(column_N[chosen_N]) for column_N in (equations.a_N, equations.b_N)))
 
@@ -165,13 +164,13 @@ def _modular_exam(suite: str, task: SplitModular, limit: int | None, part: str) 
 
 @dataclass(frozen=True)
 class Failures:
-    """The problems of a stratum that were answered wrongly, as columns: there may be a hundred thousand.
+    """The failed problems of a stratum, as columns.
 
     Attributes:
         index: place in the stratum.
         a: first operand.
         b: second operand.
-        answer: the model's own greedy answer as text, the most significant digit first.
+        answer: the model's greedy answer as text, most significant digit first.
     """
 
     index: list[int]
@@ -182,12 +181,12 @@ class Failures:
 
 @dataclass(frozen=True)
 class Score:
-    """What came out for some problems.
+    """The score of a set of problems.
 
     Attributes:
-        errors: wrong answers of all, with the exact interval of their rate (which means something for a sample alone).
+        errors: errors of n, with the exact interval of their rate (meaningful for a sample only).
         tokens: right answer tokens of all (teacher-forced for "forward").
-        smallest_margin: over right answers, the least lead in logits of the right digit; NaN if nothing was right.
+        smallest_margin: smallest margin of the right answers, in logits; NaN if none is right.
     """
 
     errors: Proportion
@@ -197,7 +196,16 @@ class Score:
 
 @dataclass(frozen=True)
 class ExamResult:
-    """One model's exam: scores and failures by stratum, the score in all, and how many close rows were re-checked."""
+    """The result of one model on an exam.
+
+    Attributes:
+        exam: the exam.
+        method: "forward" or "generate".
+        scores: score by stratum.
+        total: score of all problems.
+        failures: failed problems by stratum.
+        rechecked: number of close decisions that generation made again.
+    """
 
     exam: Exam
     method: str
@@ -209,7 +217,7 @@ class ExamResult:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Per problem of a batch: right or not, digits right, margin, and whether the decision was close."""
+    """Outcome of each problem of a batch: right or not, right tokens, margin, and whether the decision was close."""
 
     right_B: Tensor
     tokens_B: Tensor
@@ -218,7 +226,7 @@ class _Rows:
 
 
 class Examinee:
-    """One model on one device, ready to be examined."""
+    """One model on one device, to be examined."""
 
     def __init__(self, spec: ModelSpec, weights: Weights, task: Task, device: torch.device) -> None:
         self.spec, self.task, self.device = spec, task, device
@@ -231,10 +239,10 @@ class Examinee:
         """Decide every problem of an exam.
 
         Args:
-            exam: of this examinee's task.
+            exam: an exam of this examinee's task.
             method: "forward" or "generate".
             batch: rows per forward pass.
-            advance: told how many problems were decided since the last call.
+            advance: called with the number of problems decided since the last call.
         """
         scores, failures, rechecked, all_rows = {}, {}, 0, []
         for stratum in exam.strata:
@@ -249,7 +257,7 @@ class Examinee:
 
     @torch.inference_mode()
     def generate(self, pairs: Pairs, batch: int = 2_000) -> tuple[Tensor, Tensor]:
-        """Greedy decoding by full recompute: answer tokens (N, A), and the logits they were chosen from (N, V, A)."""
+        """Decode greedily, without a cache: answer tokens (N, A) and the logits they were chosen from (N, V, A)."""
         answers, chosen_from = [], []
         for part in _batches(len(pairs), batch):
             rows_TB = self.task.columns(pairs.a[part], pairs.b[part])[: self.task.prompt_length].to(self.device)
@@ -264,27 +272,27 @@ class Examinee:
 
     @property
     def _end(self) -> int:
-        """Where the answer ends in a row."""
+        """Position after the answer in a row."""
         return self.task.prompt_length + self.task.answer_length
 
     def _decide(self, pairs: Pairs, method: str, batch: int) -> tuple[_Rows, int]:
-        """Every row's outcome, and how many were close and decided again by generation."""
+        """Return the outcome of every row, and the number of close rows decided again by generation."""
         if method == "generate":
             return self._by_generation(pairs, batch), 0
         margin_BA = torch.cat([self._by_forward(pairs[part]) for part in _batches(len(pairs), batch)])
-        # Where nothing leads, the row is close and generation decides it.
+        # A margin of 0 is close, so generation decides such a row.
         rows = _rows((margin_BA > 0) & (margin_BA < math.inf), margin_BA)
         close = rows.close_B.nonzero().squeeze(1)
         if len(close):
             again = self._by_generation(Pairs(pairs.a[close], pairs.b[close]), batch)
-            # The digits stay counted as the other rows' are, each given the right ones before it.
+            # Right tokens stay teacher-forced, as for the other rows.
             rows.right_B[close], rows.margin_B[close] = again.right_B, again.margin_B
         return rows, len(close)
 
     def _by_forward(self, pairs: Pairs) -> Tensor:
-        """The margin of every answer digit, given the right digits before it: (B, A)."""
+        """Return the margin of every answer token, given the right tokens before it: (B, A)."""
         rows_TB = self.task.columns(pairs.a, pairs.b).to(self.device)
-        # What would predict the tokens behind the answer is not read.
+        # Positions that predict tokens after the answer are not read.
         read_TB = rows_TB[: self._end - 1]
         logits_VAB = logits(self.spec, self.weights, read_TB.unsqueeze(0), self.task.first_answer)[0]
         return _margins(logits_VAB, rows_TB[self.task.prompt_length : self._end]).T.cpu()
@@ -293,7 +301,7 @@ class Examinee:
         target_BA = self.task.columns(pairs.a, pairs.b)[self.task.prompt_length : self._end].T
         answers_BA, chosen_from_BVA = self.generate(pairs, batch)
         margin_BA = _margins(chosen_from_BVA.permute(1, 2, 0), target_BA.T).T
-        # What was chosen among infinities and NaN happens to be a token; it is never a right digit.
+        # A token chosen among infinities and NaN never counts as right.
         return _rows((answers_BA == target_BA) & margin_BA.isfinite(), margin_BA)
 
     def _failures(self, pairs: Pairs, rows: _Rows, batch: int) -> Failures:
@@ -306,13 +314,13 @@ class Examinee:
 
 
 def _margins(logits_VAB: Tensor, target_AB: Tensor) -> Tensor:
-    """How far the right digit leads the best other token: (A, B), not finite where the logits are not."""
+    """Return the logit of the right token minus the largest other logit: (A, B); not finite if the logits are not."""
     target_1AB = target_AB.unsqueeze(0)
     return (logits_VAB.gather(0, target_1AB) - logits_VAB.scatter(0, target_1AB, -math.inf).amax(0)).squeeze(0)
 
 
 def _rows(right_BA: Tensor, margin_BA: Tensor) -> _Rows:
-    """Outcomes of rows from those of their digits."""
+    """Combine the outcomes of tokens into outcomes of rows."""
     close_B = (margin_BA.abs() < CLOSE).any(1)
     return _Rows(right_BA.all(1), right_BA.sum(1), margin_BA.amin(1), close_B)
 

@@ -1,9 +1,9 @@
-"""Strata that uniform problems hardly reach: where a model that scores 100 % may still be wrong.
+"""Strata that uniform problems hardly reach, where a model that scores 100 % may still be wrong.
 
-Each stratum has a name, a law in words (printed with the results) and problems from our own counter-based streams, the
-same on every device. A carry chain of length L is one place whose digit sum is 10 or more, followed (towards the more
-significant digits) by L - 1 places whose digit sum is exactly 9: the carry is born at the first and runs through the
-others. A problem belongs to the stratum of its longest chain.
+Each stratum has a name, a law (printed with the results) and problems from our counter-based streams, equal on every
+device. A carry chain of length L is one place whose digit sum is 10 or more, followed (towards more significant digits)
+by L - 1 places whose digit sum is exactly 9: the carry starts at the first and runs through the others. A problem
+belongs to the stratum of its longest chain.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from reprogrok.tasks.problems import Pairs, Stratum
 from reprogrok.tasks.protocols import PER_STRATUM
 from reprogrok.tasks.streams import Purpose, below, draw
 
-# How many of the 100 digit pairs of a place have a sum below 9, of exactly 9, and of 10 or more.
+# Number of the 100 digit pairs of a place with a sum below 9, of exactly 9, and of 10 or more.
 LOW, NINE, HIGH = range(3)
 _WAYS = (45, 10, 45)
 _PAIRS_BY_KIND = tuple(
@@ -28,12 +28,12 @@ _PAIRS_BY_KIND = tuple(
 
 
 def strata(digits: int = 10, count: int = PER_STRATUM, seed: int = 0) -> Iterator[Stratum]:
-    """All strata of the suite, in the order of the report.
+    """Yield all strata of the suite, in display order.
 
     Args:
-        digits: of the task.
+        digits: number of digits of the task.
         count: problems per stratum; the edge pairs are the ten published ones (ten digits only).
-        seed: of the streams; part of the suite's identity.
+        seed: seed of the streams, part of the suite's identity.
     """
     for length in range(digits + 1):
         law = f"uniform among all pairs whose longest carry chain is {length}"
@@ -54,10 +54,10 @@ def strata(digits: int = 10, count: int = PER_STRATUM, seed: int = 0) -> Iterato
 
 
 def carry_chains(length: int, digits: int, count: int, seed: int) -> Pairs:
-    """`count` pairs, uniform among all whose longest carry chain is exactly `length` places.
+    """Draw `count` pairs, uniform among all whose longest carry chain is exactly `length` places.
 
-    Place by place from the least significant one, the kind of digit pair (sum below, at, above 9) is drawn with the
-    exact share of completions that end at `length`, rounded to 2**-32; then the pair itself, uniform of its kind.
+    From the least significant place on, the kind of digit pair (sum below, at, above 9) is drawn with the exact
+    fraction of completions that end at `length`, rounded to 2**-32; then the pair itself, uniform of its kind.
     """
     a, b = torch.zeros(count, dtype=torch.int64), torch.zeros(count, dtype=torch.int64)
     run, longest = torch.zeros_like(a), torch.zeros_like(a)
@@ -84,13 +84,13 @@ def _advance(run: torch.Tensor, longest: torch.Tensor, kind: torch.Tensor) -> tu
 
 @cache
 def completions(places: int, run: int, longest: int, length: int) -> int:
-    """In how many ways `places` more digit pairs can end with a longest chain of exactly `length` (an exact integer).
+    """Count the ways in which `places` more digit pairs end with a longest chain of exactly `length`.
 
     Args:
-        places: how many places are still to come.
-        run: length of the chain that reaches up to here, 0 if there is none.
-        longest: the longest chain so far.
-        length: the longest chain asked for.
+        places: number of remaining places.
+        run: length of the chain that reaches this place, 0 without one.
+        longest: length of the longest chain so far.
+        length: requested length of the longest chain.
     """
     if longest > length:
         return 0
@@ -105,7 +105,7 @@ def completions(places: int, run: int, longest: int, length: int) -> int:
 
 
 def _thresholds(places: int, run: int, longest: int, length: int) -> tuple[int, int]:
-    """Where, in [0, 2**32), the draw for a place passes from LOW to NINE and from NINE to HIGH."""
+    """Return the values in [0, 2**32) at which the draw for a place changes from LOW to NINE and from NINE to HIGH."""
     total = completions(places, run, longest, length)
     if total == 0:
         return (0, 0)
@@ -122,7 +122,7 @@ def _two_uniform(bound: torch.Tensor | int, label: int, count: int, seed: int) -
 
 def _unequal_lengths(digits: int, count: int, seed: int) -> Pairs:
     w0, w1, w2, w3 = draw(seed, Purpose.STRESS, 200, torch.arange(count))
-    first, offset = below(digits, w0, w1), below(digits - 1, w2, w3)  # lengths less one
+    first, offset = below(digits, w0, w1), below(digits - 1, w2, w3)  # lengths minus one
     second = torch.where(offset >= first, offset + 1, offset)
     columns = []
     for place, length in enumerate((first, second)):

@@ -1,1 +1,1 @@
-"""Tensors and logs in and out of files, ours and those of others, safely."""
+"""Files of tensors, problems and logs, ours and those of other projects, read safely."""

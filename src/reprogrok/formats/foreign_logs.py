@@ -1,4 +1,4 @@
-"""Logs that others write line by line -> the same `Record` that our runs give: two layouts, read in place.
+"""Logs of other projects, written line by line -> the same `Record` as our runs, in two layouts.
 
     "peer-csv"   RUN/metrics.csv     step,train_loss,val_exact,val_token_acc,[grad_norm,]lr,elapsed_sec
                  RUN/summary.json    best_val_exact, best_step, train_steps, model_config, ...; may be absent
@@ -7,13 +7,13 @@
     "llmc-log"   log.txt             s:0 tel:4.8520   the validation loss before the update of step 0
                                      s:0 trl:4.8517   the loss of the batch of step 0, before its update
 
-A definition id follows from the layout, because a layout has one writer. Two things these logs do not say. Without a
-summary or a configuration nobody knows the seed: the replica is called 0. And whether a loss of llm.c is the mean over
-all positions or that of the answer alone (`-p 4`) only its command line knew: two such logs bear one id and still need
-not mean the same.
+Definition ids follow from the layout, because each layout has one writer. Two facts are not in these logs: without a
+summary or configuration the seed is unknown, and the replica is called 0; and only the command line of llm.c shows
+whether a loss is the mean over all positions or that of the answer alone (`-p 4`), so two such logs with one id may
+differ in meaning.
 
-What contradicts itself (columns of another layout, a cell that is no number, steps that do not increase, as in a log
-that was resumed) is an error with its line. NaN, infinities and empty cells stay visible as holes.
+A log that contradicts itself (columns of another layout, a cell that is not a number, steps that do not increase) is an
+error with its line. NaN, infinities and empty cells become NaN.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 from reprogrok import record
 from reprogrok.errors import InputError
 from reprogrok.record import Record, Series
-from reprogrok.schema import Document, json_path, load, read_bytes
+from reprogrok.schema import Document, Steps, json_path, load, read_bytes
 
 PEER_CSV, LLMC_LOG = "peer-csv", "llmc-log"
 CSV, CONFIG = "metrics.csv", "config.json"
@@ -42,9 +42,9 @@ NAMES = {
     "grad_norm": "grad_norm",
     "lr": "learning_rate",
 }
-VALIDATION = 5_000  # pairs, where the configuration does not say otherwise
+VALIDATION = 5_000  # pairs, unless the configuration says otherwise
 
-# What the writer of a metrics.csv measures, with the size of its validation set.
+# Definitions of the metrics in a metrics.csv, with the size of its validation set.
 PEER_DEFINITIONS = {
     "train_loss": "ce/answer+eos/batch",  # the batch of that step, before its update
     "test_exact_match": "exact/answer/validation-{size}",  # after the update
@@ -60,12 +60,12 @@ LLMC_DEFINITIONS = {
 
 _STEP = re.compile(r"\d{1,18}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|nan|inf)", re.ASCII)
-# printf's %.4f: with fewer places the line was cut off, and its number would be another one.
+# printf's %.4f: a number with fewer places was cut off.
 _LLMC_LINE = re.compile(r"s:(\d{1,18}) (tel|trl):(-?(?:\d+\.\d{4}|nan|inf))", re.ASCII)
 
 
 def holds_peer_run(path: Path) -> bool:
-    """Whether a folder is a run of the layout "peer-csv", which shares the name of its summary with ours."""
+    """Return whether a folder is a run of the layout "peer-csv", whose summary has the same name as ours."""
     if any((path / name).is_file() for name in (record.SPEC, record.METRICS, record.FINGERPRINT)):
         return False
     if (path / CSV).is_file():
@@ -77,10 +77,10 @@ def holds_peer_run(path: Path) -> bool:
 
 
 def find_llmc_log(path: Path) -> Path | None:
-    """The one log of llm.c in a folder: a .txt or .log file that begins like one.
+    """Find the log of llm.c in a folder: a .txt or .log file that begins like one.
 
     Raises:
-        InputError: there are several, each of which is a run of its own.
+        InputError: there are several logs, each of which is a run of its own.
     """
     files = sorted(file for file in path.iterdir() if file.suffix in {".txt", ".log"} and file.is_file())
     logs = [file for file in files if _begins_like_a_log(file)]
@@ -91,7 +91,7 @@ def find_llmc_log(path: Path) -> Path | None:
 
 
 def read_file(path: Path) -> Record:
-    """Read a run by a file of it: a metrics.csv, or a log of llm.c under any name.
+    """Read a run from a metrics.csv, or from a log of llm.c under any name.
 
     Raises:
         InputError: the file cannot be read as either.
@@ -102,7 +102,7 @@ def read_file(path: Path) -> Record:
 def read_llmc_log(path: Path) -> Record:
     """Read a log of llm.c: `s:%d tel:%.4f` and `s:%d trl:%.4f`, each kind with steps of its own.
 
-    The run goes by the name of the file, or of its folder where the file is called log or main.
+    The run is named after the file, or after its folder if the file is called log or main.
 
     Raises:
         InputError: a line that is neither, or a step that does not increase.
@@ -134,10 +134,10 @@ def read_llmc_log(path: Path) -> Record:
 
 
 def read_peer_run(path: Path) -> Record:
-    """Read a folder with a metrics.csv, a summary.json, or both; of several models with one replica each.
+    """Read a folder with a metrics.csv, a summary.json, or both; several models become one replica each.
 
     Raises:
-        InputError: a file is malformed, or the summary and the csv cannot both be true.
+        InputError: a file is malformed, or the summary and the csv contradict each other.
     """
     summary = load(path / record.SUMMARY, "foreign_summary") if (path / record.SUMMARY).is_file() else None
     config = load(path / CONFIG, "foreign_train_config").data if (path / CONFIG).is_file() else {}
@@ -160,12 +160,12 @@ def read_peer_run(path: Path) -> Record:
 
 
 def _read_models(path: Path, summary: Document, size: int) -> dict[int, dict[str, Series]]:
-    """Seed -> metrics of every model of a vectorised run; one whose csv is not there has no curve."""
-    models: list[dict[str, Any]] = summary.data["models"]
+    """Read the metrics of every model of a vectorised run by seed; a model without a csv has no series."""
+    models = summary.data["models"]
     if len(models) != (said := summary.data["num_models"]):
         raise summary.error(("models",), expected=f"{said} models, as num_models says", found=len(models))
     if (path / CSV).is_file():
-        message = f"one log beside a summary of {said} models: nobody says which of them it is"
+        message = f"one log beside a summary of {said} models: it is unknown of which model"
         raise InputError(message, path=path / CSV, expected=f"model_000/{CSV} and so on")
     replicas: dict[int, dict[str, Series]] = {}
     for place, model in enumerate(models):
@@ -176,8 +176,8 @@ def _read_models(path: Path, summary: Document, size: int) -> dict[int, dict[str
     return replicas
 
 
-def _read_model(path: Path, summary: Document | None, place: tuple[str | int, ...], size: int) -> dict[str, Series]:
-    """The curves of one model, held against the entry of the summary at `place`."""
+def _read_model(path: Path, summary: Document | None, place: Steps, size: int) -> dict[str, Series]:
+    """Read the series of one model and compare them with the entry of the summary at `place`."""
     if not path.is_file():
         return {}
     metrics = _read_csv(path)
@@ -215,15 +215,13 @@ def _read_csv(path: Path) -> dict[str, Series]:
     return {NAMES[name]: _series(column) for name, column in points.items()}
 
 
-def _check_best(path: Path, exact: Series, summary: Document, place: tuple[str | int, ...], size: int) -> None:
-    """Refuse a summary whose best score cannot be that of the log: the first to reach the highest of k/size.
+def _check_best(path: Path, exact: Series, summary: Document, place: Steps, size: int) -> None:
+    """Refuse a summary whose best score contradicts the log: it must be the first to reach the highest of k/size.
 
-    Scores are counts, so two of them differ if they are half an example or more apart. A log that ends before the best
+    Scores are counts, so two of them differ if they are at least half an example apart. A log that ends before the best
     step, or has a hole there, contradicts nothing.
     """
-    entry = summary.data
-    for key in place:
-        entry = entry[key]
+    entry = summary.at(place)
     best, best_step = entry["best_val_exact"], entry["best_step"]
     tests: tuple[tuple[str, Callable[[int, float], bool]], ...] = (
         ("which is higher", lambda _, gap: gap >= 0.5),
@@ -252,7 +250,7 @@ def _facts(summary: Mapping[str, Any], config: Mapping[str, Any], size: int) -> 
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines of a text file; the end of the last one is optional."""
+    """Return the lines of a text file; the last line break is optional."""
     try:
         text = read_bytes(path).decode("utf-8")
     except UnicodeDecodeError as error:

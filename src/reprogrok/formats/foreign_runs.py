@@ -1,17 +1,16 @@
-"""Run folders of other projects -> the same `Record` that ours give, so that one judge serves both.
+"""Run folders of other projects -> the same `Record` as our runs, so that the same gates judge both.
 
-    RUN/config.json            what was asked for           -> seed, and the facts that bound the metrics
+    RUN/config.json            the configuration            -> seed, and the facts that bound the metrics
     RUN/logs/metrics.json      {"step": [...], "train_loss": [...], "test_loss": [...], "test_accuracy": [...], ...}
     RUN/logs/analysis.json     {"step": [...], "representation_rank": [[one per layer], ...],
                                 "attention_entropy": [[[one per head], one list per layer], ...]}
 
-This is the layout of the modular-addition runs v1, v2a, v2b and v2, called "columns" here. What makes a file
-unreadable (columns of different length, a cell that is no number, steps that do not increase, ragged lists) is an
-error with its place: a log that contradicts itself has no reading. What is merely absent (a column, the whole
-analysis, a NaN cell) is kept as a hole for the judge to see. A definition id follows from the layout, because the
-layout has one writer; a fact that the configuration does not settle is left out, never guessed.
+This is the layout of the modular-addition runs v1, v2a, v2b and v2, called "columns" here. A file that contradicts
+itself (columns of different length, a cell that is not a number, steps that do not increase, ragged lists) is an error
+with its place. Missing data (a column, the whole analysis, a NaN cell) stays missing in the record. Definition ids
+follow from the layout, because it has one writer; facts that the configuration does not determine are left out.
 
-`read_run` also takes our own runs (`record`) and the logs that others write line by line (`foreign_logs`).
+`read_run` also reads our own runs (`record`) and logs written line by line (`foreign_logs`).
 """
 
 from __future__ import annotations
@@ -30,16 +29,16 @@ from reprogrok.schema import Document, Steps, load
 COLUMNS = "columns"
 CONFIG, LOGS, ANALYSIS = "config.json", Path("logs") / "metrics.json", Path("logs") / "analysis.json"
 
-# What this layout's writer measured, under which name.
+# Definitions of the metrics in this layout.
 DEFINITIONS = {
-    "train_loss": "ce/minibatch-dropout",  # the minibatch of that step, dropout on, all 8 positions
-    "test_loss": "ce/mean-of-batch-means",  # all 8 positions; the last, smaller batch weighs as much as the others
+    "train_loss": "ce/minibatch-dropout",  # the minibatch of that step, with dropout, all 8 positions
+    "test_loss": "ce/mean-of-batch-means",  # all 8 positions; the last, smaller batch has the same weight
     "test_accuracy": "argmax/answer",  # the whole test set, argmax at the position that predicts c
     "final_layer_rank": "pca99/blockin",  # the input of the last block, first 10 test batches
     "attention_entropy": "attn/all-queries",  # mean over batch, queries, heads and layers, in nats
 }
 
-# `bos a + b mod 97 = c`: the inputs of text9 are 8 tokens, whatever `max_seq_len` allows, from p + 7 kinds of token.
+# `bos a + b mod 97 = c`: text9 reads 8 tokens, whatever `max_seq_len` allows, from a vocabulary of p + 7.
 TEXT9_POSITIONS = 8
 TEXT9_EXTRA_TOKENS = 7
 
@@ -47,10 +46,10 @@ RESULT_RANGE_RULE = "(a+b)%p < p/2 (train) vs >= p/2 (test)"
 
 
 def read_run(path: Path) -> Record:
-    """Read a run's folder (or the file of its log), ours or of another project, by what lies in it.
+    """Read a run from its folder or log file, ours or of another project; the files in it determine the layout.
 
     Raises:
-        InputError: the folder is missing, is of no layout, holds an unfinished run, or its files do not fit.
+        InputError: the folder is missing, has no known layout, holds an unfinished run, or a file is malformed.
     """
     if path.is_file():
         return foreign_logs.read_file(path)
@@ -95,10 +94,10 @@ def read_columns(path: Path) -> Record:
 
 
 def count_test_examples(data: Mapping[str, Any], split_rule: str | None) -> int | None:
-    """The size of the test set that a configuration implies, None where it does not settle it.
+    """Return the size of the test set that a configuration implies, or None if it does not determine it.
 
     With p = 97: the result-range rule leaves 49 answers of 97 pairs each, 4,753; a random split of 0.8 leaves
-    9,409 - 7,527 = 1,882. Under a rule `train_split` is a left-over and does not count.
+    9,409 - 7,527 = 1,882. Under a rule `train_split` is ignored.
     """
     modulus, fraction = data.get("modulus_p"), data.get("train_split")
     if modulus is None:
@@ -111,7 +110,7 @@ def count_test_examples(data: Mapping[str, Any], split_rule: str | None) -> int 
 
 def _facts(config: Mapping[str, Any]) -> dict[str, int]:
     data, model = config["data"], config.get("model", {})
-    # Only the vocabulary tells that the tokens are those of text9.
+    # Only the vocabulary shows that the token format is text9.
     text9 = "modulus_p" in data and model.get("vocab_size") == data["modulus_p"] + TEXT9_EXTRA_TOKENS
     known = {
         "positions": TEXT9_POSITIONS if text9 and model.get("max_seq_len", 0) >= TEXT9_POSITIONS else None,
@@ -141,13 +140,13 @@ def _analysis_series(document: Document, model: Mapping[str, int]) -> dict[str, 
     if (entropies := _column(document, "attention_entropy", len(steps))) is not None:
         shape_LH = (model.get("n_layers"), model.get("n_heads"))
         rows = _rows(document, "attention_entropy", entropies, shape_LH)
-        # fsum: the mean does not depend on the order in which layers and heads were written.
+        # fsum: the mean does not depend on the order of layers and heads.
         series["attention_entropy"] = Series(steps, tuple(math.fsum(row) / len(row) for row in rows))
     return series
 
 
 def _steps(document: Document) -> tuple[int, ...]:
-    """The column of steps, without which no other column can be read."""
+    """Read the column of steps, without which no other column can be read."""
     if not isinstance(document.data, dict):
         raise document.error((), expected="an object of columns", found=document.data)
     steps = document.data.get("step")
@@ -162,7 +161,7 @@ def _steps(document: Document) -> tuple[int, ...]:
     return tuple(steps)
 
 
-def _column(document: Document, name: str, length: int) -> list[Any] | None:
+def _column(document: Document, name: str, length: int) -> list[object] | None:
     if name not in document.data:
         return None
     cells = document.data[name]
@@ -175,7 +174,7 @@ def _column(document: Document, name: str, length: int) -> list[Any] | None:
 
 
 def _number(document: Document, at: Steps, cell: object) -> float:
-    """A cell as a float; null, NaN and infinities are holes, and stay visible as NaN."""
+    """Return a cell as a float; null, NaN and infinities become NaN."""
     if cell is None:
         return math.nan
     if isinstance(cell, bool) or not isinstance(cell, int | float):
@@ -190,10 +189,10 @@ def _number(document: Document, at: Steps, cell: object) -> float:
 def _rows(
     document: Document, name: str, cells: Sequence[object], shape: tuple[int | None, ...]
 ) -> list[tuple[float, ...]]:
-    """Cells that are nested lists -> one flat row of numbers each, all of one shape.
+    """Flatten cells that are nested lists of one shape into rows of numbers.
 
-    Where the configuration does not say how many layers or heads there are, the first row does. A cell that is null
-    as a whole was not measured: its row is a single NaN.
+    Numbers of layers or heads that the configuration does not give are taken from the first row. A cell that is null
+    was not measured: its row is a single NaN.
     """
     lengths = list(shape)
     return [
@@ -207,15 +206,15 @@ def _is_hole(cell: object) -> bool:
 
 
 def _flatten(document: Document, at: Steps, cell: object, lengths: list[int | None], depth: int = 0) -> list[float]:
-    """The numbers of a nested list; `lengths` holds the expected length per depth and learns those not known yet."""
+    """Flatten a nested list; `lengths` holds the expected length at each depth, and unknown ones are filled in."""
     if depth == len(lengths):
         return [_number(document, at, cell)]
-    words = ("layers", "heads")[depth]
+    names = ("layers", "heads")[depth]
     if not isinstance(cell, list) or not cell:
-        raise document.error(at, expected=f"a list of {words}", found=cell)
+        raise document.error(at, expected=f"a list of {names}", found=cell)
     if lengths[depth] is None:
         lengths[depth] = len(cell)
     if len(cell) != lengths[depth]:
         message = "ragged, or not of the model in the configuration"
-        raise document.error(at, message, expected=f"{lengths[depth]} {words}", found=len(cell))
+        raise document.error(at, message, expected=f"{lengths[depth]} {names}", found=len(cell))
     return [value for i, item in enumerate(cell) for value in _flatten(document, (*at, i), item, lengths, depth + 1)]

@@ -4,13 +4,12 @@
     byte 1024  float32: wte (padded V, C), wpe (T, C); then each over all layers: ln1w, ln1b, qkvw (3C, C), qkvb,
                attprojw, attprojb, ln2w, ln2b, fcw (4C, C), fcb, fcprojw (C, 4C), fcprojb; then lnfw, lnfb
 
-All numbers are little-endian. A linear weight is (out, in) and q, k, v come in this order, as with us: only the order
-of the tensors differs. The vocabulary is padded to a multiple of 128 with rows of zeros. llm.c's softmax and loss take
-the first V logits alone, no batch holds a pad token, and decay leaves zero at zero: the padding stays +0.0 to the bit,
-however long one trains. A file in which it is not was damaged, or padded by a rule that we do not know: it is refused,
-not repaired, and what is read is written again as the same bytes.
+All numbers are little-endian. As in our models, a linear weight is (out, in) and q, k, v come in this order; only the
+order of the tensors differs. The vocabulary is padded to a multiple of 128 with rows of zeros. Training never changes
+the padding from +0.0: llm.c's softmax and loss use the first V logits, no batch contains a pad token, and decay keeps
+zeros. A file with other padding is damaged or follows an unknown rule, and is refused.
 
-The format knows one model: full ranks, biases, LayerNorm, GELU by tanh, d_ff = 4C and a tied head.
+The format describes one model: full ranks, biases, LayerNorm, GELU by tanh, d_ff = 4C and a tied head.
 
 Axes: P numbers of a file, V tokens, D (llm.c's C) channels.
 """
@@ -20,26 +19,29 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from reprogrok.errors import CheckpointError
-from reprogrok.formats.limits import MAX_FILE_BYTES, MAX_SHAPE, MAX_WIDTH
+from reprogrok.formats.limits import MAX_FILE_BYTES, field_range
+from reprogrok.formats.shards import MAGIC as SHARD_MAGIC
 from reprogrok.model.shapes import count_parameters, parameter_shapes
 from reprogrok.schema import read_bytes, show
 from reprogrok.spec import ModelSpec
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 MAGIC, VERSION = 20240326, 3
-SHARD_MAGIC = 20240520  # the same suffix is used for both kinds of file
 HEADER_BYTES = 1024
 PAD_MULTIPLE = 128
 
-_HEADER = {"max_seq_len": 2, "vocab_size": 3, "n_layer": 4, "n_head": 5, "d_model": 6}  # field of the spec -> its place
+_HEADER = {
+    "max_seq_len": 2,
+    "vocab_size": 3,
+    "n_layer": 4,
+    "n_head": 5,
+    "d_model": 6,
+}  # spec field -> place
 _PADDED = 7
 _ORDER = {
     "wte": "token_emb.weight", "wpe": "pos_emb.weight",
@@ -58,39 +60,39 @@ _FIXED = {
 
 
 def padded(vocabulary: int) -> int:
-    """The rows of the embedding in the file: 101 tokens take 128."""
+    """Return the number of rows of the embedding in the file: 128 for 101 tokens."""
     return -(-vocabulary // PAD_MULTIPLE) * PAD_MULTIPLE
 
 
 def read_model(path: Path) -> tuple[ModelSpec, dict[str, torch.Tensor]]:
-    """The spec of a model, and its float32 weights by published name, without the rows of the padding.
+    """Read the spec of a model and its float32 weights by published name, without the padding.
 
     Raises:
-        InputError: no such file, or it is too large.
-        CheckpointError: refused, at the byte named.
+        InputError: the file cannot be read or is too large.
+        CheckpointError: the file was refused, at the byte named.
     """
     return _parse(path, read_bytes(path, MAX_FILE_BYTES))
 
 
-def read_content(path: Path, data: bytes) -> dict[str, Any]:
-    """The same as other checkpoints hold it: model_config and model_state; there is no step, score or task.
+def read_content(path: Path, data: bytes) -> dict[str, object]:
+    """Read model_config and model_state, as in other checkpoints; there is no step, score or task.
 
     Raises:
-        CheckpointError: refused, at the byte named.
+        CheckpointError: the file was refused, at the byte named.
     """
     spec, weights = _parse(path, data)
     return {"model_config": spec.as_dict(), "model_state": weights}
 
 
 def model_bytes(spec: ModelSpec, weights: Mapping[str, torch.Tensor]) -> bytes:
-    """The bytes of `model.bin`: 1,024 and four for every parameter and every number of the padding.
+    """Return the bytes of `model.bin`: 1,024, and four for every parameter and every number of the padding.
 
     Args:
-        spec: a shape that the format can say.
+        spec: a spec that the format can describe.
         weights: tensors of `parameter_shapes(spec)`, without the replica axis.
 
     Raises:
-        CheckpointError: the field of the spec that the format cannot say, or the tensor that does not fit it.
+        CheckpointError: the format cannot describe a field of the spec, or a tensor does not fit.
     """
     _check_spec(spec)
     header = np.zeros(HEADER_BYTES // 4, "<i4")
@@ -110,7 +112,7 @@ def model_bytes(spec: ModelSpec, weights: Mapping[str, torch.Tensor]) -> bytes:
 def _check_spec(spec: ModelSpec) -> None:
     for name, expected in {**_FIXED, "d_ff": 4 * spec.d_model}.items():
         if (found := getattr(spec, name)) != expected:
-            message = "a model.bin of llm.c cannot say this"
+            message = "not possible in a model.bin of llm.c"
             raise CheckpointError(message, field=f"$.model_config.{name}", expected=show(expected), found=show(found))
     if (problem := spec.problem()) is not None:
         name, wanted, value = problem
@@ -161,9 +163,9 @@ def _read_header(path: Path, data: bytes) -> ModelSpec:
     if header[1] != VERSION:
         raise _refusal(path, 4, "another version of the format", f"{VERSION} (float32)", str(header[1]))
     for name, place in _HEADER.items():
-        most = MAX_SHAPE.get(name, MAX_WIDTH)
-        if not 1 <= header[place] <= most:
-            raise _refusal(path, 4 * place, name, f"1 to {most}", str(header[place]))
+        least, most = field_range(name)
+        if not least <= header[place] <= most:
+            raise _refusal(path, 4 * place, name, f"{least} to {most}", str(header[place]))
     values = {name: header[place] for name, place in _HEADER.items()}
     spec = ModelSpec(**values, d_ff=4 * values["d_model"], bias=True, gelu="tanh")
     if (problem := spec.problem()) is not None:
@@ -179,7 +181,7 @@ def _read_header(path: Path, data: bytes) -> ModelSpec:
 
 
 def _check_padding(path: Path, spec: ModelSpec, pad_P: NDArray[np.float32], byte: int) -> None:
-    # By bits: a -0.0 would not be written again as it was read.
+    # Compared by bits, since -0.0 is not what llm.c writes.
     if (wrong_P := pad_P.view(np.uint32) != 0).any():
         first = int(wrong_P.argmax())
         row = spec.vocab_size + first // spec.d_model
@@ -187,7 +189,7 @@ def _check_padding(path: Path, spec: ModelSpec, pad_P: NDArray[np.float32], byte
 
 
 def _tensors(spec: ModelSpec) -> Iterator[tuple[str, str]]:
-    """(llm.c's name, ours) of every tensor in the order of the file."""
+    """Yield (llm.c's name, our name) of every tensor in the order of the file."""
     for stored, pattern in _ORDER.items():
         for layer in range(spec.n_layer if "{}" in pattern else 1):
             yield stored, pattern.format(layer)

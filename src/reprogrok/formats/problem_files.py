@@ -1,7 +1,6 @@
-"""Named sets of problems <-> a safetensors file: what `generate` writes is data that anyone can open and hash.
+"""Named sets of problems <-> a safetensors file, written by `generate` for anyone to open and hash.
 
-Each set is an (N, 2) int64 tensor of operands. The metadata says which protocol drew them; equal problems give equal
-bytes.
+Each set is an (N, 2) int64 tensor of operands. The metadata names the protocol; equal problems give equal bytes.
 """
 
 from __future__ import annotations
@@ -20,16 +19,16 @@ from reprogrok.tasks.problems import Pairs
 
 
 def write_problems(path: Path, sets: Mapping[str, Pairs], protocol: str) -> None:
-    """Write sets of problems, whole or not at all."""
+    """Write sets of problems atomically."""
     tensors = {name: torch.stack([pairs.a, pairs.b], dim=1).contiguous() for name, pairs in sets.items()}
     write_bytes(path, safetensors.torch.save(tensors, {"protocol": protocol}))
 
 
 def check_problems(path: Path, sets: Mapping[str, Pairs]) -> None:
-    """Compare a file with the problems that the protocol draws.
+    """Compare a file with the problems of the protocol.
 
-    A hold-out that was changed after it was drawn would change what a score means, so nothing but the very problems of
-    the protocol is accepted.
+    Only the exact problems of the protocol are accepted, because other held-out problems would change the meaning of a
+    score.
 
     Raises:
         InputError: the file is missing, damaged, or holds anything else.

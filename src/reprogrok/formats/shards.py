@@ -3,24 +3,19 @@
     byte 0     256 int32: 20240520 (magic), 1 (version), n (number of tokens), then zeros
     byte 1024  n uint16, the tokens; all numbers little-endian, and nothing after them
 
-What is refused is refused at the offset of its first byte: such a file has no lines.
-
-Axes: N tokens, or rows of T tokens each.
+Errors name the offset of the first wrong byte. Axes: N tokens, or rows of T tokens each.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reprogrok.errors import InputError
 from reprogrok.formats.limits import MAX_FILE_BYTES
 from reprogrok.schema import read_bytes
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 MAGIC, VERSION = 20240520, 1
 HEADER_BYTES = 1024
@@ -28,15 +23,15 @@ MAX_TOKENS = (MAX_FILE_BYTES - HEADER_BYTES) // 2
 
 
 def read_shard(path: Path, vocabulary: int | None) -> NDArray[np.uint16]:
-    """The tokens of a shard, (N,).
+    """Read the tokens of a shard, (N,).
 
     Args:
-        path: the file.
-        vocabulary: number of tokens that there are, where the caller knows it; a larger one is then refused.
+        path: path of the file.
+        vocabulary: size of the vocabulary, if known; tokens outside it are refused.
 
     Raises:
-        InputError: missing, no file, too large, or at the byte named: a wrong magic, version, size, an unused number of
-            the header that is not zero, or a token that is not of the vocabulary.
+        InputError: the file cannot be read or is too large, or a byte is wrong: the magic number, version, size, a
+            non-zero number in the unused header, or a token outside the vocabulary.
     """
     data = read_bytes(path, MAX_FILE_BYTES)
     count = _tokens_said(path, data)
@@ -50,10 +45,10 @@ def read_shard(path: Path, vocabulary: int | None) -> NDArray[np.uint16]:
 
 
 def shard_bytes(tokens_N: NDArray[np.integer]) -> bytes:
-    """The bytes of a shard of these tokens, (N,): three tokens are 1,024 bytes of header and 6 of tokens.
+    """Return the bytes of a shard of tokens (N,): three tokens give a header of 1,024 bytes and 6 bytes of tokens.
 
     Raises:
-        InputError: too many tokens for one shard, or one that is no 16-bit number.
+        InputError: there are too many tokens for one shard, or one is not a 16-bit number.
     """
     if tokens_N.ndim != 1 or not np.issubdtype(tokens_N.dtype, np.integer):
         raise InputError(
@@ -70,7 +65,7 @@ def shard_bytes(tokens_N: NDArray[np.integer]) -> bytes:
 
 
 def shards_of(rows_NT: NDArray[np.integer]) -> bytes:
-    """The bytes of a shard of rows, one after the other.
+    """Return the bytes of a shard of rows, one after the other.
 
     Raises:
         InputError: as `shard_bytes`.
@@ -79,7 +74,7 @@ def shards_of(rows_NT: NDArray[np.integer]) -> bytes:
 
 
 def _tokens_said(path: Path, data: bytes) -> int:
-    """The number of tokens in the header, which the size of the file bears out."""
+    """Return the number of tokens in the header, after comparing it with the size of the file."""
     if len(data) < HEADER_BYTES:
         raise _refusal(path, len(data), "cut short", f"a header of {HEADER_BYTES} bytes", f"{len(data)} bytes")
     header = np.frombuffer(data, "<i4", HEADER_BYTES // 4).tolist()
