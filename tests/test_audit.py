@@ -15,31 +15,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reprogrok.claims.artefacts import judge_one, judge_pair, number_text, region, value_text
+from reprogrok.claims.artefacts import judge_one, judge_pair, region
 from reprogrok.claims.audit import generator_of_id, judge_claims
 from reprogrok.claims.claims import (
     Between,
+    Citation,
     Claim,
     Order,
+    PublishedCount,
     Quantity,
     Rate,
-    Seen,
-    Source,
     Subject,
     Tier,
     Value,
     Word,
 )
 from reprogrok.claims.documents import as_json, document_of
-from reprogrok.claims.evidence import Evidence, Observation, gather
-from reprogrok.claims.evidence import Source as Known
-from reprogrok.claims.outcomes import Absent, Measured
-from reprogrok.claims.tests import Decision
+from reprogrok.claims.evidence import Evidence, EvidenceSource, Observation, gather
+from reprogrok.claims.judgements import ClaimDecision, Judgement
+from reprogrok.claims.measurements import Measured, Missing
+from reprogrok.claims.text import number_text, value_text
+from reprogrok.claims.verdict import Audit, ClaimVerdict
 from reprogrok.errors import ExitCode, InputError
 from reprogrok.metrics.grokking import Censored, StepInterval
 from reprogrok.schema import check_written
 
-REPRODUCED, CONTRADICTED, INCONCLUSIVE = Decision.REPRODUCED, Decision.CONTRADICTED, Decision.INCONCLUSIVE
+REPRODUCED, CONTRADICTED, INCONCLUSIVE = ClaimDecision
 
 LOG, OTHER_LOG = Subject("log", "a_log"), Subject("log", "another")
 TRAINING, OTHER = Subject("experiment", "e1"), Subject("experiment", "e2")
@@ -64,7 +65,7 @@ def claim(expect, *, subject=LOG, quantity=ACCURACY, tier=None, **fields):
 
 
 def source(*claims, file="paper.txt"):
-    return Source(file, None, f"Title of {file}", None, claims, Path(f"{file}.yaml"))
+    return Citation(file, None, f"Title of {file}", None, claims, Path(f"{file}.yaml"))
 
 
 def known(subject, quantity, *outcomes, seeds=None, device="cpu", origin="evidence.json", engine=1):
@@ -74,10 +75,10 @@ def known(subject, quantity, *outcomes, seeds=None, device="cpu", origin="eviden
     found = dict(zip(seeds, outcomes, strict=True))
 
     def outcome(seed, asked):
-        return found[seed] if asked == quantity else Absent("not noted down")
+        return found[seed] if asked == quantity else Missing("not noted down")
 
     ran_on = {"device": device} if device else {}
-    return Known(subject, origin, seeds, outcome, ran_on=ran_on, engine_version=engine)
+    return EvidenceSource(subject, origin, seeds, outcome, ran_on=ran_on, engine_version=engine)
 
 
 def audit(claims, *evidence, chosen=None):
@@ -121,7 +122,7 @@ YES, NO = Measured(1.0), Measured(0.0)
 def test_a_number_is_inside_what_is_claimed_or_not(expect, observed, decision):
     found = verdict(claim(expect), known(LOG, ACCURACY, measured(observed)))
     assert found.decision is decision
-    assert found.finding.error_bound == 0
+    assert found.judgement.error_bound == 0
     assert not found.by_statistics
 
 
@@ -131,7 +132,7 @@ def test_a_count_out_of_another_total_is_another_exam():
     assert verdict(one, known(CHECKPOINT, ERRORS, measured(12, 12, 100_000))).decision is REPRODUCED
     other = verdict(one, known(CHECKPOINT, ERRORS, measured(12, 12, 10_000)))
     assert other.decision is INCONCLUSIVE
-    assert "another exam" in other.finding.missing
+    assert "another exam" in other.judgement.missing
     unknown = verdict(one, known(CHECKPOINT, ERRORS, measured(12)))
     assert unknown.decision is INCONCLUSIVE
 
@@ -140,7 +141,7 @@ def test_a_count_of_data_without_a_total_is_judged_and_says_that_the_total_is_no
     data, count = Subject("data", "v2b"), Quantity("train_examples", "count")
     found = verdict(claim(Value(4656, 0, 9409), subject=data, quantity=count), known(data, count, measured(4656)))
     assert found.decision is REPRODUCED
-    assert "not checked" in found.finding.notes[0]
+    assert "not checked" in found.judgement.notes[0]
     of_other = known(data, count, measured(4656, 4656, 9000))
     assert verdict(claim(Value(4656, 0, 9409), subject=data, quantity=count), of_other).decision is INCONCLUSIVE
 
@@ -169,8 +170,8 @@ def test_two_files_that_differ_on_one_artefact_decide_nothing_whichever_is_read_
     for files in ((twelve, thirteen), (thirteen, twelve)):
         found = verdict(one, *files)
         assert found.decision is INCONCLUSIVE
-        assert "12 of 100,000 (12.json)" in found.finding.numbers
-        assert "13 of 100,000 (13.json)" in found.finding.numbers
+        assert "12 of 100,000 (12.json)" in found.judgement.numbers
+        assert "13 of 100,000 (13.json)" in found.judgement.numbers
     assert verdict(one, twelve, twelve).decision is REPRODUCED
     order = claim(Order.LOWER, subject=CHECKPOINT, quantity=ERRORS, against=OTHER_CHECKPOINT)
     beside = known(OTHER_CHECKPOINT, ERRORS, measured(900, 900, 100_000))
@@ -188,7 +189,7 @@ def test_a_word_must_match():
 def test_without_any_observation_it_says_what_is_missing():
     found = verdict(claim(Value(1, 0)))
     assert found.decision is INCONCLUSIVE
-    assert "nothing at hand is an observation of log a_log" in found.finding.missing
+    assert "there is no observation of log a_log" in found.judgement.missing
 
 
 def test_numbers_of_another_definition_are_not_compared_and_both_are_named():
@@ -208,8 +209,8 @@ def test_numbers_of_another_definition_are_not_compared_and_both_are_named():
         audited = judge_claims([source(one)], Careless(()), generator_of=generator_of_id)
         found = audited.verdicts[0]
         assert found.decision is INCONCLUSIVE
-        assert "pca99/blockin" in found.finding.missing
-        assert "pca99/first-batch" in found.finding.missing
+        assert "pca99/blockin" in found.judgement.missing
+        assert "pca99/first-batch" in found.judgement.missing
 
 
 # Two artefacts.
@@ -256,7 +257,7 @@ def test_two_checkpoints_of_one_exam_are_compared_by_mcnemar(first, second, deci
         known(OTHER_CHECKPOINT, ERRORS, measured(second, second, 100_000)),
     )
     assert found.decision is decision
-    assert found.finding.p == pytest.approx(discordant(first, second))
+    assert found.judgement.p == pytest.approx(discordant(first, second))
     assert found.by_statistics == (decision is not INCONCLUSIVE)
 
 
@@ -271,10 +272,10 @@ def test_scores_on_other_problems_are_compared_by_fisher():
     found = verdict(
         one, known(LOG, ACCURACY, measured(0.9, 90, 100)), known(OTHER_LOG, ACCURACY, measured(0.35, 70, 200))
     )
-    assert (found.decision, found.finding.test) == (REPRODUCED, "Fisher's exact test")
+    assert (found.decision, found.judgement.test) == (REPRODUCED, "Fisher's exact test")
     near = verdict(one, known(LOG, ACCURACY, measured(0.5, 5, 10)), known(OTHER_LOG, ACCURACY, measured(0.4, 8, 20)))
     assert near.decision is INCONCLUSIVE
-    assert "chance alone" in near.finding.missing
+    assert "chance alone" in near.judgement.missing
 
 
 # One seed.
@@ -288,8 +289,8 @@ def one_seed(device="mps", expect=None):
 def test_another_outcome_of_that_seed_on_that_device_contradicts_the_bitwise_claim_and_says_nothing_of_the_rate():
     found = verdict(one_seed(), known(TRAINING, STEP, reached(9000, 9500), seeds=(42,), device="mps"))
     assert found.decision is CONTRADICTED
-    assert "nothing of how often other seeds" in found.finding.notes[0]
-    assert found.finding.error_bound == 0
+    assert "nothing of how often other seeds" in found.judgement.notes[0]
+    assert found.judgement.error_bound == 0
 
 
 def test_the_same_outcome_of_that_seed_on_that_device_reproduces_it():
@@ -300,13 +301,13 @@ def test_the_same_outcome_of_that_seed_on_that_device_reproduces_it():
 def test_one_seed_on_another_device_contradicts_nothing():
     found = verdict(one_seed(), known(TRAINING, STEP, reached(9000, 9500), seeds=(42,), device="cpu"))
     assert found.decision is INCONCLUSIVE
-    assert "seed 42 on mps (another device contradicts nothing)" in found.finding.missing
+    assert "seed 42 on mps (another device contradicts nothing)" in found.judgement.missing
 
 
 def test_the_same_outcome_on_another_device_is_no_reproduction():
     found = verdict(one_seed(), known(TRAINING, STEP, reached(8000, 8500), seeds=(42,), device="cpu"))
     assert found.decision is INCONCLUSIVE
-    assert "agrees, but not on the same fingerprint" in found.finding.missing
+    assert "agrees, but not on the same fingerprint" in found.judgement.missing
 
 
 def test_a_seed_that_was_not_asked_about_does_not_count():
@@ -350,7 +351,7 @@ def test_that_a_training_is_something_is_a_claim_about_more_than_half_of_its_see
     words = [Measured(word="unstable")] * of + [Measured(word="memorising only")] * (n - of)
     found = verdict(claim(Word("unstable"), subject=TRAINING, quantity=REGIME), known(TRAINING, REGIME, *words))
     assert found.decision is decision
-    assert "more than half of all seeds" in found.finding.notes[-1]
+    assert "more than half of all seeds" in found.judgement.notes[-1]
 
 
 def test_a_rate_is_judged_by_its_exact_interval():
@@ -361,23 +362,24 @@ def test_a_rate_is_judged_by_its_exact_interval():
 
 
 def test_none_of_two_seeds_is_neither_reproduced_nor_contradicted_by_none_of_four():
-    found = verdict(claim(Seen(0, 2), subject=TRAINING, quantity=GROKKED), known(TRAINING, GROKKED, *[NO] * 4))
+    asked = claim(PublishedCount(0, 2), subject=TRAINING, quantity=GROKKED)
+    found = verdict(asked, known(TRAINING, GROKKED, *[NO] * 4))
     assert found.decision is INCONCLUSIVE
-    assert found.finding.missing
+    assert found.judgement.missing
 
 
 def test_replicas_that_were_not_measured_are_counted_for_and_against():
     one = claim(Rate(0.5, 1), subject=TRAINING, quantity=GROKKED)
-    unknown = Absent("not seen until step 300, and more was to come")
+    unknown = Missing("not seen until step 300, and more was to come")
     found = verdict(one, known(TRAINING, GROKKED, *[YES] * 6, *[unknown] * 6))
     assert found.decision is INCONCLUSIVE  # 6 of 12 or 12 of 12
-    assert "6 of 12 replicas were not measured" in found.finding.notes[0]
+    assert "6 of 12 replicas were not measured" in found.judgement.notes[0]
     assert verdict(one, known(TRAINING, GROKKED, *[YES] * 20, unknown)).decision is REPRODUCED
 
 
 def test_replicas_that_were_not_measured_may_lie_between_too_few_and_too_many():
     one = claim(Rate(0.4, 0.6), subject=TRAINING, quantity=GROKKED)
-    unknown = Absent("not seen until step 300, and more was to come")
+    unknown = Missing("not seen until step 300, and more was to come")
     found = verdict(one, known(TRAINING, GROKKED, *[YES] * 10, *[NO] * 10, *[unknown] * 80))
     assert found.decision is INCONCLUSIVE  # 10 of 100 is too few and 90 of 100 too many, but it may be 50 of 100
 
@@ -395,7 +397,7 @@ def test_of_runs_that_were_stopped_early_the_successes_are_not_all_that_counts(t
         (tmp_path / f"{seed}.json").write_text(json.dumps(written))
     found = verdict(one, *gather(tmp_path).sources)
     assert found.decision is INCONCLUSIVE  # 6 of 12 got there by step 1,000; the others may until step 50,000
-    assert "6 of 12" in found.finding.missing
+    assert "6 of 12" in found.judgement.missing
 
 
 def test_a_file_that_did_not_note_a_quantity_down_takes_nothing_from_one_that_did():
@@ -406,14 +408,14 @@ def test_a_file_that_did_not_note_a_quantity_down_takes_nothing_from_one_that_di
 
 def test_a_delay_that_some_runs_cannot_have_is_not_judged_by_those_that_have_one():
     one = claim(Between(100, None), subject=TRAINING, quantity=DELAY)
-    never = Absent("nothing bounds it: one of the two was not reached")
+    never = Missing("nothing bounds it: one of the two was not reached")
     found = verdict(
         one,
         known(TRAINING, DELAY, *[measured(500)] * 8),
         known(TRAINING, DELAY, *[never] * 40, seeds=tuple(range(50, 90)), origin="other.json"),
     )
     assert found.decision is INCONCLUSIVE
-    assert "would favour those that went well" in found.finding.missing
+    assert "would favour those that went well" in found.judgement.missing
 
 
 def test_a_median_over_seeds_is_judged_by_its_exact_interval():
@@ -459,7 +461,7 @@ def test_a_training_beside_one_number_is_judged_by_its_median():
         one, known(TRAINING, ACCURACY, *[measured(i) for i in range(6)]), known(LOG, ACCURACY, measured(10))
     )
     assert found.decision is REPRODUCED
-    assert "is one number" in found.finding.notes[-1]
+    assert "is one number" in found.judgement.notes[-1]
 
 
 @pytest.mark.parametrize(
@@ -471,12 +473,12 @@ def test_a_training_beside_one_number_is_judged_by_its_median():
         (Between(0, 500), 6),
         (Order.EARLIER, 4),  # 2 of comb(8, 4) = 70 splits
         (Order.MORE_OFTEN, 3),  # 2 * 0.5**6 = 0.031, and 2 * 0.5**4 = 0.125
-        (Seen(0, 1), 15),
+        (PublishedCount(0, 1), 15),
     ],
 )
 def test_a_training_that_nobody_has_run_needs_as_many_seeds_as_can_decide_at_all(expect, seeds):
     against = OTHER if isinstance(expect, Order) else None
-    found = verdict(claim(expect, subject=TRAINING, against=against, quantity=GROKKED)).finding
+    found = verdict(claim(expect, subject=TRAINING, against=against, quantity=GROKKED)).judgement
     assert found.seeds_needed == seeds
     assert f"at least {seeds} seed" in found.missing
 
@@ -534,6 +536,20 @@ def test_how_many_verdicts_chance_makes_wrong_is_the_sum_over_decided_ones():
     assert found.expected_wrong == pytest.approx(0.1)
 
 
+def test_many_verdicts_are_counted_and_adjusted():
+    decided = Judgement(REPRODUCED, "t", p=0.01, error_bound=0.05)
+    arithmetic = Judgement(CONTRADICTED, "t")
+    undecided = Judgement(INCONCLUSIVE, "t", p=0.04, error_bound=0.05)
+
+    def ledger(*judgements):
+        one = claim(Value(0, 0))
+        return Audit((), tuple(ClaimVerdict(replace(one, id=str(n)), "d", j, ()) for n, j in enumerate(judgements)))
+
+    assert ledger(*[decided] * 10, *[arithmetic] * 5, *[undecided] * 3).expected_wrong == pytest.approx(0.5)
+    found = ledger(decided, arithmetic, undecided, Judgement(CONTRADICTED, "t", p=0.03, error_bound=0.05)).adjusted
+    assert found == {"0": pytest.approx(0.03), "2": pytest.approx(0.06), "3": pytest.approx(0.06)}
+
+
 def test_p_values_are_adjusted_for_all_claims_that_have_one():
     pairs = [(0, 12), (0, 8), (3, 3)]
     claims, evidence = [], []
@@ -570,7 +586,7 @@ def test_experiments_that_would_settle_something_are_listed_with_what_they_would
 
 def test_what_no_number_of_seeds_decides_is_not_listed_among_what_seeds_decide():
     """None of one seed at the source fits nearly every rate."""
-    one = claim(Seen(0, 1), subject=TRAINING, quantity=GROKKED)
+    one = claim(PublishedCount(0, 1), subject=TRAINING, quantity=GROKKED)
     assert audit([one], known(TRAINING, GROKKED, *[NO] * 6)).settling == ()
     assert audit([one]).verdicts[0].settled_by == {"e1": 15}
 

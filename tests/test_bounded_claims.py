@@ -13,17 +13,17 @@ from test_audit import CHECKPOINT, CONTRADICTED, INCONCLUSIVE, OTHER_CHECKPOINT,
 
 from reprogrok.certificate.certified import Stated
 from reprogrok.certificate.document import Verdict
-from reprogrok.claims.bounded import judge_bounds, judge_less, together
 from reprogrok.claims.certificate_quantities import quantities_of
-from reprogrok.claims.claims import Between, Order, Quantity, Value, Word, load_sources
+from reprogrok.claims.claims import Between, Order, Quantity, Value, Word, load_citations
 from reprogrok.claims.documents import document_of
 from reprogrok.claims.evidence import Evidence, gather
-from reprogrok.claims.evidence_entries import write_evidence
-from reprogrok.claims.outcomes import Measured
+from reprogrok.claims.evidence_files import EvidenceEntry, write_evidence
+from reprogrok.claims.measurements import Measured
+from reprogrok.claims.rules import judge_less, judge_range
 from reprogrok.errors import InputError
 from reprogrok.schema import check_written
 from reprogrok.stats.range_text import count_text, decimal_text, down_text, range_text, up_text
-from reprogrok.stats.ranges import Range
+from reprogrok.stats.ranges import Range, intersection
 
 ALL = 10**20
 WRONG = Quantity("wrong_problems", "certificate/1")
@@ -51,7 +51,7 @@ def test_bounds_decide_if_every_number_between_them_agrees_on_the_claim(ends, cl
     (low, high), (from_, to) = sorted(ends), sorted(claimed)
     fits = {from_ <= number <= to for number in range(low, high + 1)}
     expected = REPRODUCED if fits == {True} else CONTRADICTED if fits == {False} else INCONCLUSIVE
-    assert judge_bounds(bounds(low, high), Fraction(from_), Fraction(to)) is expected
+    assert judge_range(bounds(low, high), Fraction(from_), Fraction(to)) is expected
 
 
 @given(st.lists(st.integers(0, 9), min_size=2, max_size=2), st.lists(st.integers(0, 9), min_size=2, max_size=2))
@@ -66,14 +66,14 @@ def test_one_number_is_less_if_it_is_for_every_pair_of_them(one, other):
 def test_what_several_bounds_say_together_is_what_each_of_them_allows(pairs):
     pairs = [tuple(sorted(pair)) for pair in pairs]
     left = set.intersection(*({*range(low, high + 1)} for low, high in pairs))
-    found = together(bounds(low, high) for low, high in pairs)
+    found = intersection(bounds(low, high) for low, high in pairs)
     assert left == (set() if found is None else {*range(int(found.at_least), int(found.at_most) + 1)})
 
 
 def test_without_an_upper_end_nothing_is_below():
-    assert judge_bounds(bounds(5, None), Fraction(5), None) is REPRODUCED
-    assert judge_bounds(bounds(5, None), None, Fraction(9)) is INCONCLUSIVE
-    assert judge_bounds(bounds(5, None), None, Fraction(4)) is CONTRADICTED
+    assert judge_range(bounds(5, None), Fraction(5), None) is REPRODUCED
+    assert judge_range(bounds(5, None), None, Fraction(9)) is INCONCLUSIVE
+    assert judge_range(bounds(5, None), None, Fraction(4)) is CONTRADICTED
     assert judge_less(bounds(5, None), bounds(9, None)) is INCONCLUSIVE
 
 
@@ -90,26 +90,26 @@ def test_without_an_upper_end_nothing_is_below():
 )
 def test_a_count_of_all_problems_is_compared_to_the_last_one(expect, low, high, decision):
     found = judged(expect, measured(low, high, ALL))
-    assert (found.decision, found.finding.test) == (decision, "certified bounds")
+    assert (found.decision, found.judgement.test) == (decision, "certified bounds")
     assert not found.by_statistics
 
 
 def test_a_claim_about_other_problems_than_the_certificates_is_left_open():
     found = judged(Value(0, 0, 100_000), measured(0, 0, ALL))
     assert found.decision is INCONCLUSIVE
-    assert found.finding.missing == "a certificate of 100,000 problems"
+    assert found.judgement.missing == "a certificate of 100,000 problems"
 
 
 def test_a_later_certificate_that_leaves_less_open_decides():
     found = judged(Value(0, 0, ALL), measured(0, 10**15, ALL), measured(0, 0, ALL))
-    assert (found.decision, found.finding.numbers) == (REPRODUCED, "0 of 10^20, claimed: 0 of 10^20")
+    assert (found.decision, found.judgement.numbers) == (REPRODUCED, "0 of 10^20, claimed: 0 of 10^20")
 
 
 def test_two_certificates_that_cannot_both_be_true_decide_nothing_and_are_named():
     found = judged(Value(0, 0, ALL), measured(3, 9, ALL), measured(0, 0, ALL))
     assert found.decision is INCONCLUSIVE
-    assert "0.json" in found.finding.numbers
-    assert "1.json" in found.finding.numbers
+    assert "0.json" in found.judgement.numbers
+    assert "1.json" in found.judgement.numbers
 
 
 @pytest.mark.parametrize(
@@ -195,11 +195,12 @@ def test_a_certificate_says_how_many_what_share_and_the_least_margin_of_a_proved
 
 def test_evidence_keeps_every_digit_and_reads_back_as_what_was_stated(tmp_path):
     known_of = quantities_of(stated(ALL - 3, ALL - 1))
-    items = [
+    write_evidence(tmp_path / "e.json", "t", "c", [EvidenceEntry(CHECKPOINT, {None: known_of})])
+    (entry,) = json.loads((tmp_path / "e.json").read_bytes())["observations"]
+    assert [item for item in entry["measured"] if "bounds" in item][:2] == [
         {"quantity": WRONG.as_dict(), "bounds": {"at_least": str(ALL - 3), "at_most": str(ALL - 1), "of": str(ALL)}},
         {"quantity": RATE.as_dict(), "bounds": {"at_least": "0." + "9" * 19 + "7", "at_most": "0." + "9" * 20}},
     ]
-    write_evidence(tmp_path / "e.json", "t", "c", [{"subject": {"checkpoint": "small"}, "measured": items}])
     evidence = gather(tmp_path)
     for quantity in (WRONG, RATE):
         (seen,) = evidence.observations(CHECKPOINT, quantity)
@@ -262,6 +263,6 @@ claims:
     ):
         path = tmp_path / "claims.yaml"
         path.write_text(text.replace("EXPECT", expect), "utf-8")
-        found.append(load_sources([path])[0].claims[0].expect)
+        found.append(load_citations([path])[0].claims[0].expect)
     assert found == [Value(ALL - 1, 0, ALL), Between(0, 2**53 + 1)]
     assert judged(found[0], measured(ALL, ALL, ALL)).decision is CONTRADICTED

@@ -34,8 +34,8 @@ from reprogrok.evaluation.manifest import ManifestScore, read_manifest
 from reprogrok.exam.exam import Exam, ExamResult, Failures, Score
 from reprogrok.formats.checkpoints import Checkpoint
 from reprogrok.schema import check_written, load
+from reprogrok.stats.proportions import proportion
 from reprogrok.stats.ranges import Range
-from reprogrok.stats.statistics import proportion
 from reprogrok.tasks.addition import Addition
 
 ALL = 10**20

@@ -7,16 +7,16 @@ import pytest
 from reprogrok.claims.claims import (
     Between,
     Order,
+    PublishedCount,
     Quantity,
     Rate,
-    Seen,
     Subject,
     Tier,
     Value,
     Word,
     all_claims,
     claims_files,
-    load_sources,
+    load_citations,
 )
 from reprogrok.errors import InputError
 
@@ -56,7 +56,7 @@ def write(tmp_path):
 
 
 def only(path):
-    ((source,),) = (load_sources([path]),)
+    ((source,),) = (load_citations([path]),)
     return source.claims[0]
 
 
@@ -75,7 +75,7 @@ def test_a_claim_is_read_as_it_is_written(write):
         ("{value: 12, tolerance: 0, n: 100000}", Value(12, 0, 100_000), {}),
         ("{between: [30, null]}", Between(30, None), {}),
         ("{is: unstable}", Word("unstable"), {}),
-        ("{rate: {k: 0, n: 2}}", Seen(0, 2), TRAINED),
+        ("{rate: {k: 0, n: 2}}", PublishedCount(0, 2), TRAINED),
         ("{rate: {between: [0.5, 1]}}", Rate(0.5, 1), TRAINED),
         ("{order: more-often}", Order.MORE_OFTEN, {**TRAINED, "against": "{experiment: e2}"}),
     ],
@@ -121,7 +121,7 @@ MISFITS = [
 def test_what_does_not_fit_together_is_named_with_its_place(write, fields, place, message):
     path = write(claim(**fields))
     with pytest.raises(InputError) as caught:
-        load_sources([path])
+        load_citations([path])
     assert str(caught.value).startswith(f"{path}:")
     assert caught.value.field == place
     assert message in str(caught.value)
@@ -143,13 +143,13 @@ def test_what_does_not_fit_together_is_named_with_its_place(write, fields, place
 )
 def test_what_the_schema_does_not_know_is_refused(write, fields, message):
     with pytest.raises(InputError, match=message.replace("(", r"\(")):
-        load_sources([write(claim(**fields))])
+        load_citations([write(claim(**fields))])
 
 
 def test_an_id_is_taken_once_over_all_files(write):
     one, other = write(claim(), name="one.yaml"), write(claim(), name="other.yaml")
     with pytest.raises(InputError, match="this id is taken") as caught:
-        load_sources([one, other])
+        load_citations([one, other])
     assert caught.value.path == other
     assert f"{one}:4" in str(caught.value)
 
@@ -157,7 +157,7 @@ def test_an_id_is_taken_once_over_all_files(write):
 def test_a_dispute_may_lead_to_another_document(write):
     one = write(claim(disputes="[second]"), name="one.yaml")
     other = write(claim(id="second"), name="other.yaml")
-    assert set(all_claims(load_sources([one, other]))) == {"first", "second"}
+    assert set(all_claims(load_citations([one, other]))) == {"first", "second"}
 
 
 def test_a_folder_without_claims_is_named(tmp_path):

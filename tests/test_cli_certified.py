@@ -131,8 +131,8 @@ def test_a_claim_about_all_problems_is_judged_by_a_certificate(model, certified,
         (folder / name).mkdir()
     (folder / "claims" / "paper.yaml").write_text(CLAIM, "utf-8")
     words = ("--output", "evidence/c.json", "--title", "t", "--claims", "claims")
-    result = reprogrok("observe", "model.certificate.json", *words, cwd=folder)
-    assert (result.returncode, result.stderr, result.stdout) == (0, "", "evidence/c.json: 1 observed\n")
+    result = reprogrok("collect", "model.certificate.json", *words, cwd=folder)
+    assert (result.returncode, result.stderr, result.stdout) == (0, "", "evidence/c.json: 1 collected\n")
     (entry,) = load(folder / "evidence" / "c.json", "evidence").data["observations"]
     assert entry["sha256"] == {
         "model.pt": sha256_file(model),

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from reprogrok.claims.claims import load_sources
+from reprogrok.claims.claims import load_citations
 from reprogrok.cli.init import init, project_files
 from reprogrok.errors import InputError
 from reprogrok.gates.criteria import load_gate
@@ -193,7 +193,7 @@ def test_the_parts_name_each_other(written):
 
 
 def test_the_claim_is_a_sentence_of_the_readme(written):
-    (source,) = load_sources([written / "audit" / "claims" / f"{NAME}.yaml"])
+    (source,) = load_citations([written / "audit" / "claims" / f"{NAME}.yaml"])
     (claim,) = source.claims
     assert (written / source.file).read_text("utf-8").splitlines()[claim.at - 1] == claim.words
     assert claim.subject.name == NAME

@@ -17,7 +17,8 @@ from reprogrok.files import pretty_json
 from reprogrok.formats.checkpoints import load_checkpoint
 from reprogrok.model.device import environment
 from reprogrok.schema import check_written
-from reprogrok.stats.statistics import fisher, proportion
+from reprogrok.stats.exact_tests import fisher
+from reprogrok.stats.proportions import proportion
 from reprogrok.tasks.holdout import hold_out
 from reprogrok.tasks.protocols import EXAM_SEEDS
 

@@ -1,4 +1,4 @@
-"""What is at hand becomes observations: the committed files, runs, manifests, and which of several counts."""
+"""Observations from committed files, runs and manifests, and which of several counts."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reprogrok import record
-from reprogrok.claims import replica_exams
+from reprogrok.claims import exam_quantities
 from reprogrok.claims.claims import Quantity, Subject
+from reprogrok.claims.collection import collect_run, collect_settings, standard
 from reprogrok.claims.evidence import Evidence, gather
-from reprogrok.claims.evidence_entries import observe_run, observe_settings, standard, write_evidence
-from reprogrok.claims.evidence_files import read_evidence
-from reprogrok.claims.outcomes import Absent
-from reprogrok.claims.quantities import Replica, measure
+from reprogrok.claims.evidence_files import EvidenceEntry, read_evidence, write_evidence
+from reprogrok.claims.measurements import Missing
+from reprogrok.claims.replica_quantities import Replica, measure
 from reprogrok.errors import InputError, RecordError
 from reprogrok.exam.exam import build_exam
 from reprogrok.formats.foreign_runs import read_run
@@ -60,8 +60,10 @@ def entry_of(experiment, seeds, *, engine=2, device="cpu", best=0.5, **fields):
 
 
 def filed(folder, *entries):
+    folder.mkdir(exist_ok=True)
     for number, entry in enumerate(entries):
-        write_evidence(folder / f"{number}.json", "t", "c", [entry])
+        document = {"format": "reprogrok.evidence/3", "title": "t", "command": "c", "observations": [entry]}
+        (folder / f"{number}.json").write_text(json.dumps(document), "utf-8")
     return folder
 
 
@@ -126,14 +128,14 @@ def test_the_recorded_logs_are_written_down_as_they_are_read(fixtures_dir, repro
     committed = json.loads((FILES / "recorded-logs.json").read_bytes())
     output, folders = tmp_path / "audit/evidence/recorded-logs.json", [fixtures_dir / "runs" / name for name in names]
     words = ("--title", committed["title"], "--note", *committed["notes"], "--output", output)
-    result = reprogrok("observe", *folders, *words, cwd=tmp_path)
+    result = reprogrok("collect", *folders, *words, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert json.loads(output.read_bytes())["observations"] == committed["observations"]
 
 
 def test_recorded_logs_differ_in_nothing_but_the_split(fixtures_dir):
     runs = [read_run(path) for path in sorted((fixtures_dir / "runs").iterdir())]
-    values = [item["value"] for entry in observe_settings(runs) for item in entry["measured"]]
+    values = [found.value for entry in collect_settings(runs) for found in entry.measured[None].values()]
     assert values == [0] * 6
 
 
@@ -169,7 +171,7 @@ def test_an_older_engine_counts_where_the_newer_one_measured_nothing(params, tmp
 def test_runs_are_found_and_say_what_their_evidence_says(trained, params, tmp_path):
     run = record.read(trained / "runs" / "smoke")
     live = gather(tmp_path / "none", trained / "runs", None, params)
-    write_evidence(tmp_path / "files" / "smoke.json", "t", "c", [observe_run(run)])
+    write_evidence(tmp_path / "files" / "smoke.json", "t", "c", [collect_run(run)])
     written = gather(tmp_path / "files", None, None, params)
     subject = Subject("experiment", "smoke")
     asked = standard(run, 0)
@@ -182,8 +184,8 @@ def test_runs_are_found_and_say_what_their_evidence_says(trained, params, tmp_pa
     assert first.ran_on["device"] == "cpu"
 
 
-def test_the_score_of_a_training_is_that_of_its_best_state(trained, params, reprogrok, monkeypatch):
-    monkeypatch.setattr(replica_exams, "build_exam", partial(build_exam, limit=50))  # the same way, in less time
+def test_the_score_of_a_training_is_that_of_its_best_checkpoint(trained, params, reprogrok, monkeypatch):
+    monkeypatch.setattr(exam_quantities, "build_exam", partial(build_exam, limit=50))  # the same way, in less time
     known = gather(None, trained / "runs", None, params)
     words = ("--suite", "uniform", "--limit", "50", "--format", "json", "--device", "cpu")
     result = reprogrok("eval", "runs/smoke/seed-1/best.pt", *words, cwd=trained)
@@ -287,31 +289,21 @@ def test_what_a_file_derives_is_what_the_run_says(tmp_path_factory, values, unti
     run = Record(Path("x"), "x", "given", {0: series}, {"test_accuracy": "argmax/answer"}, facts)
     asked = [quantity for quantity in standard(run, 0) if quantity.metric]
     known = {
-        quantity: found for quantity in asked if not isinstance(found := measure(Replica(run, 0), quantity), Absent)
+        quantity: found for quantity in asked if not isinstance(found := measure(Replica(run, 0), quantity), Missing)
     }
     file = tmp_path_factory.getbasetemp() / "derived.json"
-    items = [{"quantity": quantity.as_dict(), **_plain(found)} for quantity, found in known.items()]
-    entry = {"subject": {"log": "x"}, "planned": facts["steps"], "measured": items}
-    write_evidence(file, "t", "c", [entry])
+    write_evidence(file, "t", "c", [EvidenceEntry(Subject("log", "x"), {None: known}, planned=facts["steps"])])
     (of_file,) = read_evidence(file)
     events = [replace(one, name="grokked") for one in asked if one.name == "first_step"]
     for quantity in (*asked, *events):
         for limited in (quantity, replace(quantity, until=until)):
-            derived, direct = of_file.outcome(None, limited), measure(Replica(run, 0), limited)
-            if isinstance(derived, Absent):
+            derived, direct = of_file.measure(None, limited), measure(Replica(run, 0), limited)
+            if isinstance(derived, Missing):
                 continue
-            assert not isinstance(direct, Absent), (limited, derived, direct)
+            assert not isinstance(direct, Missing), (limited, derived, direct)
             assert (derived.value, _reached(derived.time)) == (direct.value, _reached(direct.time)), limited
 
 
 def _reached(time):
     """A censored time in a file may lie between two evaluations."""
     return time if isinstance(time, StepInterval) else None
-
-
-def _plain(found):
-    if found.time is None:
-        return {"value": found.value, "at_step": found.at_step}
-    return (
-        {"after": found.time.after, "by": found.time.by} if found.value is not None else {"censored_at": found.time.at}
-    )

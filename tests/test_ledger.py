@@ -13,9 +13,9 @@ from conftest import ROOT
 from test_audit import ACCURACY, LOG, OTHER_LOG, REGIME, TRAINING, audit, claim, known, measured
 from typer.testing import CliRunner
 
-from reprogrok.claims.claims import Value, Word, all_claims, claims_files, load_sources
+from reprogrok.claims.claims import Value, Word, all_claims, claims_files, load_citations
 from reprogrok.claims.ledger import as_ledger
-from reprogrok.claims.outcomes import Measured
+from reprogrok.claims.measurements import Measured
 from reprogrok.cli.audit import audit as command
 
 LEDGER = ROOT / "audit" / "LEDGER.md"
@@ -47,7 +47,7 @@ def test_the_committed_ledger_is_what_the_command_gives_now(now):
 
 
 def test_every_claim_stands_in_it_once():
-    claims = all_claims(load_sources(claims_files(ROOT / "audit" / "claims")))
+    claims = all_claims(load_citations(claims_files(ROOT / "audit" / "claims")))
     assert sorted(re.findall(r'<a id="([^"]+)">', TEXT)) == sorted(claims)
 
 
@@ -115,7 +115,7 @@ def test_open_claims_are_listed_with_the_runs_that_would_settle_them():
     ])  # fmt: skip
     section = text.split("## What would settle the rest")[1]
     assert "| `e1` | [`trained`](#trained) |" in section
-    assert "- [`logged`](#logged): nothing at hand is an observation of log another" in section
+    assert "- [`logged`](#logged): there is no observation of log another" in section
 
 
 def test_a_bar_in_the_words_of_a_source_breaks_no_table():

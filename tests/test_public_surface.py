@@ -36,7 +36,8 @@ SURFACE = {
     "plot": "RUN --csv --png --svg --log-steps --metric",
     "audit": "[CLAIM|FILE]... --output --format --claims --evidence --runs --no-runs --ledger --params",
     "reproduce": "CLAIM --seeds --device --workers --dry-run --quiet --observed --claims --evidence --runs --params",
-    "observe": "RUN --output --title --note --claims",
+    "collect": "RUN --output --title --note --claims",
+    "observe": "RUN --output --title --note --claims",  # hidden, the older name of collect
     "forensics": "FILE --output --format",
     "release": "RUN SEED --out --certificate --device",
     "provide": "RUN SEED --out --certificate --device",

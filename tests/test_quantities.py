@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from reprogrok.claims.certificate_quantities import CERTIFICATE
 from reprogrok.claims.claims import Quantity
 from reprogrok.claims.data_quantities import DATA, measure_data
-from reprogrok.claims.outcomes import Absent, Measured
-from reprogrok.claims.quantities import REPLICAS, Replica, measure
+from reprogrok.claims.measurements import Measured, Missing
+from reprogrok.claims.replica_quantities import REPLICAS, Replica, measure
 from reprogrok.claims.series_quantities import SERIES
 from reprogrok.formats.foreign_runs import read_run
 from reprogrok.metrics.grokking import Censored, StepInterval
@@ -145,7 +145,7 @@ def test_a_setting_that_is_no_number_is_a_word(experiments):
 
 def test_data_that_is_asked_the_wrong_way_says_what_the_right_way_is(experiments):
     wrong = measure_data(experiments["v2b"], Quantity("parameters", "all"))
-    assert wrong == Absent("the definition of parameters is unique-after-tying", again=False)
+    assert wrong == Missing("the definition of parameters is unique-after-tying", again=False)
     unknown = measure_data(experiments["v2b"], Quantity("colour", "count"))
     assert "colour does not follow from data" in unknown.reason
     setting = measure_data(experiments["v2b"], Quantity("setting", "optimiser.momentum"))
@@ -154,23 +154,23 @@ def test_data_that_is_asked_the_wrong_way_says_what_the_right_way_is(experiments
 
 def test_a_metric_of_another_definition_is_not_used_and_both_are_named():
     found = ask(record_of([0.1, 0.9], definition="argmax/position"), "highest", "argmax/answer")
-    assert isinstance(found, Absent)
+    assert isinstance(found, Missing)
     assert "argmax/position" in found.reason
     assert "argmax/answer" in found.reason
 
 
 @pytest.mark.parametrize("definition", ["first-above/0.8", "first-above/x", "first-over/0.80", "first-above/nan"])
 def test_a_threshold_has_one_spelling(definition):
-    assert isinstance(ask(record_of([0.1, 0.9]), "first_step", definition), Absent)
+    assert isinstance(ask(record_of([0.1, 0.9]), "first_step", definition), Missing)
 
 
 def test_a_run_that_ended_early_counts_for_an_event_only_if_it_was_seen():
     early = record_of([0.1, 0.2, 0.95], planned=1_000)
     assert ask(early, "grokked", "first-above/0.90").value == 1
-    assert isinstance(ask(early, "grokked", "first-above/0.99"), Absent)
+    assert isinstance(ask(early, "grokked", "first-above/0.99"), Missing)
     assert ask(early, "grokked", "first-above/0.99", until=20).value == 0
     for name in ("final", "lowest", "highest"):
-        assert isinstance(ask(early, name, "argmax/answer"), Absent)
+        assert isinstance(ask(early, name, "argmax/answer"), Missing)
         assert isinstance(ask(early, name, "argmax/answer", until=20), Measured)
     assert ask(early, "first_step", "first-above/0.99").time == Censored(20, "first-above/0.99")
 
@@ -178,7 +178,7 @@ def test_a_run_that_ended_early_counts_for_an_event_only_if_it_was_seen():
 def test_an_event_until_a_step_beyond_the_run_is_not_known():
     whole = record_of([0.1, 0.2, 0.3], planned=21)
     assert ask(whole, "grokked", "first-above/0.90").value == 0
-    assert isinstance(ask(whole, "grokked", "first-above/0.90", until=50), Absent)
+    assert isinstance(ask(whole, "grokked", "first-above/0.90", until=50), Missing)
 
 
 def test_a_replica_that_diverged_is_watched_to_its_end():
@@ -191,7 +191,7 @@ def test_a_replica_that_diverged_is_watched_to_its_end():
 
 
 def test_a_hole_at_the_end_leaves_an_event_open():
-    assert isinstance(ask(record_of([0.1, 0.2, math.nan], planned=21), "grokked", "first-above/0.90"), Absent)
+    assert isinstance(ask(record_of([0.1, 0.2, math.nan], planned=21), "grokked", "first-above/0.90"), Missing)
 
 
 def test_below_is_strict_and_an_interval():
@@ -244,7 +244,7 @@ def test_an_event_is_a_plain_look_at_the_evaluations_until_a_step(values, level,
     elif until <= 10 * len(values) - 9:  # a run of N updates is followed until N
         assert found.value == 0
     else:
-        assert isinstance(found, Absent)
+        assert isinstance(found, Missing)
 
 
 def test_every_quantity_is_documented_with_its_definitions():

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from reprogrok.claims.claims import Claim, Source, Tier, all_claims, claims_files, load_sources
+from reprogrok.claims.claims import Citation, Claim, Tier, all_claims, claims_files, load_citations
 from reprogrok.metrics.bounds import METRICS
 from reprogrok.metrics.representation import ENTROPY_CLAMPED, RANK_FIRST_BATCH
 from reprogrok.params import read_params
 
 ROOT = Path(__file__).resolve().parents[1]
 PATHS = claims_files(ROOT / "audit" / "claims")
-SOURCES = load_sources(PATHS)
+SOURCES = load_citations(PATHS)
 CLAIMS = all_claims(SOURCES)
 
 # What the recorded logs of other projects are measured as, beside our own definition ids.
@@ -34,12 +34,12 @@ def seeds_dir(fixtures_dir: Path) -> Path:
     return folder
 
 
-def lines_of(folder: Path, source: Source) -> list[str]:
+def lines_of(folder: Path, source: Citation) -> list[str]:
     """The lines of a document, as an editor counts them."""
     return (folder / source.file).read_text("utf-8").split("\n")
 
 
-def misplaced(source: Source, lines: list[str]) -> list[str]:
+def misplaced(source: Citation, lines: list[str]) -> list[str]:
     """What is not where the claims say it is: "ID:LINE what"."""
     return [
         f"{claim.id}:{at} {text}"
@@ -68,7 +68,7 @@ def test_the_source_is_the_one_whose_hash_is_stated(source, seeds_dir):
 
 def test_words_on_another_line_are_noticed():
     claim = CLAIMS["redesign-v2a-step"]
-    source = Source("x", None, "x", None, (claim,), claim.path)
+    source = Citation("x", None, "x", None, (claim,), claim.path)
     lines = [""] * 200
     lines[claim.at - 1], lines[161] = f"  {claim.words} ", "19,400 90%+"
     assert misplaced(source, lines) == []

@@ -48,7 +48,7 @@ WORDS = (
     "loss-bounds v2b-mini",
     "forensics runs/smoke --output found.json",
     "init new",
-    f"observe runs/smoke {CLAIMS} --output seen.json --title Smoke",
+    f"collect runs/smoke {CLAIMS} --output seen.json --title Smoke",
     "plot runs/smoke --csv curves.csv --png curves.png",
     "predict runs/smoke/seed-0/best.pt 1 2",
     "release runs/smoke",

@@ -9,17 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, binom, binomtest, hypergeom
 
-from reprogrok.stats.statistics import (
-    BOSCHLOO_UP_TO,
+from reprogrok.stats.exact_tests import BOSCHLOO_UP_TO, fisher, holm, mcnemar, rates_differ
+from reprogrok.stats.proportions import Proportion, interval_text, proportion
+from reprogrok.stats.sample_sizes import (
     MOST_SEEDS,
-    Proportion,
-    fisher,
     fisher_limits,
-    holm,
-    interval_text,
-    mcnemar,
-    proportion,
-    rates_differ,
     seeds_for_order,
     seeds_for_region,
     seeds_for_same_rate,

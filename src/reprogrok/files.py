@@ -42,18 +42,23 @@ def digest(value: Any) -> str:
     return sha256_bytes(canonical_json(value))
 
 
-def pretty_json(value: Any) -> bytes:
-    """JSON for people and for `git diff`: indented, keys in their own order, no NaN; a list of scalars is one line."""
-    return (_pretty(value, "\n") + "\n").encode()
+def pretty_json(value: object, *, row: str | None = None) -> bytes:
+    """JSON for people and for `git diff`: indented, keys in their own order, no NaN; a list of scalars is one line.
+
+    Args:
+        value: plain data.
+        row: a key whose objects are one line each; then every item of a list has its own line.
+    """
+    return (_pretty(value, "\n", row) + "\n").encode()
 
 
-def _pretty(value: Any, newline: str) -> str:
+def _pretty(value: object, newline: str, row: str | None) -> str:
     inner = newline + "  "
-    if isinstance(value, dict) and value:
-        rows = (f"{json.dumps(str(key), ensure_ascii=False)}: {_pretty(item, inner)}" for key, item in value.items())
+    if isinstance(value, dict) and value and row not in value:
+        rows = (f"{json.dumps(str(key), ensure_ascii=False)}: {_pretty(v, inner, row)}" for key, v in value.items())
         return "{" + inner + f",{inner}".join(rows) + newline + "}"
-    if isinstance(value, list | tuple) and any(isinstance(item, dict | list | tuple) for item in value):
-        return "[" + inner + f",{inner}".join(_pretty(item, inner) for item in value) + newline + "]"
+    if isinstance(value, list | tuple) and value and (row or any(isinstance(v, dict | list | tuple) for v in value)):
+        return "[" + inner + f",{inner}".join(_pretty(item, inner, row) for item in value) + newline + "]"
     return json.dumps(value, allow_nan=False, ensure_ascii=False)
 
 

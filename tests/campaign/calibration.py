@@ -22,34 +22,22 @@ import numpy as np
 import scipy
 from scipy.stats import norm
 
-from reprogrok.claims import tests as claim_tests
+from reprogrok.claims import rules
 from reprogrok.claims.claims import Order
-from reprogrok.claims.tests import (
-    Decision,
-    TestResult,
-    expected_wrong,
+from reprogrok.claims.judgements import ClaimDecision, Judgement
+from reprogrok.claims.rules import (
+    judge_count,
     judge_median_time,
     judge_order_rates,
     judge_order_times,
     judge_order_values,
     judge_rate,
-    judge_seen,
 )
 from reprogrok.metrics.grokking import Censored, StepInterval
-from reprogrok.stats.statistics import (
-    proportion,
-    seeds_for_order,
-    seeds_for_region,
-    seeds_for_same_rate,
-)
-from reprogrok.stats.survival import (
-    kaplan_meier,
-    logrank_class_scores,
-    median_interval,
-    right_ends,
-    seeds_for_median,
-    seeds_for_scores,
-)
+from reprogrok.stats.permutation import logrank_class_scores, seeds_for_scores
+from reprogrok.stats.proportions import proportion
+from reprogrok.stats.sample_sizes import seeds_for_order, seeds_for_region, seeds_for_same_rate
+from reprogrok.stats.survival import median_interval, median_time, right_ends, seeds_for_median
 
 SEED = 20_260_801
 COVERAGE, WRONG, POWER = 0.935, 0.05, 0.8
@@ -121,9 +109,9 @@ def region_rule(rng, studies, judge=judge_rate):
             decisions = np.array([judge(k, n, low, high).decision for k in range(n + 1)])
             for rate in sorted({*RATES, low, high, max(low - 0.01, 0), min(high + 0.01, 1)}):
                 kind, bad = (
-                    ("false CONTRADICTED", Decision.CONTRADICTED)
+                    ("false CONTRADICTED", ClaimDecision.CONTRADICTED)
                     if low <= rate <= high
-                    else ("false REPRODUCED", Decision.REPRODUCED)
+                    else ("false REPRODUCED", ClaimDecision.REPRODUCED)
                 )
                 hits = int(np.sum(decisions[rng.binomial(n, rate, studies)] == bad))
                 wrong[kind].append(Row(f"rate against [{low}, {high}], worst of 6 n and 11 rates", kind, hits, studies))
@@ -131,7 +119,7 @@ def region_rule(rng, studies, judge=judge_rate):
             yield Row(**vars(worst(rows, largest=True)) | {"bar": WRONG, "at_least": False})
 
 
-def two_counts(rng, studies, judge=judge_seen):
+def two_counts(rng, studies, judge=judge_count):
     """Pairs of counts: equal rates, and rates that are further apart than the margin."""
     for (n, claimed), (one, other) in product(
         ((8, 2), (8, 8), (20, 20), (60, 40)), ((0.1, 0.1), (0.38, 0.38), (0.5, 0.5), (0.3, 0.56), (0.05, 0.31))
@@ -139,7 +127,7 @@ def two_counts(rng, studies, judge=judge_seen):
         decide = cache(lambda k, seen, n=n, claimed=claimed: judge(k, n, seen, claimed).decision)
         pairs = zip(rng.binomial(n, one, studies).tolist(), rng.binomial(claimed, other, studies).tolist(), strict=True)
         found = [decide(*pair) for pair in pairs]
-        bad = Decision.CONTRADICTED if one == other else Decision.REPRODUCED
+        bad = ClaimDecision.CONTRADICTED if one == other else ClaimDecision.REPRODUCED
         scenario = f"n = {n} beside a published n = {claimed}, rates {one}, {other}"
         yield Row(scenario, f"false {bad}", found.count(bad), studies, WRONG, at_least=False)
 
@@ -154,7 +142,7 @@ def ordered_rates(rng, studies, judge=judge_order_rates, arms=ARMS):
         decide = cache(lambda k1, k2, n1=n1, n2=n2: judge(k1, n1, k2, n2, Order.MORE_OFTEN).decision)
         pairs = zip(rng.binomial(n1, rate, studies).tolist(), rng.binomial(n2, rate, studies).tolist(), strict=True)
         found = [decide(*pair) for pair in pairs]
-        hits = sum(decision is not Decision.INCONCLUSIVE for decision in found)
+        hits = sum(decision is not ClaimDecision.INCONCLUSIVE for decision in found)
         yield Row(
             f"order of two equal rates {rate}, n = {n1}, {n2}", "any decision", hits, studies, WRONG, at_least=False
         )
@@ -209,12 +197,7 @@ def order_statistics(times):
     return median_interval(*right_ends(times))
 
 
-def kaplan_meier_band(times):
-    low, high = kaplan_meier(times).median_band
-    return 0.0 if low is None else low, np.inf if high is None else high
-
-
-def median_coverage(rng, studies, interval=order_statistics, bar=COVERAGE, name="exact"):
+def median_coverage(rng, studies, interval=order_statistics):
     for draw, n in product(MEDIANS, (6, 7, 10, 20, 50)):
         truth = true_median(draw)
         for how in FOLLOWED if draw is smooth else FOLLOWED[:1]:
@@ -223,16 +206,16 @@ def median_coverage(rng, studies, interval=order_statistics, bar=COVERAGE, name=
                 steps = draw(rng, n)
                 low, high = interval(seen_at(steps, followed(rng, steps, how)))
                 held += low <= truth <= high
-            yield Row(f"{name} median, {draw.__name__}, {how}, n = {n}", "holds the truth", held, studies, bar)
+            yield Row(f"median, {draw.__name__}, {how}, n = {n}", "holds the truth", held, studies, COVERAGE)
 
 
 def median_rule(rng, studies, judge=judge_median_time):
     for n, how in product((6, 10, 30), FOLLOWED):
         for (low, high), bad in (
-            ((10_000, 20_000), Decision.CONTRADICTED),
-            ((None, 10_000), Decision.CONTRADICTED),
-            ((None, 9_900), Decision.REPRODUCED),
-            ((10_100, None), Decision.REPRODUCED),
+            ((10_000, 20_000), ClaimDecision.CONTRADICTED),
+            ((None, 10_000), ClaimDecision.CONTRADICTED),
+            ((None, 9_900), ClaimDecision.REPRODUCED),
+            ((10_100, None), ClaimDecision.REPRODUCED),
         ):
             hits = 0
             for _ in range(studies // 2):
@@ -252,13 +235,13 @@ def ordered_times(rng, studies, judge=judge_order_times, pairs=PAIRS):
         for _ in range(studies // slow):
             end = 10**9 if ends == "all" else 200 if draw is coarse else 12_000
             first, second = (seen_at(draw(rng, n), end) for n in (n1, n2))
-            hits += judge(first, second, Order.EARLIER, rng).decision is not Decision.INCONCLUSIVE
+            hits += judge(first, second, Order.EARLIER, rng).decision is not ClaimDecision.INCONCLUSIVE
         scenario = f"order of equal times, {draw.__name__}, {ends}, n = {n1}, {n2}"
         yield Row(scenario, "any decision", hits, studies // slow, WRONG, at_least=False)
     for n1, n2, slow in pairs:
         samples = [(coarse(rng, n1).tolist(), coarse(rng, n2).tolist()) for _ in range(studies // slow)]
         found = [judge_order_values(*pair, Order.LOWER, rng).decision for pair in samples]
-        hits = len(found) - found.count(Decision.INCONCLUSIVE)
+        hits = len(found) - found.count(ClaimDecision.INCONCLUSIVE)
         scenario = f"order of equal values with ties, n = {n1}, {n2}"
         yield Row(scenario, "any decision", hits, len(found), WRONG, at_least=False)
 
@@ -267,19 +250,19 @@ def power_of_rates(rng, studies, seeds=seeds_for_region):
     for (k, n), (low, high) in product(
         ((0, 2), (1, 3), (3, 8), (5, 8), (8, 8), (30, 100)), ((0.5, 1.0), (0.1, 0.7), (0.0, 0.15))
     ):
-        if judge_rate(k, n, low, high).decision is not Decision.INCONCLUSIVE:
+        if judge_rate(k, n, low, high).decision is not ClaimDecision.INCONCLUSIVE:
             continue
         if (more := seeds(k, n, k / n, low, high)) is None:
             continue
         decide = cache(lambda seen, total=n + more, low=low, high=high: judge_rate(seen, total, low, high).decision)
         found = [decide(k + drawn) for drawn in rng.binomial(more, k / n, studies).tolist()]
-        hits = studies - found.count(Decision.INCONCLUSIVE)
+        hits = studies - found.count(ClaimDecision.INCONCLUSIVE)
         yield Row(f"{more:,} more than {k} of {n}, rate against [{low}, {high}]", "decides", hits, studies, POWER)
     for (k, n), other in (((3, 8), (30, 80)), ((2, 4), (0, 8)), ((6, 8), (3, 20)), ((1, 6), (8, 64))):
         more = seeds_for_same_rate(k, n, k / n, other, 0.25)
-        decide = cache(lambda seen, total=n + more, other=other: judge_seen(seen, total, *other).decision)
+        decide = cache(lambda seen, total=n + more, other=other: judge_count(seen, total, *other).decision)
         found = [decide(k + drawn) for drawn in rng.binomial(more, k / n, studies).tolist()]
-        hits = studies - found.count(Decision.INCONCLUSIVE)
+        hits = studies - found.count(ClaimDecision.INCONCLUSIVE)
         yield Row(f"{more:,} more than {k} of {n}, beside {other[0]} of {other[1]}", "decides", hits, studies, POWER)
     for k1, n1, k2, n2 in ((0, 2, 2, 2), (1, 4, 3, 4), (3, 8, 6, 8), (1, 8, 3, 8)):
         more = seeds_for_order(k1, n1, k2, n2)
@@ -288,7 +271,7 @@ def power_of_rates(rng, studies, seeds=seeds_for_region):
         )
         drawn = (rng.binomial(more, k / n, studies).tolist() for k, n in ((k1, n1), (k2, n2)))
         found = [decide(k1 + one, k2 + two) for one, two in zip(*drawn, strict=True)]
-        hits = studies - found.count(Decision.INCONCLUSIVE)
+        hits = studies - found.count(ClaimDecision.INCONCLUSIVE)
         yield Row(f"{more:,} more in each than {k1} of {n1} and {k2} of {n2}", "decides", hits, studies, POWER)
 
 
@@ -299,7 +282,7 @@ def power_of_medians(rng, studies):
         hits = 0
         for _ in range(studies):
             drawn = [*values, *rng.choice(values, more)]
-            hits += claim_tests.judge_median(drawn, 0.5, 1.5).decision is not Decision.INCONCLUSIVE
+            hits += rules.judge_median(drawn, 0.5, 1.5).decision is not ClaimDecision.INCONCLUSIVE
         scenario = f"{more:,} more than {n}, median ({below} below, {above} above)"
         yield Row(scenario, "decides", hits, studies, POWER)
 
@@ -316,7 +299,7 @@ def power_of_orders(rng, studies):
         for _ in range(studies // 4):
             arms = [[*arm, *rng.choice(arm, more)] for arm in (first, second)]
             times = [seen_at(arm, 900) for arm in arms]
-            hits += judge_order_times(*times, Order.EARLIER, rng).decision is not Decision.INCONCLUSIVE
+            hits += judge_order_times(*times, Order.EARLIER, rng).decision is not ClaimDecision.INCONCLUSIVE
         scenario = f"about {more} more in each, times {len(first)} and {len(second)}"
         yield Row(scenario, "decides", hits, studies // 4, POWER)
 
@@ -328,24 +311,24 @@ def whole_ledgers(rng, studies):
     for _ in range(studies):
         rates = rng.uniform(0, 1, 20)
         results = [judge(int(rng.binomial(24, rate)), 24, 0.4, 1.0) for rate in rates]
-        truth = [Decision.REPRODUCED if rate >= 0.4 else Decision.CONTRADICTED for rate in rates]
+        truth = [ClaimDecision.REPRODUCED if rate >= 0.4 else ClaimDecision.CONTRADICTED for rate in rates]
         pairs = zip(results, truth, strict=True)
-        wrong += sum(result.decision not in {right, Decision.INCONCLUSIVE} for result, right in pairs)
-        bound += expected_wrong(results)
+        wrong += sum(result.decision not in {right, ClaimDecision.INCONCLUSIVE} for result, right in pairs)
+        bound += sum(result.error_bound for result in results if not result.is_open)
     name = "wrong verdicts in ledgers of 20 claims"
     yield Row(name, "of the bound", round(wrong), round(bound), 1.0, at_least=False)
 
 
 def without_level(k, n, low, high):
     """A rule that takes the rate it sees for the rate there is."""
-    decision = Decision.REPRODUCED if low <= k / n <= high else Decision.CONTRADICTED
-    return TestResult(decision, "no interval", f"{k} of {n}")
+    decision = ClaimDecision.REPRODUCED if low <= k / n <= high else ClaimDecision.CONTRADICTED
+    return Judgement(decision, "no interval", f"{k} of {n}")
 
 
 def larger_is_larger(k1, n1, k2, n2, _order):
     """A rule that calls every difference one."""
-    decision = Decision.INCONCLUSIVE if k1 * n2 == k2 * n1 else Decision.REPRODUCED
-    return TestResult(decision, "no test", "")
+    decision = ClaimDecision.INCONCLUSIVE if k1 * n2 == k2 * n1 else ClaimDecision.REPRODUCED
+    return Judgement(decision, "no test", "")
 
 
 def range_of_middle(times):
@@ -356,8 +339,8 @@ def range_of_middle(times):
 
 def earlier_median(first, second, _order, _rng):
     """A rule that compares two medians, and calls what it sees significant."""
-    one, other = (kaplan_meier(times).median for times in (first, second))
-    return TestResult(Decision.INCONCLUSIVE if one == other else Decision.REPRODUCED, "no test", "")
+    one, other = (median_time(times) for times in (first, second))
+    return Judgement(ClaimDecision.INCONCLUSIVE if one == other else ClaimDecision.REPRODUCED, "no test", "")
 
 
 def half_the_seeds(*asked):
@@ -390,13 +373,12 @@ def campaign(rng, studies, *, short) -> Iterator[Row]:
         yield from two_counts(rng, counts)
         yield from power_of_rates(rng, counts)
         yield from power_of_orders(rng, splits)
-        yield from median_coverage(rng, medians // 4, kaplan_meier_band, None, "Kaplan-Meier band's")
 
 
 def without_search():
     """Leave out what a result says it still needs: it costs most of the time and changes no decision."""
     names = ("seeds_for_region", "seeds_for_same_rate", "seeds_for_order", "seeds_for_median", "seeds_for_scores")
-    return patch.multiple(claim_tests, **{name: lambda *_: None for name in names})
+    return patch.multiple(rules, **{name: lambda *_: None for name in names})
 
 
 def calibrate(*, short, broken, say):

@@ -20,8 +20,8 @@ from reprogrok.certificate.checker.rounding import FLOAT32
 from reprogrok.certificate.document import FORMAT, SCHEMA, Verdict
 from reprogrok.errors import InputError
 from reprogrok.schema import Document, load
+from reprogrok.stats.proportions import Proportion, proportion
 from reprogrok.stats.ranges import Range
-from reprogrok.stats.statistics import Proportion, proportion
 from reprogrok.tasks.addition import Addition
 
 # An exact interval at this confidence misses the truth once in 10,000 evaluations of honest certificates; one at 95 %

@@ -1,32 +1,34 @@
-"""Claims and the evidence at hand -> verdicts; nothing is trained, and the same input gives the same audit.
+"""Claims and the available evidence -> verdicts; nothing is trained, and the same input gives the same audit.
 
-    Source, ... + Evidence --judge_claims--> Audit(ClaimVerdict(Finding, Arm, ...), ...)
+    Citation, ... + Evidence --judge_claims--> Audit(ClaimVerdict(Judgement, Arm, ...), ...)
 
-    tier          what is looked at                       can be contradicted by
+    tier          evidence                                can be contradicted by
     bitwise       one seed on the device that is named    a different outcome of that seed there
-    numeric       one artefact                            a number outside what is claimed
-    statistical   replicas over seeds                     an interval outside what is claimed, or a test
+    numeric       one artefact                            a number outside the claimed region
+    statistical   replicas over seeds                     an interval outside the claimed region, or a test
 
-What cannot be decided is INCONCLUSIVE and says what is missing. Numbers of different definitions are never compared.
+A claim that cannot be decided is INCONCLUSIVE and names the missing evidence. Numbers of different definitions are
+never compared.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from reprogrok.claims.artefacts import disagreement, judge_artefact, judge_one, judge_pair, value_text
-from reprogrok.claims.claims import Claim, Order, Quantity, Source, Subject, Tier
+import numpy as np
+from numpy.random import Generator
+
+from reprogrok.claims.artefacts import disagreement, judge_artefact, judge_one, judge_pair
+from reprogrok.claims.claims import Citation, Claim, Order, Quantity, Subject, Tier
 from reprogrok.claims.evidence import Evidence, Observation
-from reprogrok.claims.outcomes import Absent, Outcome
-from reprogrok.claims.tests import Decision
-from reprogrok.claims.trainings import counted_seeds, judge_training, judge_trainings, least_seeds
-from reprogrok.claims.verdict import Arm, Audit, ClaimVerdict, Finding, device_of, disputes_of
+from reprogrok.claims.judgements import ClaimDecision, Judgement
+from reprogrok.claims.measurements import Measurement, Missing
+from reprogrok.claims.text import value_text
+from reprogrok.claims.trainings import judge_training, judge_trainings, least_seeds
+from reprogrok.claims.verdict import Arm, Audit, ClaimVerdict, device_of, disputes_of
 from reprogrok.files import sha256_bytes
-
-if TYPE_CHECKING:
-    from numpy.random import Generator
+from reprogrok.text import counted
 
 TRAINED = "experiment"
 DEVICES = ("cpu", "cuda", "mps")
@@ -34,7 +36,7 @@ ANY_DEVICE = "any"
 NOTHING = "nothing to judge by"
 SAME_SEED = "the same seed on the same kind of device"
 
-# What a replica has only if it got somewhere: leaving out those without one would favour the others.
+# Quantities that only replicas that got somewhere have: leaving out the others would favour these.
 _OF_SOME_OUTCOMES = {"delay_factor", "delay_factor_most", "highest_spike"}
 _MIRRORED = {
     Order.EARLIER: Order.LATER,
@@ -47,24 +49,24 @@ _MIRRORED = {
 
 
 def judge_claims(
-    sources: Sequence[Source],
+    citations: Sequence[Citation],
     known: Evidence,
     *,
     generator_of: Callable[[Claim], Generator],
     chosen: Collection[str] | None = None,
     costs: Mapping[str, str] | None = None,
 ) -> Audit:
-    """Judge claims by what is known.
+    """Judge claims by the evidence.
 
     Args:
-        sources: every document, so that disputes between documents can be shown.
+        citations: every document, so that disputes between documents can be shown.
         known: the evidence.
-        generator_of: randomness for the permutation tests of one claim; see `generator_of_id`.
+        generator_of: source of randomness for the permutation tests of one claim; see `generator_of_id`.
         chosen: ids of the claims to judge; None for all.
-        costs: what one seed of an experiment takes, for the reports.
+        costs: experiment -> the cost of one seed, for the reports.
     """
-    claims = [(claim, source.file) for source in sources for claim in source.claims]
-    disputes = disputes_of(sources)
+    claims = [(claim, citation.file) for citation in citations for claim in citation.claims]
+    disputes = disputes_of(citations)
     asked = {claim.id for claim, _ in claims if chosen is None or claim.id in chosen}
     beside = {other for name in asked for other in disputes.get(name, ())} - asked
     verdicts = {
@@ -73,7 +75,7 @@ def judge_claims(
         if claim.id in asked or claim.id in beside
     }
     return Audit(
-        sources=tuple(sources),
+        citations=tuple(citations),
         verdicts=tuple(verdict for name, verdict in verdicts.items() if name in asked),
         left_out=tuple(dict.fromkeys(reason for _, reason in known.left_out)),
         costs=costs or {},
@@ -82,20 +84,18 @@ def judge_claims(
 
 
 def generator_of_id(claim: Claim) -> Generator:
-    """Randomness that follows from the claim's id alone, so that a verdict does not depend on what else is judged."""
-    import numpy as np  # noqa: PLC0415 - NumPy loads when a claim is judged, not when a report is imported
-
+    """Return a generator seeded by the claim's id alone, so that a verdict does not depend on the other claims."""
     return np.random.Generator(np.random.Philox(key=int(sha256_bytes(claim.id.encode())[:32], 16)))
 
 
 def judge_claim(claim: Claim, source: str, known: Evidence, generator: Generator) -> ClaimVerdict:
     """Judge one claim."""
     if claim.tier is Tier.BITWISE and claim.subject.kind == TRAINED:
-        finding, arms = _same_seed(claim, known)
+        judgement, arms = _same_seed(claim, known)
     else:
         arms = _arms(claim, known)
-        finding = _judge(claim, arms, known, generator)
-    return ClaimVerdict(claim, source, finding, arms)
+        judgement = _judge(claim, arms, known, generator)
+    return ClaimVerdict(claim, source, judgement, arms)
 
 
 def _arms(claim: Claim, known: Evidence) -> tuple[Arm, ...]:
@@ -104,10 +104,10 @@ def _arms(claim: Claim, known: Evidence) -> tuple[Arm, ...]:
 
 
 def _replicas(subject: Subject, quantity: Quantity, known: Evidence) -> tuple[Observation, ...]:
-    """Every observation, and an empty one for each replica that was watched and shows no such quantity.
+    """Return every observation, and an empty one for each replica that was followed and lacks the quantity.
 
-    Those of the same file or run count, and those that would have shown it had they gone otherwise, wherever they are:
-    of runs that were stopped early only the successes are seen.
+    These are the replicas of the same file or run, and wherever they are those that would have the quantity had they
+    gone otherwise: leaving them out would count only the successes of runs that were stopped early.
     """
     found = known.observations(subject, quantity)
     used, seeds = {seen.origin for seen in found}, {seen.seed for seen in found}
@@ -117,16 +117,16 @@ def _replicas(subject: Subject, quantity: Quantity, known: Evidence) -> tuple[Ob
         if found and source.subject == subject
         for seed in source.seeds
         if seed not in seeds
-        and (source.origin in used or quantity.name in _OF_SOME_OUTCOMES or _left_open(source.outcome(seed, quantity)))
+        and (source.origin in used or quantity.name in _OF_SOME_OUTCOMES or _left_open(source.measure(seed, quantity)))
     }
     return (*found, *silent.values())
 
 
-def _left_open(outcome: Outcome) -> bool:
-    return isinstance(outcome, Absent) and outcome.open
+def _left_open(found: Measurement) -> bool:
+    return isinstance(found, Missing) and found.open
 
 
-def _judge(claim: Claim, arms: Sequence[Arm], known: Evidence, generator: Generator) -> Finding:
+def _judge(claim: Claim, arms: Sequence[Arm], known: Evidence, generator: Generator) -> Judgement:
     nothing = tuple(arm for arm in arms if not arm.observations)
     if nothing:
         return _nothing(claim, nothing, known)
@@ -140,7 +140,7 @@ def _judge(claim: Claim, arms: Sequence[Arm], known: Evidence, generator: Genera
     return judge(arm.observations, claim.expect)
 
 
-def _ordered(order: Order, arms: Sequence[Arm], generator: Generator) -> Finding:
+def _ordered(order: Order, arms: Sequence[Arm], generator: Generator) -> Judgement:
     torn = next((arm for arm in arms if arm.subject.kind != TRAINED and len(arm.observations) > 1), None)
     if torn is not None:
         return disagreement(torn.observations)
@@ -153,18 +153,18 @@ def _ordered(order: Order, arms: Sequence[Arm], generator: Generator) -> Finding
     return judge_pair(first, second, order)
 
 
-def _nothing(claim: Claim, arms: Sequence[Arm], known: Evidence) -> Finding:
-    """Say why there is nothing, and of trainings how many seeds could decide at all."""
+def _nothing(claim: Claim, arms: Sequence[Arm], known: Evidence) -> Judgement:
+    """Name the missing evidence and, for trainings, the least number of seeds that can decide."""
     missing = "; ".join(dict.fromkeys(_missing(arm.subject, claim.quantity, known) for arm in arms))
     trained = any(arm.subject.kind == TRAINED for arm in arms)
     seeds = least_seeds(claim.expect) if trained else None
     if seeds is not None:
-        missing += f"; at least {counted_seeds(seeds)}, if they all agree"
-    return Finding(Decision.INCONCLUSIVE, NOTHING, missing=missing, seeds_needed=seeds)
+        missing += f"; at least {counted(seeds, 'seed')}, if they all agree"
+    return Judgement(ClaimDecision.INCONCLUSIVE, NOTHING, missing=missing, seeds_needed=seeds)
 
 
 def _missing(subject: Subject, quantity: Quantity, known: Evidence) -> str:
-    """Why nothing was observed; of a training that nobody has run there is nothing more to say."""
+    """Return why nothing was observed; for a training that was never run, just that runs are missing."""
     trained = any(source.subject == subject for source in known.sources)
     left_out = any(left == subject for left, _ in known.left_out)
     if subject.kind != TRAINED or trained or left_out:
@@ -172,18 +172,20 @@ def _missing(subject: Subject, quantity: Quantity, known: Evidence) -> str:
     return f"runs of {subject.name}"
 
 
-def _other_definition(asked: Quantity, observation: Observation) -> Finding:
+def _other_definition(asked: Quantity, observation: Observation) -> Judgement:
     wanted, found = _definition(asked), _definition(observation.quantity)
     numbers = f"{value_text(observation)} by {found}"
-    return Finding(Decision.INCONCLUSIVE, NOTHING, numbers, f"an observation by {wanted}; {found} is not comparable")
+    return Judgement(
+        ClaimDecision.INCONCLUSIVE, NOTHING, numbers, f"an observation by {wanted}; {found} is not comparable"
+    )
 
 
 def _definition(quantity: Quantity) -> str:
     return " ".join(f"{name} {value}" for name, value in quantity.as_dict().items() if name != "name")
 
 
-def _same_seed(claim: Claim, known: Evidence) -> tuple[Finding, tuple[Arm, ...]]:
-    """Judge what is claimed of one seed: a difference on the claim's device contradicts it, and nothing else does."""
+def _same_seed(claim: Claim, known: Evidence) -> tuple[Judgement, tuple[Arm, ...]]:
+    """Judge a claim about one seed: only a difference on the claim's device contradicts it."""
     found = [
         seen
         for device in (None, *DEVICES)
@@ -195,28 +197,28 @@ def _same_seed(claim: Claim, known: Evidence) -> tuple[Finding, tuple[Arm, ...]]
     if not seen_once:
         where = "every device" if claim.device == ANY_DEVICE else claim.device
         missing = f"{_missing(claim.subject, claim.quantity, known)}, seed {claim.seed} on {where}"
-        return Finding(Decision.INCONCLUSIVE, SAME_SEED, missing=missing), arms
+        return Judgement(ClaimDecision.INCONCLUSIVE, SAME_SEED, missing=missing), arms
     other = next((seen for seen in seen_once if seen.quantity != claim.quantity), None)
     if other is not None:
         return _other_definition(claim.quantity, other), arms
     return _on_devices(claim, seen_once), arms
 
 
-def _on_devices(claim: Claim, observations: Sequence[Observation]) -> Finding:
+def _on_devices(claim: Claim, observations: Sequence[Observation]) -> Judgement:
     wanted = DEVICES if claim.device == ANY_DEVICE else (str(claim.device),)
-    findings = [(device_of(seen) or "an unknown device", judge_one(seen, claim.expect)) for seen in observations]
-    numbers = "; ".join(f"seed {claim.seed} on {device}: {finding.numbers}" for device, finding in findings)
-    counted = [finding for device, finding in findings if device in wanted]
-    blank = Finding(Decision.INCONCLUSIVE, SAME_SEED, numbers)
-    if any(finding.decision is Decision.CONTRADICTED for finding in counted):
+    judgements = [(device_of(seen) or "an unknown device", judge_one(seen, claim.expect)) for seen in observations]
+    numbers = "; ".join(f"seed {claim.seed} on {device}: {judgement.numbers}" for device, judgement in judgements)
+    counted = [judgement for device, judgement in judgements if device in wanted]
+    blank = Judgement(ClaimDecision.INCONCLUSIVE, SAME_SEED, numbers)
+    if any(judgement.decision is ClaimDecision.CONTRADICTED for judgement in counted):
         note = "says nothing of how often other seeds come out so"
-        return replace(blank, decision=Decision.CONTRADICTED, notes=(note,))
-    undecided = next((finding for finding in counted if finding.decision is Decision.INCONCLUSIVE), None)
+        return replace(blank, decision=ClaimDecision.CONTRADICTED, notes=(note,))
+    undecided = next((judgement for judgement in counted if judgement.decision is ClaimDecision.INCONCLUSIVE), None)
     if undecided is not None:
         return replace(blank, missing=undecided.missing)
-    unseen = [device for device in wanted if device not in {device for device, _ in findings}]
+    unseen = [device for device in wanted if device not in {device for device, _ in judgements}]
     if not unseen:
-        return replace(blank, decision=Decision.REPRODUCED)
-    agree = all(finding.decision is Decision.REPRODUCED for _, finding in findings)
+        return replace(blank, decision=ClaimDecision.REPRODUCED)
+    agree = all(judgement.decision is ClaimDecision.REPRODUCED for _, judgement in judgements)
     there = "agrees, but not on the same fingerprint" if agree else "another device contradicts nothing"
     return replace(blank, missing=f"seed {claim.seed} on {', '.join(unseen)} ({there})")

@@ -1,9 +1,9 @@
-"""A certificate -> what claims may ask of its checkpoint: how many of all problems are answered wrong, and the rest.
+"""A certificate -> the quantities that claims may ask of its checkpoint, such as the number of wrong problems.
 
-    Stated --entry of CERTIFICATE--> Measured: bounds, or a word
+    Stated --entry of CERTIFICATE--> Measured: a range, or a word
 
-A certificate bounds; it does not measure. So its numbers are ranges, and a claim is judged by the whole of them
-(`bounded_claims`). They are about every problem that there is, not about an exam's: their definition says so.
+A certificate bounds and does not measure, so its numbers are ranges, and a claim is judged by the whole range. They
+are about every problem of the task and not about an exam, which is why they have a definition of their own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fractions import Fraction
 from reprogrok.certificate.certified import Stated
 from reprogrok.certificate.document import Verdict
 from reprogrok.claims.claims import Quantity
-from reprogrok.claims.outcomes import Absent, Measured, Outcome
+from reprogrok.claims.measurements import Measured, Measurement, Missing
 from reprogrok.stats.ranges import Range
 
 CERTIFIED = "certificate/1"
@@ -23,37 +23,37 @@ CERTIFIED = "certificate/1"
 
 @dataclass(frozen=True)
 class CertifiedQuantity:
-    """An entry of the table; the fields are those of `SeriesQuantity`."""
+    """An entry of `CERTIFICATE`; the fields are those of `SeriesQuantity`."""
 
     definitions: tuple[str, ...]
     unit: str
-    measure: Callable[[Stated], Outcome]
+    measure: Callable[[Stated], Measurement]
     says: str
 
 
 def quantities_of(stated: Stated) -> dict[Quantity, Measured]:
-    """Everything that follows from what a certificate states."""
+    """Return every quantity that follows from the statement of a certificate."""
     found = {Quantity(name, CERTIFIED): entry.measure(stated) for name, entry in CERTIFICATE.items()}
     return {quantity: outcome for quantity, outcome in found.items() if isinstance(outcome, Measured)}
 
 
-def _rate(stated: Stated) -> Outcome:
+def _rate(stated: Stated) -> Measurement:
     low, high, problems = stated.wrong.at_least, stated.wrong.at_most, stated.wrong.of
     if problems is None:
-        return Absent("of how many problems is not stated", again=False)
+        return Missing("of how many problems is not stated", again=False)
     return Measured(bounds=Range(low / problems, None if high is None else high / problems))
 
 
-def _smallest_margin(stated: Stated) -> Outcome:
-    """Of every answer, so it takes that all of them are right; what was met bounds it from above."""
+def _smallest_margin(stated: Stated) -> Measurement:
+    """Return the smallest margin of any answer, if all are right; the smallest one met bounds it from above."""
     if stated.verdict is not Verdict.PROVED or stated.smallest_margin is None:
-        return Absent("not every answer is shown to be right", again=False)
+        return Missing("not every answer is shown to be right", again=False)
     seen = stated.smallest_seen
     return Measured(bounds=Range(_decimal(stated.smallest_margin), None if seen is None else _decimal(seen)))
 
 
 def _decimal(value: float) -> Fraction:
-    """The number as it is written, digit by digit."""
+    """Return the number exactly as it is written."""
     return Fraction(repr(value))
 
 
@@ -62,13 +62,13 @@ CERTIFICATE: Mapping[str, CertifiedQuantity] = {
         (CERTIFIED,), "problems", lambda stated: Measured(bounds=stated.wrong),
         "how many of all problems are answered wrong: at least and at most",
     ),
-    "wrong_rate": CertifiedQuantity((CERTIFIED,), "share", _rate, "the same as a share of all problems"),
+    "wrong_rate": CertifiedQuantity((CERTIFIED,), "share", _rate, "the same as a fraction of all problems"),
     "proved": CertifiedQuantity(
         (CERTIFIED,), "word", lambda stated: Measured(word=stated.verdict.value),
         "PROVED: every problem is answered right; REFUTED: not every one; PARTIAL: not decided",
     ),
     "smallest_margin": CertifiedQuantity(
         (CERTIFIED,), "logits", _smallest_margin,
-        "of a PROVED one: at most the lead of the right digit in any answer, and the least lead that was met",
+        "of a PROVED one: a lower bound on the margin of any answer, and the least margin that was met",
     ),
 }  # fmt: skip

@@ -1,6 +1,6 @@
 """Published statements as data: `audit/claims/NAME.yaml` -> frozen claims; nothing in the file is ever executed.
 
-    file --JSON Schema--> Document --meaning checked here--> Source(Claim(Subject, Quantity, Expectation), ...)
+    file --JSON Schema--> Document --meaning checked here--> Citation(Claim(Subject, Quantity, Expectation), ...)
 
 A claim names what was measured (a subject), the estimator (a quantity with its definition id), what is said of it (an
 expectation) and what would contradict it. The schema knows shapes; this module knows what fits together: a comparison
@@ -116,7 +116,7 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Seen:
+class PublishedCount:
     """An event that was seen on k of n seeds."""
 
     k: int
@@ -131,7 +131,7 @@ class Rate:
     high: float
 
 
-Expectation = Value | Between | Word | Seen | Rate | Order
+Expectation = Value | Between | Word | PublishedCount | Rate | Order
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Source:
+class Citation:
     """One document and what it claims.
 
     Attributes:
@@ -219,7 +219,7 @@ class Source:
     path: Path
 
 
-def load_sources(paths: Sequence[Path], *, complete: bool = True) -> tuple[Source, ...]:
+def load_citations(paths: Sequence[Path], *, complete: bool = True) -> tuple[Citation, ...]:
     """Read claims files together: ids are unique over all of them, and, if they are complete, what is disputed exists.
 
     Raises:
@@ -254,7 +254,7 @@ def claims_files(folder: Path) -> list[Path]:
     return found
 
 
-def all_claims(sources: Iterable[Source]) -> dict[str, Claim]:
+def all_claims(sources: Iterable[Citation]) -> dict[str, Claim]:
     """Id -> claim."""
     return {claim.id: claim for source in sources for claim in source.claims}
 
@@ -284,11 +284,11 @@ def subject_of(entry: Mapping[str, str]) -> Subject:
     return Subject(kind, name)
 
 
-def _source(document: Document) -> Source:
+def _source(document: Document) -> Citation:
     data = document.data
     head = data["source"]
     claims = tuple(_claim(document, index, item) for index, item in enumerate(data["claims"]))
-    return Source(head["file"], head.get("sha256"), head["title"], head.get("date"), claims, document.path)
+    return Citation(head["file"], head.get("sha256"), head["title"], head.get("date"), claims, document.path)
 
 
 def _claim(document: Document, index: int, item: Mapping[str, Any]) -> Claim:
@@ -328,7 +328,7 @@ def _check_fit(document: Document, at: Steps, claim: Claim) -> None:
         raise document.error((*at, "expect"), "an order needs another subject", expected="`against` beside it")
     if claim.against is not None and not ordered:
         raise document.error((*at, "against"), "compared with nothing", expected="`expect: {order: ...}` beside it")
-    if isinstance(claim.expect, Seen) and not 0 < claim.expect.n >= claim.expect.k:
+    if isinstance(claim.expect, PublishedCount) and not 0 < claim.expect.n >= claim.expect.k:
         found = f"{claim.expect.k} of {claim.expect.n}"
         raise document.error((*at, "expect", "rate"), expected="k of n with n > 0 and k <= n", found=found)
     if isinstance(claim.expect, Between | Rate):
@@ -344,7 +344,7 @@ def _check_fit(document: Document, at: Steps, claim: Claim) -> None:
 
 def _check_subject(document: Document, at: Steps, claim: Claim) -> None:
     """What can be said of a training cannot be said of one artefact, and the other way round."""
-    over_seeds = isinstance(claim.expect, Seen | Rate)
+    over_seeds = isinstance(claim.expect, PublishedCount | Rate)
     if over_seeds and claim.subject.kind != "experiment":
         message = "only trained replicas have a rate"
         raise document.error((*at, "subject"), message, expected="an experiment", found=claim.subject.kind)
@@ -377,7 +377,7 @@ def _expectation(entry: Mapping[str, Any]) -> Expectation:
     if "order" in entry:
         return Order(entry["order"])
     rate = entry["rate"]
-    return Seen(int(rate["k"]), int(rate["n"])) if "k" in rate else Rate(*map(float, rate["between"]))
+    return PublishedCount(int(rate["k"]), int(rate["n"])) if "k" in rate else Rate(*map(float, rate["between"]))
 
 
 def _exactly(number: float) -> float:

@@ -1,6 +1,6 @@
 """An experiment of params.yaml -> what follows from it without training: sizes, splits, loss bounds, shapes, settings.
 
-    Experiment --split audit, loss bounds, shapes--> entry of DATA --> Measured, or Absent with the reason
+    Experiment --split audit, loss bounds, shapes--> entry of DATA --> Measured, or Missing with the reason
 
 Everything here is counted or computed exactly, so nothing has an interval and no device matters. What is counted has
 the definition `count`, a share of a count `share`; any other number is defined by its formula.
@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 from reprogrok.claims.claims import Quantity
-from reprogrok.claims.outcomes import Measured, Outcome, misasked
+from reprogrok.claims.measurements import Measured, Measurement, misasked
 from reprogrok.formats.llmc_models import padded
 from reprogrok.metrics.bounds import largest_entropy
 from reprogrok.model.shapes import count_parameters
@@ -42,11 +42,11 @@ class DataQuantity:
 
     definitions: tuple[str, ...]
     unit: str
-    measure: Callable[[Experiment, Quantity], Outcome]
+    measure: Callable[[Experiment, Quantity], Measurement]
     says: str
 
 
-def measure_data(experiment: Experiment, quantity: Quantity) -> Outcome:
+def measure_data(experiment: Experiment, quantity: Quantity) -> Measurement:
     """What a quantity comes to for an experiment.
 
     Raises:
@@ -69,8 +69,8 @@ def _loss_bounds(task: ModularTask, block: int | None) -> LossBounds:
     return loss_bounds(task, block=block)
 
 
-def _of_split(count: Callable[[SplitAudit], int]) -> Callable[[Experiment, Quantity], Outcome]:
-    def counted(experiment: Experiment, _quantity: Quantity) -> Outcome:
+def _of_split(count: Callable[[SplitAudit], int]) -> Callable[[Experiment, Quantity], Measurement]:
+    def counted(experiment: Experiment, _quantity: Quantity) -> Measurement:
         if not isinstance(experiment.task, ModularTask):
             return misasked("the examples of addition are drawn, not split")
         return Measured(float(count(_audit(experiment.task, experiment.block))))
@@ -78,8 +78,8 @@ def _of_split(count: Callable[[SplitAudit], int]) -> Callable[[Experiment, Quant
     return counted
 
 
-def _share_of_test(count: Callable[[SplitAudit], int]) -> Callable[[Experiment, Quantity], Outcome]:
-    def shared(experiment: Experiment, _quantity: Quantity) -> Outcome:
+def _share_of_test(count: Callable[[SplitAudit], int]) -> Callable[[Experiment, Quantity], Measurement]:
+    def shared(experiment: Experiment, _quantity: Quantity) -> Measurement:
         if not isinstance(experiment.task, ModularTask):
             return misasked("the examples of addition are drawn, not split")
         audit = _audit(experiment.task, experiment.block)
@@ -88,11 +88,11 @@ def _share_of_test(count: Callable[[SplitAudit], int]) -> Callable[[Experiment, 
     return shared
 
 
-def _parameters(experiment: Experiment, _quantity: Quantity) -> Outcome:
+def _parameters(experiment: Experiment, _quantity: Quantity) -> Measurement:
     return Measured(float(count_parameters(experiment.model)))
 
 
-def _vocabulary(experiment: Experiment, quantity: Quantity) -> Outcome:
+def _vocabulary(experiment: Experiment, quantity: Quantity) -> Measurement:
     rows = experiment.task.vocab_size
     return Measured(float(padded(rows) if quantity.name == "padded_vocabulary" else rows))
 
@@ -102,13 +102,13 @@ def _positions(experiment: Experiment) -> int:
     return FORMATS[task.format].positions if isinstance(task, ModularTask) else task.max_seq_len
 
 
-def _scored(experiment: Experiment, _quantity: Quantity) -> Outcome:
+def _scored(experiment: Experiment, _quantity: Quantity) -> Measurement:
     if not isinstance(experiment.task, ModularTask):
         return misasked("asked of modular tasks only")
     return Measured(float(len(experiment.task.scored)))
 
 
-def _predicted(experiment: Experiment, _quantity: Quantity) -> Outcome:
+def _predicted(experiment: Experiment, _quantity: Quantity) -> Measurement:
     """Positions that predict a token of the same equation."""
     task = experiment.task
     if not isinstance(task, ModularTask):
@@ -117,21 +117,21 @@ def _predicted(experiment: Experiment, _quantity: Quantity) -> Outcome:
     return Measured(float(len(predicted) - (predicted[-1] == "bos")))
 
 
-def _batch_share(experiment: Experiment, _quantity: Quantity) -> Outcome:
+def _batch_share(experiment: Experiment, _quantity: Quantity) -> Measurement:
     if not isinstance(experiment.task, ModularTask):
         return misasked("the examples of addition are drawn without end")
     rows = _audit(experiment.task, None).train
     return Measured(min(1.0, experiment.batch / rows), k=min(experiment.batch, rows), n=rows)
 
 
-def _block_rows(experiment: Experiment, _quantity: Quantity) -> Outcome:
+def _block_rows(experiment: Experiment, _quantity: Quantity) -> Measurement:
     if not isinstance(experiment.task, ModularTask) or experiment.block is None:
         return misasked("its batches are not fixed blocks")
     audit = _audit(experiment.task, experiment.block)
     return Measured(float(audit.train - audit.left_out))
 
 
-def _loss_bound(experiment: Experiment, quantity: Quantity) -> Outcome:
+def _loss_bound(experiment: Experiment, quantity: Quantity) -> Measurement:
     if not isinstance(experiment.task, ModularTask):
         return misasked("loss bounds are known for modular tasks only")
     bounds = _loss_bounds(experiment.task, experiment.block)
@@ -142,18 +142,18 @@ def _loss_bound(experiment: Experiment, quantity: Quantity) -> Outcome:
     return misasked("it is infinite: some token never follows its prefix") if math.isinf(nats) else Measured(nats)
 
 
-def _largest_entropy(experiment: Experiment, _quantity: Quantity) -> Outcome:
+def _largest_entropy(experiment: Experiment, _quantity: Quantity) -> Measurement:
     return Measured(largest_entropy(_positions(experiment)))
 
 
-def _answer_share(experiment: Experiment, _quantity: Quantity) -> Outcome:
+def _answer_share(experiment: Experiment, _quantity: Quantity) -> Measurement:
     if not isinstance(experiment.task, ModularTask):
         return misasked("asked of modular tasks only")
     scored = len(experiment.task.scored)
     return Measured(1 / scored, k=1, n=scored)
 
 
-def _uniform_loss(experiment: Experiment, _quantity: Quantity) -> Outcome:
+def _uniform_loss(experiment: Experiment, _quantity: Quantity) -> Measurement:
     if not isinstance(experiment.task, ModularTask):
         return misasked("asked of modular tasks only")
     return Measured(math.log(_audit(experiment.task, experiment.block).answers.possible))
@@ -165,7 +165,7 @@ def settings(experiment: Experiment) -> dict[str, Any]:
     return flatten({name: value for name, value in experiment.as_dict().items() if name not in words})
 
 
-def _setting(experiment: Experiment, quantity: Quantity) -> Outcome:
+def _setting(experiment: Experiment, quantity: Quantity) -> Measurement:
     known = settings(experiment)
     if quantity.definition not in known:
         return misasked(f"there is no setting {quantity.definition}: there are {', '.join(known)}")

@@ -1,36 +1,34 @@
-"""An audit -> plain data for JSON, as `audit.schema.json` publishes it; every number with its n, test and interval."""
+"""An audit -> its JSON document, by `audit.schema.json`; every number with its n, test and interval."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from reprogrok import __version__
-from reprogrok.claims.artefacts import expectation_text
 from reprogrok.claims.claims import Subject
 from reprogrok.claims.evidence import Observation
-from reprogrok.claims.evidence_entries import exact_bounds
+from reprogrok.claims.evidence_files import plain_bounds, plain_time
+from reprogrok.claims.text import expectation_text
 from reprogrok.claims.verdict import Arm, Audit, ClaimVerdict, device_of
 from reprogrok.files import pretty_json
-from reprogrok.metrics.grokking import Censored, StepInterval
 from reprogrok.schema import check_written
 
 FORMAT = "reprogrok.audit/1"
 
 
 def as_json(audit: Audit) -> bytes:
-    """The audit as JSON text, held to its schema.
+    """Return the audit as JSON text, checked against its schema.
 
     Raises:
-        InputError: it breaks the schema, which is a fault of this program.
+        InputError: it breaks the schema, which is a defect of this program.
     """
     document = document_of(audit)
     check_written(document, "audit")
     return pretty_json(document)
 
 
-def document_of(audit: Audit) -> dict[str, Any]:
-    """The audit as plain data; an end that nothing bounds is null."""
+def document_of(audit: Audit) -> dict[str, object]:
+    """Return the audit as plain data; an unbounded end is null."""
     return {
         "format": FORMAT,
         "reprogrok": __version__,
@@ -45,14 +43,14 @@ def document_of(audit: Audit) -> dict[str, Any]:
         "left_out": list(audit.left_out),
         "sources": [
             {
-                "file": source.file,
-                "title": source.title,
-                "date": source.date,
-                "sha256": source.sha256,
-                "claims": source.path.as_posix(),
-                "verdicts": {decision.value: count for decision, count in audit.count(source.file).items()},
+                "file": citation.file,
+                "title": citation.title,
+                "date": citation.date,
+                "sha256": citation.sha256,
+                "claims": citation.path.as_posix(),
+                "verdicts": {decision.value: count for decision, count in audit.count(citation.file).items()},
             }
-            for source in audit.sources
+            for citation in audit.citations
         ],
         "claims": [_claim(audit, verdict) for verdict in audit.verdicts],
         "settled_by": [
@@ -67,8 +65,8 @@ def document_of(audit: Audit) -> dict[str, Any]:
     }
 
 
-def _claim(audit: Audit, verdict: ClaimVerdict) -> dict[str, Any]:
-    claim, finding = verdict.claim, verdict.finding
+def _claim(audit: Audit, verdict: ClaimVerdict) -> dict[str, object]:
+    claim, judgement = verdict.claim, verdict.judgement
     return {
         "id": claim.id,
         "source": verdict.source,
@@ -86,31 +84,28 @@ def _claim(audit: Audit, verdict: ClaimVerdict) -> dict[str, Any]:
         "contradicted_by": claim.contradicted_by,
         "disputes": list(audit.disputes.get(claim.id, ())),
         "verdict": verdict.decision.value,
-        "test": finding.test,
-        "numbers": finding.numbers,
-        "missing": finding.missing,
-        "seeds_needed": finding.seeds_needed,
-        "p": finding.p,
+        "test": judgement.test,
+        "numbers": judgement.numbers,
+        "missing": judgement.missing,
+        "seeds_needed": judgement.seeds_needed,
+        "p": judgement.p,
         "p_adjusted": audit.adjusted.get(claim.id),
-        "interval": None if finding.interval is None else [_finite(end) for end in finding.interval],
-        "error_bound": finding.error_bound,
-        "notes": [*finding.notes, *([] if claim.note is None else [claim.note])],
+        "interval": None if judgement.interval is None else [_finite(end) for end in judgement.interval],
+        "error_bound": judgement.error_bound,
+        "notes": [*judgement.notes, *([] if claim.note is None else [claim.note])],
         "evidence": [_arm(arm) for arm in verdict.arms],
     }
 
 
-def _arm(arm: Arm) -> dict[str, Any]:
+def _arm(arm: Arm) -> dict[str, object]:
     return {"subject": _subject(arm.subject), "observations": [_observation(seen) for seen in arm.observations]}
 
 
-def _observation(seen: Observation) -> dict[str, Any]:
-    plain: dict[str, Any] = {"origin": seen.origin, "seed": seen.seed, "device": device_of(seen)}
+def _observation(seen: Observation) -> dict[str, object]:
+    plain: dict[str, object] = {"origin": seen.origin, "seed": seen.seed, "device": device_of(seen)}
     plain |= {"value": seen.value, "word": seen.word, "k": seen.k, "n": seen.n}
-    plain |= {} if seen.bounds is None else exact_bounds(seen.bounds)
-    if isinstance(seen.time, StepInterval):
-        plain |= {"after": seen.time.after, "by": seen.time.by}
-    if isinstance(seen.time, Censored):
-        plain |= {"censored_at": seen.time.at}
+    plain |= {} if seen.bounds is None else plain_bounds(seen.bounds)
+    plain |= {} if seen.time is None else plain_time(seen.time)
     plain |= {"updates": seen.updates, "planned": seen.planned}
     return {name: value for name, value in plain.items() if value is not None}
 

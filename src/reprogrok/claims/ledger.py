@@ -1,7 +1,8 @@
 """An audit -> `audit/LEDGER.md`: every claim with its verdict, numbers and evidence, for readers of the repository.
 
-No dates, no versions, no paths but relative ones: a fresh clone gives the same bytes. Sections: what it comes to, what
-chance can do, what was contradicted, where documents disagree, every document's claims, and what would settle the rest.
+It holds no dates, no versions and only relative paths, so that a fresh clone gives the same bytes. Sections: counts,
+verdicts that chance can make wrong, contradicted claims, disputes between documents, the claims of each document, and
+the evidence that would settle the open ones.
 """
 
 from __future__ import annotations
@@ -10,34 +11,34 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
-from reprogrok.claims import text as words
-from reprogrok.claims.claims import Source
-from reprogrok.claims.tests import Decision
+from reprogrok.claims import text
+from reprogrok.claims.claims import Citation
+from reprogrok.claims.judgements import ClaimDecision
 from reprogrok.claims.verdict import Audit, ClaimVerdict
 from reprogrok.text import counted
 
 COMMAND = "reprogrok audit --no-runs --ledger audit/LEDGER.md"
 _MARKS = {
-    Decision.REPRODUCED: "reproduced",
-    Decision.CONTRADICTED: "**contradicted**",
-    Decision.INCONCLUSIVE: "inconclusive",
+    ClaimDecision.REPRODUCED: "reproduced",
+    ClaimDecision.CONTRADICTED: "**contradicted**",
+    ClaimDecision.INCONCLUSIVE: "inconclusive",
 }
 _SPECIAL = str.maketrans({"|": "\\|", "<": "&lt;", "*": "\\*", "\n": " "})
 
 
 def as_ledger(audit: Audit, folder: Path) -> bytes:
-    """The ledger as Markdown.
+    """Return the ledger as Markdown.
 
     Args:
-        audit: all claims judged, by what is committed.
-        folder: where the ledger will stand, which its links start from.
+        audit: all claims, judged by committed evidence.
+        folder: the folder of the ledger, which its links start from.
     """
     parts = [
         _head(audit),
         _chance(audit),
         _contradicted(audit),
         _disagreements(audit),
-        *(_document(audit, source, folder) for source in audit.sources if audit.of_source(source)),
+        *(_document(audit, citation, folder) for citation in audit.citations if audit.on(citation)),
         _settling(audit),
         _left_out(audit),
     ]
@@ -46,9 +47,9 @@ def as_ledger(audit: Audit, folder: Path) -> bytes:
 
 def _head(audit: Audit) -> str:
     rows = [
-        (_link(source.title, _anchor(source)), *_counts(audit.count(source.file)))
-        for source in audit.sources
-        if audit.of_source(source)
+        (_link(citation.title, _anchor(citation)), *_counts(audit.count(citation.file)))
+        for citation in audit.citations
+        if audit.on(citation)
     ]
     rows.append(("all", *_counts(audit.count())))
     about = (
@@ -60,17 +61,17 @@ def _head(audit: Audit) -> str:
     return f"# Ledger of claims\n\n{about}\n\n{table}"
 
 
-def _counts(count: dict[Decision, int]) -> list[str]:
-    return [str(count[decision]) for decision in Decision]
+def _counts(count: dict[ClaimDecision, int]) -> list[str]:
+    return [str(count[decision]) for decision in ClaimDecision]
 
 
 def _chance(audit: Audit) -> str:
     rows = [
-        (_claim_link(verdict.claim.id), _MARKS[verdict.decision], f"{verdict.finding.p:.3g}", f"{adjusted:.3g}")
+        (_claim_link(verdict.claim.id), _MARKS[verdict.decision], f"{verdict.judgement.p:.3g}", f"{adjusted:.3g}")
         for verdict in audit.verdicts
-        if verdict.finding.p is not None and (adjusted := audit.adjusted[verdict.claim.id]) is not None
+        if verdict.judgement.p is not None and (adjusted := audit.adjusted[verdict.claim.id]) is not None
     ]
-    parts = ["## What chance can do", words.chance_text(audit)]
+    parts = ["## What chance can do", text.chance_text(audit)]
     if rows:
         parts.append("Claims that a test gives a p for, adjusted for all of them together (Holm):")
         parts.append(_table(("Claim", "Verdict", "p", "Adjusted"), rows))
@@ -78,10 +79,10 @@ def _chance(audit: Audit) -> str:
 
 
 def _contradicted(audit: Audit) -> str:
-    found = [verdict for verdict in audit.verdicts if verdict.decision is Decision.CONTRADICTED]
+    found = [verdict for verdict in audit.verdicts if verdict.decision is ClaimDecision.CONTRADICTED]
     if not found:
         return ""
-    lines = [f"- {_claim_link(v.claim.id)}: {_text(v.claim.says)} Found: {_text(v.finding.numbers)}." for v in found]
+    lines = [f"- {_claim_link(v.claim.id)}: {_text(v.claim.says)} Found: {_text(v.judgement.numbers)}." for v in found]
     return "\n\n".join(("## Negative results: what the evidence contradicts", "\n".join(lines)))
 
 
@@ -90,7 +91,7 @@ def _disagreements(audit: Audit) -> str:
     if not pairs:
         return ""
     rows = [tuple(_side(audit, name) for name in pair) for pair in pairs]
-    clashes = [f"> **Impossible:** {_text(words.clash_text(pair))}" for pair in audit.clashes]
+    clashes = [f"> **Impossible:** {_text(text.clash_text(pair))}" for pair in audit.clashes]
     intro = "Claims that cannot be true together, and what each came to."
     table = _table(("One document", "Another"), rows)
     return "\n\n".join(("## Where documents disagree", intro, *clashes, table))
@@ -103,7 +104,7 @@ def _side(audit: Audit, name: str) -> str:
     return f"{_claim_link(name)}, {_MARKS[verdict.decision]}: {_text(verdict.claim.says)}"
 
 
-def _document(audit: Audit, source: Source, folder: Path) -> str:
+def _document(audit: Audit, citation: Citation, folder: Path) -> str:
     rows = [
         (
             f'<a id="{verdict.claim.id}"></a>{_code(verdict.claim.id)}, line {verdict.claim.at}',
@@ -111,43 +112,43 @@ def _document(audit: Audit, source: Source, folder: Path) -> str:
             _MARKS[verdict.decision],
             _grounds(verdict, folder),
         )
-        for verdict in audit.of_source(source)
+        for verdict in audit.on(citation)
     ]
-    about = f"Words and lines are those of {_code(source.file)}; the claims are in {_file(source.path, folder)}."
+    about = f"Words and lines are those of {_code(citation.file)}; the claims are in {_file(citation.path, folder)}."
     table = _table(("Claim", "What is claimed", "Verdict", "Grounds"), rows)
-    return "\n\n".join((f"## {source.title}", about, table))
+    return "\n\n".join((f"## {citation.title}", about, table))
 
 
 def _grounds(verdict: ClaimVerdict, folder: Path) -> str:
-    """Numbers, test, n, devices, files: of a claim without any observation only what is not there."""
-    finding = verdict.finding
-    if not words.origins(verdict):
-        return _text(words.reason(verdict))
-    seen = [words.sizes(verdict)]
-    if (devices := words.devices(verdict)) != words.NOTHING:
+    """Return numbers, test, n, devices and files; for a claim without observations only the missing evidence."""
+    judgement = verdict.judgement
+    if not text.origins(verdict):
+        return _text(text.reason(verdict))
+    seen = [text.sizes(verdict)]
+    if (devices := text.devices(verdict)) != text.NOTHING:
         seen.append(devices)
-    files = ", ".join(_file(PurePath(origin), folder) for origin in words.origins(verdict))
-    parts = [_text(words.reason(verdict)), f"{_text(finding.test)}; {', '.join(seen)}; {files}"]
-    parts += [_text(note) for note in finding.notes]
+    files = ", ".join(_file(PurePath(origin), folder) for origin in text.origins(verdict))
+    parts = [_text(text.reason(verdict)), f"{_text(judgement.test)}; {', '.join(seen)}; {files}"]
+    parts += [_text(note) for note in judgement.notes]
     return "<br>".join(parts)
 
 
 def _settling(audit: Audit) -> str:
-    """Experiments whose runs would settle or narrow what is open, then what no run of ours can settle."""
+    """List the experiments whose runs would settle or narrow open claims, then the claims that no run can settle."""
     rows = [
         (
             _code(name),
             ", ".join(_claim_link(verdict.claim.id) for verdict in verdicts),
             _more_seeds(name, verdicts),
-            _text(audit.costs.get(name) or words.NOTHING),
+            _text(audit.costs.get(name) or text.NOTHING),
         )
         for name, verdicts in audit.settling
     ]
     trained = {verdict.claim.id for _, verdicts in audit.settling for verdict in verdicts}
     others = [
-        f"- {_claim_link(verdict.claim.id)}: {_text(verdict.finding.missing or words.NOTHING)}"
+        f"- {_claim_link(verdict.claim.id)}: {_text(verdict.judgement.missing or text.NOTHING)}"
         for verdict in audit.verdicts
-        if verdict.decision is Decision.INCONCLUSIVE and verdict.claim.id not in trained
+        if verdict.judgement.is_open and verdict.claim.id not in trained
     ]
     if not rows and not others:
         return ""
@@ -165,7 +166,7 @@ def _settling(audit: Audit) -> str:
 
 
 def _more_seeds(name: str, verdicts: Sequence[ClaimVerdict]) -> str:
-    """The most that any of the claims needs; a claim about one seed needs that one, on its device."""
+    """Return the most seeds that any of the claims needs, and the named seeds of claims about one seed."""
     needed = [seeds for verdict in verdicts if (seeds := verdict.settled_by[name]) is not None]
     named = [
         f"seed {verdict.claim.seed} on {'every device' if verdict.claim.device == 'any' else verdict.claim.device}"
@@ -187,26 +188,26 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-def _text(text: str) -> str:
-    """A text as Markdown shows it, safe inside a table."""
-    return text.translate(_SPECIAL)
+def _text(clause: str) -> str:
+    """Escape a text for a table of Markdown."""
+    return clause.translate(_SPECIAL)
 
 
-def _code(text: str) -> str:
-    return f"`{text}`"
+def _code(name: str) -> str:
+    return f"`{name}`"
 
 
 def _claim_link(name: str) -> str:
     return _link(_code(name), f"#{name}")
 
 
-def _link(text: str, target: str) -> str:
-    return f"[{text}]({target})"
+def _link(label: str, target: str) -> str:
+    return f"[{label}]({target})"
 
 
-def _anchor(source: Source) -> str:
-    """GitHub's own anchor of a heading: lower case, blanks to hyphens, no punctuation."""
-    kept = "".join(letter for letter in source.title.lower() if letter.isalnum() or letter in " -_")
+def _anchor(citation: Citation) -> str:
+    """Return GitHub's anchor of a heading: lower case, hyphens for blanks, no punctuation."""
+    kept = "".join(letter for letter in citation.title.lower() if letter.isalnum() or letter in " -_")
     return "#" + kept.replace(" ", "-")
 
 

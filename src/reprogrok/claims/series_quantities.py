@@ -1,6 +1,6 @@
 """One metric's series -> the value, time or change that a claim asks of it, each an entry of one table.
 
-    Series (cut at `until`) + Quantity --entry of SERIES--> Measured, or Absent with the reason
+    Series (cut at `until`) + Quantity --entry of SERIES--> Measured, or Missing with the reason
 
 A definition carries its number (`first-above/0.80`) or names the metric's own definition (`change/argmax/answer`), so
 that numbers of two definitions never pass for one another.
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from reprogrok.claims.claims import Quantity
-from reprogrok.claims.outcomes import Absent, Measured, Outcome, misasked
+from reprogrok.claims.measurements import Measured, Measurement, Missing, misasked
 from reprogrok.metrics.grokking import (
     MAX_RISE5,
     Censored,
@@ -48,7 +48,7 @@ class SeriesQuantity:
 
     definitions: tuple[str, ...]
     unit: str
-    measure: Callable[[Series, Quantity], Outcome]
+    measure: Callable[[Series, Quantity], Measurement]
     whole: bool
     says: str
 
@@ -61,7 +61,7 @@ def cut(series: Series, until: int | None) -> Series:
     return Series(series.steps[:kept], series.values[:kept])
 
 
-def threshold(quantity: Quantity, *prefixes: str) -> float | Absent:
+def threshold(quantity: Quantity, *prefixes: str) -> float | Missing:
     """The number in the quantity's definition, which begins with one of the prefixes."""
     if (level := level_of(quantity.definition, *prefixes)) is not None:
         return level
@@ -86,15 +86,15 @@ def level_text(level: float) -> str:
     return short if float(short) == level else repr(float(level))
 
 
-def first_step(series: Series, quantity: Quantity) -> Outcome:
+def first_step(series: Series, quantity: Quantity) -> Measurement:
     """When the series got to the level that the definition names: a time, whose value is the evaluation there."""
     level = threshold(quantity, ABOVE, BELOW)
-    if isinstance(level, Absent):
+    if isinstance(level, Missing):
         return level
     above = quantity.definition.startswith(ABOVE)
     time = first_above(series, level) if above else first_below(series, level)
     if isinstance(time, Unknown):
-        return Absent(time.reason)
+        return Missing(time.reason)
     return Measured(float(time.by) if isinstance(time, StepInterval) else None, time=time)
 
 
@@ -108,16 +108,16 @@ def first_below(series: Series, limit: float) -> StepInterval | Censored | Unkno
     return Unknown("no evaluation has a value", definition) if before is None else Censored(before, definition)
 
 
-def _points(series: Series, quantity: Quantity) -> Points | Absent:
+def _points(series: Series, quantity: Quantity) -> Points | Missing:
     if quantity.definition != quantity.measured_as:
         return misasked(f"the definition of {quantity.name} is {OWN}, {quantity.measured_as}")
-    return measured(series) or Absent("no evaluation has a value")
+    return measured(series) or Missing("no evaluation has a value")
 
 
-def _of_points(choose: Callable[[Points], Point]) -> Callable[[Series, Quantity], Outcome]:
-    def chosen(series: Series, quantity: Quantity) -> Outcome:
+def _of_points(choose: Callable[[Points], Point]) -> Callable[[Series, Quantity], Measurement]:
+    def chosen(series: Series, quantity: Quantity) -> Measurement:
         points = _points(series, quantity)
-        if isinstance(points, Absent):
+        if isinstance(points, Missing):
             return points
         step, value = choose(points)
         return Measured(value, at_step=step)
@@ -125,36 +125,38 @@ def _of_points(choose: Callable[[Points], Point]) -> Callable[[Series, Quantity]
     return chosen
 
 
-def _at_step(series: Series, quantity: Quantity) -> Outcome:
+def _at_step(series: Series, quantity: Quantity) -> Measurement:
     points = _points(series, quantity)
-    if isinstance(points, Absent):
+    if isinstance(points, Missing):
         return points
     if quantity.step is None:
         return misasked("no step is named")
     value = dict(points).get(quantity.step)
     if value is None:
         near = min(points, key=lambda point: abs(point[0] - (quantity.step or 0)))[0]
-        return Absent(f"nothing was measured at step {quantity.step:,} (the nearest evaluation is at {near:,})")
+        return Missing(f"nothing was measured at step {quantity.step:,} (the nearest evaluation is at {near:,})")
     return Measured(value, at_step=quantity.step)
 
 
-def _steepest(series: Series, quantity: Quantity) -> Outcome:
+def _steepest(series: Series, quantity: Quantity) -> Measurement:
     if quantity.definition != MAX_RISE5:
         return misasked(f"the definition of {quantity.name} is {MAX_RISE5}")
     rise = max_rise5(series)
     if isinstance(rise, Unknown):
-        return Absent(rise.reason)
+        return Missing(rise.reason)
     if quantity.name == "steepest_step":
         return Measured(float(rise.step), at_step=rise.step)
-    return Absent("there are at most five evaluations") if rise.rise is None else Measured(rise.rise, at_step=rise.step)
+    return (
+        Missing("there are at most five evaluations") if rise.rise is None else Measured(rise.rise, at_step=rise.step)
+    )
 
 
-def _change(series: Series, quantity: Quantity) -> Outcome:
+def _change(series: Series, quantity: Quantity) -> Measurement:
     if quantity.definition != f"{CHANGE}{quantity.measured_as}":
         return misasked(f"the definition of {quantity.name} is {CHANGE}{quantity.measured_as}")
     points, sign = measured(series), 1 if quantity.name == "largest_rise" else -1
     if len(points) < 2:
-        return Absent("there are not two evaluations with a value")
+        return Missing("there are not two evaluations with a value")
     best, since, found = -math.inf, sign * points[0][1], points[1][0]
     for step, value in points[1:]:
         if (change := sign * value - since) > best:
@@ -163,16 +165,16 @@ def _change(series: Series, quantity: Quantity) -> Outcome:
     return Measured(best, at_step=found)
 
 
-def _times_above(series: Series, quantity: Quantity) -> Outcome:
+def _times_above(series: Series, quantity: Quantity) -> Measurement:
     level = threshold(quantity, TIMES_ABOVE)
-    if isinstance(level, Absent):
+    if isinstance(level, Missing):
         return level
     above = [value >= level for _, value in measured(series)]
     starts = sum(now and not before for before, now in zip([False, *above], above, strict=False))
-    return Measured(float(starts)) if above else Absent("no evaluation has a value")
+    return Measured(float(starts)) if above else Missing("no evaluation has a value")
 
 
-def _spikes(series: Series, quantity: Quantity) -> Outcome:
+def _spikes(series: Series, quantity: Quantity) -> Measurement:
     candidates = {levels.definition: levels for levels in (answer_levels(), fall_levels(series)) if levels is not None}
     found: Spikes | None = None
     if quantity.definition in candidates:
@@ -184,7 +186,7 @@ def _spikes(series: Series, quantity: Quantity) -> Outcome:
     if quantity.name == "spikes":
         return Measured(float(len(found.spikes)))
     highest = max(found.spikes, key=lambda spike: spike.height, default=None)
-    return Absent("there was no spike") if highest is None else Measured(highest.height, at_step=highest.peak_step)
+    return Missing("there was no spike") if highest is None else Measured(highest.height, at_step=highest.peak_step)
 
 
 _SPIKES = ("spikes/0.5-1", "spikes/fall-0.1-0.2", "spikes/error-of-0.99-0.9")

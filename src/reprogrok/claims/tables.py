@@ -1,33 +1,32 @@
-"""An audit -> the screen: a table of verdicts for each document and a summary, or everything about one claim."""
+"""An audit -> the console: a table of verdicts for each document and a summary, or one claim in full."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rich.box import SIMPLE
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reprogrok.claims import text as words
-from reprogrok.claims.artefacts import value_text
-from reprogrok.claims.tests import Decision
+from reprogrok.claims import text
+from reprogrok.claims.judgements import ClaimDecision
 from reprogrok.claims.verdict import Audit, ClaimVerdict, device_of
 from reprogrok.text import counted
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-_STYLES = {Decision.REPRODUCED: "green", Decision.CONTRADICTED: "bold red", Decision.INCONCLUSIVE: "yellow"}
-_SHOWN = 12  # observations of one side; the JSON holds all
+_STYLES = {
+    ClaimDecision.REPRODUCED: "green",
+    ClaimDecision.CONTRADICTED: "bold red",
+    ClaimDecision.INCONCLUSIVE: "yellow",
+}
+_SHOWN = 12  # observations of one side; the JSON document holds all
 
 
 def print_audit(audit: Audit, console: Console) -> None:
-    """Verdicts by document, then what they sum up to."""
-    for source in audit.sources:
-        verdicts = audit.of_source(source)
+    """Print the verdicts by document, then a summary."""
+    for citation in audit.citations:
+        verdicts = audit.on(citation)
         if not verdicts:
             continue
-        console.print(Text(f"{source.title} ({source.file})", style="bold"), soft_wrap=True)
+        console.print(Text(f"{citation.title} ({citation.file})", style="bold"), soft_wrap=True)
         table = Table(box=SIMPLE)
         for name in ("claim", "verdict", "claimed", "observed, of how much, or what is missing"):
             table.add_column(name, overflow="fold")
@@ -35,7 +34,7 @@ def print_audit(audit: Audit, console: Console) -> None:
             table.add_row(
                 f"{verdict.claim.id} (line {verdict.claim.at})",
                 decision_text(verdict.decision),
-                words.claimed(verdict.claim),
+                text.claimed(verdict.claim),
                 _observed(verdict),
             )
         console.print(table)
@@ -45,53 +44,53 @@ def print_audit(audit: Audit, console: Console) -> None:
 
 def _observed(verdict: ClaimVerdict) -> str:
     seen = any(arm.observations for arm in verdict.arms)
-    return f"{words.reason(verdict)} ({words.sizes(verdict)})" if seen else words.reason(verdict)
+    return f"{text.reason(verdict)} ({text.sizes(verdict)})" if seen else text.reason(verdict)
 
 
-def decision_text(decision: Decision) -> Text:
-    """The decision in its colour."""
+def decision_text(decision: ClaimDecision) -> Text:
+    """Return the decision in its colour."""
     return Text(decision.value, style=_STYLES[decision])
 
 
 def _print_clashes(audit: Audit, console: Console) -> None:
     for pair in audit.clashes:
-        console.print(Text(f"IMPOSSIBLE: {words.clash_text(pair)}", style="bold red"), soft_wrap=True)
+        console.print(Text(f"IMPOSSIBLE: {text.clash_text(pair)}", style="bold red"), soft_wrap=True)
 
 
 def _print_summary(audit: Audit, console: Console) -> None:
     counts = ", ".join(f"{count} {decision.value}" for decision, count in audit.count().items())
     console.print(Text(f"{counted(len(audit.verdicts), 'claim')}: {counts}", style="bold"), soft_wrap=True)
-    console.print(words.chance_text(audit), soft_wrap=True)
+    console.print(text.chance_text(audit), soft_wrap=True)
     for line in audit.left_out:
         console.print(f"not used: {line}", soft_wrap=True)
 
 
 def print_claim(audit: Audit, verdict: ClaimVerdict, console: Console) -> None:
-    """Everything about one claim: words, what is claimed, the evidence, the test, and what is missing."""
-    claim, finding = verdict.claim, verdict.finding
+    """Print one claim in full: its words, the claimed value, the evidence, the test, and the missing evidence."""
+    claim, judgement = verdict.claim, verdict.judgement
     console.print(Text.assemble((claim.id, "bold"), ": ", decision_text(verdict.decision)), soft_wrap=True)
     lines: list[tuple[str, str | None]] = [
         ("words", f'"{claim.words}" ({verdict.source}, line {claim.at})'),
         ("that is", claim.says),
-        ("claimed", words.claimed(claim)),
-        ("definition", words.definitions(claim.quantity)),
+        ("claimed", text.claimed(claim)),
+        ("definition", text.definitions(claim.quantity)),
         ("tier", _tier(verdict)),
         ("would contradict it", claim.contradicted_by),
-        *(("evidence", words.arm_text(arm)) for arm in verdict.arms),
-        ("from", ", ".join(words.origins(verdict)) or None),
-        ("test", finding.test),
-        ("numbers", finding.numbers or None),
-        ("interval", words.interval_text(finding.interval)),
+        *(("evidence", text.arm_text(arm)) for arm in verdict.arms),
+        ("from", ", ".join(text.origins(verdict)) or None),
+        ("test", judgement.test),
+        ("numbers", judgement.numbers or None),
+        ("interval", text.interval_text(judgement.interval)),
         ("p", _p(audit, verdict)),
-        ("missing", finding.missing),
+        ("missing", judgement.missing),
         *_cost(audit, verdict),
-        *(("note", note) for note in finding.notes),
+        *(("note", note) for note in judgement.notes),
         ("note", claim.note),
         *(("disputed with", _other(audit, other)) for other in audit.disputes.get(claim.id, ())),
     ]
-    for name, text in lines:
-        if text is not None:
-            console.print(f"  {name}: {text}", soft_wrap=True)
+    for name, value in lines:
+        if value is not None:
+            console.print(f"  {name}: {value}", soft_wrap=True)
     _print_observations(verdict, console)
     for line in audit.left_out:
         console.print(f"  not used: {line}", soft_wrap=True)
@@ -107,16 +106,16 @@ def _tier(verdict: ClaimVerdict) -> str:
 
 
 def _p(audit: Audit, verdict: ClaimVerdict) -> str | None:
-    if verdict.finding.p is None:
+    if verdict.judgement.p is None:
         return None
     if len(audit.verdicts) == 1:
-        return f"{verdict.finding.p:.3g}"
+        return f"{verdict.judgement.p:.3g}"
     adjusted = audit.adjusted[verdict.claim.id]
-    return f"{verdict.finding.p:.3g}; {adjusted:.3g} adjusted (Holm) for the claims judged here"
+    return f"{verdict.judgement.p:.3g}; {adjusted:.3g} adjusted (Holm) for the claims judged here"
 
 
 def _cost(audit: Audit, verdict: ClaimVerdict) -> list[tuple[str, str | None]]:
-    if verdict.decision is not Decision.INCONCLUSIVE:
+    if not verdict.judgement.is_open:
         return []
     subjects = [arm.subject for arm in verdict.arms if arm.subject.kind == "experiment"]
     costs = [(f"one seed of {subject.name}", audit.costs.get(subject.name) or None) for subject in subjects]
@@ -136,8 +135,8 @@ def _print_observations(verdict: ClaimVerdict, console: Console) -> None:
         for name in ("seed", "device", "observed", "from"):
             table.add_column(name, overflow="fold")
         for seen in arm.observations[:_SHOWN]:
-            seed = words.NOTHING if seen.seed is None else str(seen.seed)
-            table.add_row(seed, device_of(seen) or words.NOTHING, value_text(seen), seen.origin)
+            seed = text.NOTHING if seen.seed is None else str(seen.seed)
+            table.add_row(seed, device_of(seen) or text.NOTHING, text.value_text(seen), seen.origin)
         console.print(table)
         if len(arm.observations) > _SHOWN:
             console.print(f"  {len(arm.observations) - _SHOWN} more in the JSON", soft_wrap=True)

@@ -25,6 +25,3 @@ class Format(StrEnum):
 
     TABLE = "table"
     JSON = "json"
-
-
-CHECKPOINTS = Path("checkpoints")  # the provided ones, whose manifests are evidence

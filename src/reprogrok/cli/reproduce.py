@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reprogrok.cli.options import CHECKPOINTS, CLAIMS, DEVICE_OF_PARAMS, EVIDENCE, PARAMS
+from reprogrok.cli.options import CLAIMS, DEVICE_OF_PARAMS, EVIDENCE, PARAMS
 from reprogrok.errors import InputError
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def reproduce(
 
 
 def _known(evidence: Path, runs: Path, params: Params) -> Evidence:
-    from reprogrok.claims.evidence import gather
+    from reprogrok.claims.evidence import CHECKPOINTS, gather
 
     return gather(evidence, runs, CHECKPOINTS, params)
 
@@ -120,9 +120,9 @@ def _judge(claim_id: str, folder: Path, known: Evidence, params: Params) -> Audi
         InputError: there is no such claim.
     """
     from reprogrok.claims.audit import generator_of_id, judge_claims
-    from reprogrok.claims.claims import all_claims, check_known, claims_files, load_sources
+    from reprogrok.claims.claims import all_claims, check_known, claims_files, load_citations
 
-    sources = load_sources(claims_files(folder))
+    sources = load_citations(claims_files(folder))
     check_known(claim_id, all_claims(sources))
     costs = {name: experiment.cost for name, experiment in params.experiments.items()}
     return judge_claims(sources, known, generator_of=generator_of_id, chosen={claim_id}, costs=costs)
@@ -137,20 +137,20 @@ def _trainings(
         InputError: params.yaml has no such experiment, or the claim is about another device.
     """
     from reprogrok.claims.claims import Tier
-    from reprogrok.claims.tests import Decision
+    from reprogrok.claims.judgements import ClaimDecision
 
     verdict = judged.verdicts[0]
     claim, trained = verdict.claim, [arm.subject.name for arm in verdict.arms if arm.subject.kind == "experiment"]
     if claim.tier is Tier.BITWISE and claim.seed is not None:
         return _bitwise(judged, known, read, path, runs, count, device)
-    if not trained or (count is None and verdict.decision is not Decision.INCONCLUSIVE):
+    if not trained or (count is None and verdict.decision is not ClaimDecision.INCONCLUSIVE):
         return []
     if count is None and _undecidable(verdict):
         return []
     plans = []
     for name in dict.fromkeys(trained):
         experiment = read.experiment(name, path)
-        wanted = count or min(verdict.finding.seeds_needed or len(experiment.seeds), MOST_UNASKED)
+        wanted = count or min(verdict.judgement.seeds_needed or len(experiment.seeds), MOST_UNASKED)
         chosen = next_seeds(known.seeds(name), min(experiment.seeds), wanted)
         plans.append(_training(name, chosen, runs, device))
     return plans
@@ -223,9 +223,9 @@ def _plan_text(judged: Audit, plans: list[Training], read: Params) -> str:
     """What is missing, what is going to be trained, and what it takes."""
     verdict = judged.verdicts[0]
     lines = [f"{verdict.claim.id}: {verdict.decision.value} so far"]
-    if (missing := verdict.finding.missing) is not None:
+    if (missing := verdict.judgement.missing) is not None:
         lines.append(f"  missing: {missing}")
-    needed = verdict.finding.seeds_needed
+    needed = verdict.judgement.seeds_needed
     for plan in plans:
         count = len(plan.seeds)
         seeds = f"seed {plan.seeds.start}" if count == 1 else f"seeds {plan.seeds.start} to {plan.seeds.stop - 1}"
@@ -245,10 +245,10 @@ def _plan_text(judged: Audit, plans: list[Training], read: Params) -> str:
 
 def _undecidable(verdict: ClaimVerdict) -> bool:
     """Was it judged by replicas, and is it open without a number of seeds that would decide it?"""
-    from reprogrok.claims.tests import Decision
+    from reprogrok.claims.judgements import ClaimDecision
 
     judged = any(arm.subject.kind == "experiment" and arm.observations for arm in verdict.arms)
-    return judged and verdict.decision is Decision.INCONCLUSIVE and verdict.finding.seeds_needed is None
+    return judged and verdict.decision is ClaimDecision.INCONCLUSIVE and verdict.judgement.seeds_needed is None
 
 
 def _cost(experiment: Experiment) -> str:
@@ -258,7 +258,8 @@ def _cost(experiment: Experiment) -> str:
 def _write(path: Path, claim: Claim, plans: list[Training]) -> None:
     """Note down the runs that were just trained."""
     from reprogrok import record
-    from reprogrok.claims.evidence_entries import observe_run, write_evidence
+    from reprogrok.claims.collection import collect_run
+    from reprogrok.claims.evidence_files import write_evidence
 
-    entries = [observe_run(record.read(plan.out), [claim.quantity]) for plan in plans]
+    entries = [collect_run(record.read(plan.out), [claim.quantity]) for plan in plans]
     write_evidence(path, f"Trained for the claim {claim.id}", f"reprogrok reproduce {claim.id}", entries)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from reprogrok.certificate.certified import Agreement, Certified, Sampled, agreement
 from reprogrok.certificate.certified_lines import stated_text
 from reprogrok.certificate.document import Verdict
-from reprogrok.stats.statistics import interval_text
+from reprogrok.stats.proportions import interval_text
 from reprogrok.text import counted
 
 

@@ -15,7 +15,8 @@ from itertools import combinations
 from pathlib import Path
 
 from reprogrok.errors import InputError
-from reprogrok.stats.statistics import Proportion, fisher, holm, mcnemar, proportion
+from reprogrok.stats.exact_tests import fisher, holm, mcnemar
+from reprogrok.stats.proportions import Proportion, proportion
 
 LEVEL = 0.05
 GROKKED = 0.99  # accuracy from which the checkpoint of a replica counts as grokked, on these suites:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from reprogrok.evaluation.comparison import Comparison, ExaminedCheckpoint, SuiteErrors
 from reprogrok.schema import Document, Steps, check, load
-from reprogrok.stats.statistics import Proportion, proportion
+from reprogrok.stats.proportions import Proportion, proportion
 from reprogrok.tasks.protocols import EXAM_SEEDS, PROTOCOL
 
 _ROUNDING = 1e-6  # published accuracies are rounded when they are written

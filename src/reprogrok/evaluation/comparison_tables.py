@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reprogrok.evaluation.comparison import CheckpointPair, Comparison
-from reprogrok.stats.statistics import interval_text
+from reprogrok.stats.proportions import interval_text
 from reprogrok.text import counted
 
 _TESTS = {"McNemar": "McNemar's exact test, on the problems that only one of the two gets wrong"}

@@ -22,7 +22,7 @@ from reprogrok.exam.exam import HELD_OUT, UNIFORM, ExamResult, Score, Task
 from reprogrok.formats.checkpoints import Checkpoint
 from reprogrok.metrics.grokking import Chance, chance
 from reprogrok.model.shapes import count_parameters
-from reprogrok.stats.statistics import Proportion
+from reprogrok.stats.proportions import Proportion
 from reprogrok.tasks.split_modular import SplitModular
 
 

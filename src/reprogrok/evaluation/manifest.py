@@ -21,7 +21,7 @@ from reprogrok.evaluation.evaluation import Evaluation
 from reprogrok.exam.exam import UNIFORM
 from reprogrok.record import FINGERPRINT, SPEC, read
 from reprogrok.schema import check_written, load
-from reprogrok.stats.statistics import proportion
+from reprogrok.stats.proportions import proportion
 
 SCHEMA = "manifest"
 

@@ -19,7 +19,7 @@ from reprogrok.evaluation.certificates import certificate_lines
 from reprogrok.evaluation.comparison import LEVEL
 from reprogrok.evaluation.evaluation import Evaluation, chance_of
 from reprogrok.exam.exam import CLOSE, TRAIN, ExamResult, Score
-from reprogrok.stats.statistics import interval_text
+from reprogrok.stats.proportions import interval_text
 from reprogrok.tasks.split_modular import SplitModular
 from reprogrok.tasks.split_tables import split_text, task_text
 from reprogrok.text import counted

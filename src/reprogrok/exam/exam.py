@@ -27,7 +27,7 @@ from reprogrok.errors import InputError
 from reprogrok.exam.stress import strata
 from reprogrok.model.decoder import Weights, logits
 from reprogrok.spec import ModelSpec
-from reprogrok.stats.statistics import Proportion, proportion
+from reprogrok.stats.proportions import Proportion, proportion
 from reprogrok.tasks.addition import Addition
 from reprogrok.tasks.holdout import hold_out
 from reprogrok.tasks.operations import Integers

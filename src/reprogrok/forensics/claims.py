@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from reprogrok.claims.claims import SUFFIX, Source, all_claims, claims_files, load_sources
+from reprogrok.claims.claims import SUFFIX, Citation, all_claims, claims_files, load_citations
 from reprogrok.forensics import counts, series
 from reprogrok.forensics.entries import SHARES, Entry, entries_of
 from reprogrok.forensics.findings import Check, Examination, Finding, Kind, Sure, share_silent
@@ -34,11 +34,11 @@ def examine_claims(path: Path) -> Examination:
         InputError: a file is no claims file, or a reported text is no number.
     """
     if path.is_dir():
-        sources, own = load_sources(claims_files(path)), None
+        sources, own = load_citations(claims_files(path)), None
     else:
         alone = load(path, "claims").data
         disputes = any("disputes" in claim for claim in alone["claims"])
-        sources = load_sources(sorted({path, *_claims_beside(path)}) if disputes else [path], complete=False)
+        sources = load_citations(sorted({path, *_claims_beside(path)}) if disputes else [path], complete=False)
         own = alone["source"]["file"]
     entries = [entry for source in sources for entry in entries_of(source)]
     found = _gathered(finding for check in _CHECKS for finding in check(entries))
@@ -55,7 +55,7 @@ def _claims_beside(path: Path) -> Iterator[Path]:
             yield file
 
 
-def _absent(sources: Sequence[Source], own: str | None) -> list[str]:
+def _absent(sources: Sequence[Citation], own: str | None) -> list[str]:
     """The ids that the claims looked at dispute and that were not read."""
     there = all_claims(sources)
     asked = (claim for source in sources if own in {None, source.file} for claim in source.claims)

@@ -1,6 +1,6 @@
 """Claims files -> the numbers that their sources print, each with what the file says it is a number of.
 
-Source(Claim(reported, ...), ...) --text read as it is printed--> Entry ...
+Citation(Claim(reported, ...), ...) --text read as it is printed--> Entry ...
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from reprogrok.claims.claims import Claim, Reported, Source
+from reprogrok.claims.claims import Citation, Claim, Reported
 from reprogrok.errors import InputError
 from reprogrok.forensics.findings import Printed, printed
 
@@ -56,7 +56,7 @@ class Entry:
         return None if value is None else int(value)
 
 
-def entries_of(source: Source) -> Iterator[Entry]:
+def entries_of(source: Citation) -> Iterator[Entry]:
     """Every printed number of a source.
 
     Raises:

@@ -35,7 +35,8 @@ from reprogrok.metrics.grokking import (
 )
 from reprogrok.record import Record, Series
 from reprogrok.runs.identity import Identity, identify, run_labels
-from reprogrok.stats.statistics import CONFIDENCE, Proportion, fisher, proportion
+from reprogrok.stats.exact_tests import fisher
+from reprogrok.stats.proportions import CONFIDENCE, Proportion, proportion
 
 GENERALISATION = ("test_accuracy", "test_exact_match")
 MEMORISATION = ("train_accuracy", "train_exact_match")

@@ -17,7 +17,7 @@ from reprogrok.runs.comparison import (
     RunComparison,
     Timing,
 )
-from reprogrok.stats.statistics import Proportion
+from reprogrok.stats.proportions import Proportion
 
 FORMAT = "reprogrok.run_comparison/1"
 

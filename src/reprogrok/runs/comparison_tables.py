@@ -15,7 +15,7 @@ from rich.text import Text
 from reprogrok.metrics.grokking import StepInterval
 from reprogrok.runs.comparison import COMMON, MOMENTS, Course, Event, Factor, Level, Median, RunComparison
 from reprogrok.runs.identity import NOT_STATED, Identity
-from reprogrok.stats.statistics import Proportion, interval_text
+from reprogrok.stats.proportions import Proportion, interval_text
 from reprogrok.text import counted, seeds_text
 
 if TYPE_CHECKING:

@@ -1,17 +1,11 @@
-"""Ranges and numbers of any size -> text: for people rounded outwards, for files with every digit.
-
-Nothing here judges, and nothing heavy is imported: tables of scores are written with it, too.
-"""
+"""Ranges and numbers of any size -> text: rounded outwards for people, with every digit for files."""
 
 from __future__ import annotations
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, Inexact
-from typing import TYPE_CHECKING
+from fractions import Fraction
 
-if TYPE_CHECKING:
-    from fractions import Fraction
-
-    from reprogrok.stats.ranges import Range
+from reprogrok.stats.ranges import Range
 
 _SHOWN_DIGITS = 6
 _IN_FULL = 10**15  # from here on a whole number is easier to read as a power of ten
@@ -19,7 +13,7 @@ _EXACT = Context(prec=400, traps=[Inexact])
 
 
 def range_text(bounds: Range) -> str:
-    """`0 of 10^20`, `at most 12`, `1.1e+16 to 1.3e+16 of 10^20`, `at least 0.5`; rounded outwards, never inwards."""
+    """Return `0 of 10^20`, `at most 12`, `1.1e+16 to 1.3e+16 of 10^20`, `at least 0.5`; rounded outwards."""
     of = "" if bounds.of is None else f" of {count_text(bounds.of)}"
     low, high = bounds.at_least, bounds.at_most
     if high is None:
@@ -30,26 +24,26 @@ def range_text(bounds: Range) -> str:
 
 
 def down_text(value: Fraction, digits: int = _SHOWN_DIGITS) -> str:
-    """A number for people that is at most the one meant: 1/3 is 0.333333."""
+    """Return a number for people, rounded down: 1/3 is 0.333333."""
     return _text(value, digits, ROUND_FLOOR)
 
 
 def up_text(value: Fraction, digits: int = _SHOWN_DIGITS) -> str:
-    """A number for people that is at least the one meant: 1/3 is 0.333334."""
+    """Return a number for people, rounded up: 1/3 is 0.333334."""
     return _text(value, digits, ROUND_CEILING)
 
 
 def count_text(count: int) -> str:
-    """`100,000`, and `10^20` for a power of ten that has too many noughts to count."""
+    """Return `100,000`, and `10^20` for a power of ten with too many zeros to count."""
     zeros = len(str(count)) - 1
     return f"10^{zeros}" if count >= _IN_FULL and count == 10**zeros else f"{count:,}"
 
 
 def decimal_text(value: Fraction) -> str:
-    """A number with all of its decimal digits, as evidence holds it: 3/10^20 is 0.00000000000000000003.
+    """Return a number with all of its decimal digits, as evidence holds it: 3/10^20 is 0.00000000000000000003.
 
     Raises:
-        decimal.Inexact: it has no end as a decimal, which no count of problems and no share of them does.
+        decimal.Inexact: its decimal expansion does not end; that of a count or fraction of 10^n problems does.
     """
     return f"{_EXACT.divide(Decimal(value.numerator), Decimal(value.denominator)).normalize(_EXACT):f}"
 

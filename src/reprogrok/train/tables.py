@@ -12,7 +12,7 @@ from rich.table import Table
 from reprogrok.console import console
 from reprogrok.model.shapes import count_parameters
 from reprogrok.record import FINGERPRINT, SPEC, SUMMARY
-from reprogrok.stats.statistics import interval_text, proportion
+from reprogrok.stats.proportions import interval_text, proportion
 from reprogrok.text import counted, fingerprint_lines, seeds_text
 
 if TYPE_CHECKING:

@@ -1,9 +1,9 @@
-"""A replica's best state -> errors on the exams of its task, for claims that speak of a training and its score.
+"""A replica's best checkpoint -> errors on the exams of its task, for claims about a training and its score.
 
     runs/NAME/seed-S/best.pt --checked against the run's hashes--> Examinee --exams of its task--> k wrong of n
 
-The exam is sat here and now, on the CPU: which errors a state makes does not hang on where it was trained. *best* is
-the first state with the highest validation score; of a run that was stopped early it is not the schedule's.
+The exam runs on the CPU, wherever the checkpoint was trained. *best* is the first checkpoint with the highest
+validation score.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from reprogrok.claims.claims import Quantity
-from reprogrok.claims.outcomes import Absent, Measured, Outcome, misasked
+from reprogrok.claims.measurements import Measured, Measurement, Missing, misasked
 from reprogrok.evaluation.examination import examinee, task_of
 from reprogrok.exam.exam import build_exam, suites_of
 from reprogrok.formats.checkpoints import load_checkpoint
@@ -24,14 +24,14 @@ BEST = "best.pt"
 _ROWS = 2_000  # per forward pass
 
 
-def measure_exam(run: Path, seed: int, quantity: Quantity) -> Outcome:
-    """Errors of a replica's best state, or the share that it gets right, on the exam that the definition names.
+def measure_exam(run: Path, seed: int, quantity: Quantity) -> Measurement:
+    """Return the errors of a replica's best checkpoint, or its accuracy, on the exam that the definition names.
 
     Raises:
-        InputError: the state is missing or damaged.
+        InputError: the checkpoint is missing or damaged.
     """
     if quantity.until is not None:
-        return misasked(f"{quantity.name} is asked of the best state of the whole run, and not until a step")
+        return misasked(f"{quantity.name} is asked of the best checkpoint of the whole run, and not until a step")
     path = run / f"seed-{seed}" / BEST
     task = task_of(load_checkpoint(path), None)
     for suite in suites_of(task):
@@ -46,12 +46,22 @@ def measure_exam(run: Path, seed: int, quantity: Quantity) -> Outcome:
     wrong, n = counts[quantity.definition]
     if quantity.name == ERRORS:
         return Measured(float(wrong), k=wrong, n=n)
-    return Measured((n - wrong) / n, k=n - wrong, n=n) if n else Absent("that part has no problem")
+    return score_measurements(quantity.definition, wrong, n).get(quantity) or Missing("that part has no problem")
+
+
+def score_measurements(exam: str, errors: int, n: int) -> dict[Quantity, Measured]:
+    """Return both quantities of an exam or a stratum: the errors and the fraction of right answers; none of n = 0."""
+    if n == 0:
+        return {}
+    return {
+        Quantity(ERRORS, exam): Measured(errors, k=errors, n=n),
+        Quantity(EXACT_MATCH, exam): Measured((n - errors) / n, k=n - errors, n=n),
+    }
 
 
 @cache
 def _counts(path: Path, suite: str) -> dict[str, tuple[int, int]]:
-    """Definition -> (errors, problems): of the whole suite and of each of its strata."""
+    """Return definition -> (errors, problems), for the whole suite and each of its strata."""
     checkpoint = load_checkpoint(path)
     task = task_of(checkpoint, None)
     exam = build_exam(suite, task)

@@ -1,6 +1,6 @@
 """One replica or one recorded log -> what a claim may ask of it: times, values, changes, events, regimes.
 
-    Record + seed --series, cut at `until`--> entry of SERIES ----> Measured, or Absent with the reason
+    Record + seed --series, cut at `until`--> entry of SERIES ----> Measured, or Missing with the reason
                   --the replica as a whole--> entry of REPLICAS -/
 
 Each quantity is one entry of a table: its name, the ids of its definition, its unit, and the function that computes it
@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from reprogrok.claims.claims import Quantity
-from reprogrok.claims.outcomes import Absent, Measured, Outcome, is_followed, misasked, reached
-from reprogrok.claims.replica_exams import ERRORS, EXACT_MATCH, measure_exam
+from reprogrok.claims.exam_quantities import ERRORS, EXACT_MATCH, measure_exam
+from reprogrok.claims.measurements import Measured, Measurement, Missing, is_followed, misasked, reached
 from reprogrok.claims.series_quantities import SERIES, cut, first_step
 from reprogrok.metrics.grokking import Censored, Delay, right_answers
 from reprogrok.metrics.regime import DEFINITION as REGIME
@@ -66,20 +66,20 @@ class Replica:
         """Was it watched as far as a claim looks: to its end, or to step `until`?"""
         return self.diverged or (self.last is not None and is_followed(self.last, self.planned, until))
 
-    def short(self, until: int | None) -> Absent:
+    def short(self, until: int | None) -> Missing:
         """Why it does not reach."""
         if until is None and self.planned is None:
-            return Absent("the record does not say how long the run was meant to be")
+            return Missing("the record does not say how long the run was meant to be")
         asked = f"its {self.planned:,} updates" if until is None else f"step {until:,}"
-        return Absent(f"it was followed until step {'-' if self.last is None else format(self.last, ',')} of {asked}")
+        return Missing(f"it was followed until step {'-' if self.last is None else format(self.last, ',')} of {asked}")
 
 
-def measure(replica: Replica, quantity: Quantity) -> Outcome:
+def measure(replica: Replica, quantity: Quantity) -> Measurement:
     """What a quantity came to in one replica or log."""
     if quantity.name in SERIES:
         entry = SERIES[quantity.name]
         series = series_of(replica, quantity)
-        if isinstance(series, Absent):
+        if isinstance(series, Missing):
             return series
         if entry.whole and not replica.reaches(quantity.until):
             return replica.short(quantity.until)
@@ -90,19 +90,19 @@ def measure(replica: Replica, quantity: Quantity) -> Outcome:
     return misasked(f"{quantity.name} is no quantity of a run: there are {', '.join([*SERIES, *REPLICAS])}")
 
 
-def series_of(replica: Replica, quantity: Quantity) -> Series | Absent:
+def series_of(replica: Replica, quantity: Quantity) -> Series | Missing:
     """The series of a quantity's metric, if it was measured as the quantity asks."""
     metrics, asked = replica.run.replicas[replica.seed], quantity.measured_as
     if quantity.metric is None or asked is None:
         return misasked(f"{quantity.name} is asked of a metric, and none is named")
     if quantity.metric not in metrics:
-        return Absent(f"{quantity.metric} was not logged")
+        return Missing(f"{quantity.metric} was not logged")
     if (found := replica.run.definitions.get(quantity.metric)) != asked:
-        return Absent(f"{quantity.metric} was measured as {found}, not as {asked}: these are different quantities")
+        return Missing(f"{quantity.metric} was measured as {found}, not as {asked}: these are different quantities")
     return metrics[quantity.metric]
 
 
-def _to_the_end(found: Outcome, replica: Replica, until: int | None) -> Outcome:
+def _to_the_end(found: Measurement, replica: Replica, until: int | None) -> Measurement:
     """A replica that diverged gets nowhere any more: what it had not reached it does not reach to its planned end."""
     if not isinstance(found, Measured) or not isinstance(found.time, Censored) or not replica.diverged:
         return found
@@ -110,12 +110,12 @@ def _to_the_end(found: Outcome, replica: Replica, until: int | None) -> Outcome:
     return replace(found, time=replace(found.time, at=last if until is None else min(last, max(until, found.time.at))))
 
 
-def _counted(found: Outcome, replica: Replica, quantity: Quantity) -> Outcome:
+def _counted(found: Measurement, replica: Replica, quantity: Quantity) -> Measurement:
     """Add k of n to a share of all test or training examples."""
     side = {"test": "test_examples", "train": "train_examples"}.get((quantity.metric or "").split("_")[0], "")
     shares = (*TEST_METRICS, *TRAIN_METRICS)
     n = replica.run.facts.get(side)
-    if isinstance(found, Absent) or quantity.metric not in shares or quantity.definition != quantity.measured_as:
+    if isinstance(found, Missing) or quantity.metric not in shares or quantity.definition != quantity.measured_as:
         return found
     if n is None or found.value is None or (k := right_answers(found.value, n)) is None:
         return found
@@ -128,22 +128,22 @@ class ReplicaQuantity:
 
     definitions: tuple[str, ...]
     unit: str
-    measure: Callable[[Replica, Quantity], Outcome]
+    measure: Callable[[Replica, Quantity], Measurement]
     says: str
 
 
-def _exam(replica: Replica, quantity: Quantity) -> Outcome:
+def _exam(replica: Replica, quantity: Quantity) -> Measurement:
     if replica.run.layout != OURS:
-        return Absent("its weights are not at hand")
+        return Missing("its weights are not at hand")
     return measure_exam(replica.run.path, replica.seed, quantity) if replica.ended else replica.short(None)
 
 
-def _grokked(replica: Replica, quantity: Quantity) -> Outcome:
+def _grokked(replica: Replica, quantity: Quantity) -> Measurement:
     series = series_of(replica, quantity)
-    if isinstance(series, Absent):
+    if isinstance(series, Missing):
         return series
     found = first_step(series, quantity)
-    if isinstance(found, Absent) or found.time is None:
+    if isinstance(found, Missing) or found.time is None:
         return found
     # This metric may have been measured less far than others were.
     at = found.time.at if isinstance(found.time, Censored) else found.time.by
@@ -151,7 +151,7 @@ def _grokked(replica: Replica, quantity: Quantity) -> Outcome:
     return reached(found.time, quantity.until, complete=complete)
 
 
-def _diverged(replica: Replica, quantity: Quantity) -> Outcome:
+def _diverged(replica: Replica, quantity: Quantity) -> Measurement:
     if quantity.definition != "not-finite":
         return misasked("the definition of diverged is not-finite")
     step = replica.run.diverged.get(replica.seed)
@@ -160,7 +160,7 @@ def _diverged(replica: Replica, quantity: Quantity) -> Outcome:
     return Measured(0.0) if replica.reaches(quantity.until) else replace(replica.short(quantity.until), open=True)
 
 
-def _finding(replica: Replica, until: int | None) -> Finding:
+def _regime_finding(replica: Replica, until: int | None) -> Finding:
     metrics = replica.run.replicas[replica.seed]
     test, train = (
         next((cut(metrics[name], until) for name in names if name in metrics), None)
@@ -172,22 +172,22 @@ def _finding(replica: Replica, until: int | None) -> Finding:
     return find_regime(train, test, ceiling=support.ceiling, memoriser=support.memoriser, diverged=diverged)
 
 
-def _regime(replica: Replica, quantity: Quantity) -> Outcome:
+def _regime(replica: Replica, quantity: Quantity) -> Measurement:
     if quantity.definition != REGIME:
         return misasked(f"the definition of regime is {REGIME}")
     if not replica.reaches(quantity.until):
         return replica.short(quantity.until)
-    return Measured(word=_finding(replica, quantity.until).regime.value)
+    return Measured(word=_regime_finding(replica, quantity.until).regime.value)
 
 
-def _delay_factor(replica: Replica, quantity: Quantity) -> Outcome:
+def _delay_factor(replica: Replica, quantity: Quantity) -> Measurement:
     if quantity.definition != DELAY:
         return misasked(f"the definition of {quantity.name} is {DELAY}")
-    later = _finding(replica, quantity.until).delay
+    later = _regime_finding(replica, quantity.until).delay
     if not isinstance(later, Delay):
-        return Absent(later.reason)
+        return Missing(later.reason)
     value = later.factor_low if quantity.name == "delay_factor" else later.factor_high
-    return Absent("nothing bounds it: one of the two was not reached") if value is None else Measured(value)
+    return Missing("nothing bounds it: one of the two was not reached") if value is None else Measured(value)
 
 
 REPLICAS: Mapping[str, ReplicaQuantity] = {
