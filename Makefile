@@ -1,6 +1,6 @@
 # One door to everything that is run by hand or by CI. `make` alone lists the targets.
 #
-#   constraints.txt, pyproject.toml --venv--> $(VENV) --> test, check, campaign, bench, repro
+#   constraints.txt, pyproject.toml --venv--> $(VENV) --> test, test-all, check, campaign, bench, repro
 #
 # Variables: PYTHON (makes the venv), VENV (where it is), ARGS (passed on to pytest, dvc repro or the benchmark).
 
@@ -16,10 +16,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 RUN := PATH="$(BIN):$$PATH" DVC_NO_ANALYTICS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv repro test check campaign ledger bench pins clean
+.PHONY: help venv repro test test-all pages check campaign ledger bench pins clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 venv: $(STAMP) ## Create .venv with the pinned set (PYTHON=python3.13 picks another Python)
 
@@ -41,8 +41,14 @@ repro: venv ## Run the pipeline (dvc repro) and print its outcome
 	@$(RUN) reprogrok compare evaluations/e15.json
 	@$(RUN) reprogrok compare runs/c12-5-mini runs/power-add-mini
 
-test: venv ## Run the tests (ARGS="-k exam" picks some)
+test: venv ## Run the quick tier of the tests (ARGS="-k exam" selects some)
 	@$(RUN) OMP_NUM_THREADS=1 pytest -n 2 --dist worksteal $(ARGS)
+
+test-all: venv ## Run all tests: the quick tier, soundness of certificates, long attacks, compiled training
+	@$(RUN) OMP_NUM_THREADS=1 pytest -n 2 --dist worksteal -m "" $(ARGS)
+
+pages: venv ## Write the parts of docs/ that follow from the code
+	@$(BIN)/python tests/generated_pages.py
 
 check: venv ## Lint, formatting, types, and the form of dvc.yaml
 	@$(RUN) ruff check --quiet .

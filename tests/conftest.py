@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from forked_commands import Forks
+from command_line import call, fits
 from hypothesis import settings
 
 from reprogrok.params import read_params
@@ -61,21 +61,15 @@ def started():
 
 @pytest.fixture(scope="session")
 def reprogrok(started):
-    """The same in a process that is forked, without the seconds of a start; started where only that is the same."""
-    forks = None
+    """The same in the process of the tests, without the seconds of a start; started where only that is the same."""
 
     def run(*words, cwd, **environment):
-        nonlocal forks
-        if forks is None and sys.platform.startswith("linux"):  # elsewhere a process with torch is not to be forked
-            forks = Forks()
         env = {**os.environ, "COLUMNS": "80"} | environment
-        if forks is None or not forks.fits(env):
+        if not fits(env):
             return started(*words, cwd=cwd, **environment)
-        return forks.run([str(word) for word in words], cwd, env)
+        return call([str(word) for word in words], cwd, env)
 
-    yield run
-    if forks is not None:
-        forks.close()
+    return run
 
 
 @pytest.fixture

@@ -15,6 +15,30 @@ from __future__ import annotations
 from enum import IntEnum
 from pathlib import Path
 
+# Longer messages are cut; a path alone may have 4,096 characters.
+LONGEST = 2_000
+# Characters that change what a reader sees and are not seen: directions of text, joiners, marks of no width.
+_UNSEEN = frozenset(
+    map(chr, (0xAD, 0x61C, 0xFEFF, *range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2070)))
+)
+
+
+def printable(text: str, longest: int = LONGEST) -> str:
+    """Return a text as one line that a terminal shows as it is: what would act is escaped, and a long text is cut.
+
+    Control characters (C0, C1, DEL), line separators, bidirectional overrides, characters of no width and lone
+    surrogates become escapes, because a file name may hold a line that reads like a verdict.
+
+    Worked value: a line feed between a and b gives the four characters a, backslash, n, b.
+    """
+    cut = text if len(text) <= longest else f"{text[: longest - 1]}…"
+    return "".join(char if _is_shown(char) else ascii(char)[1:-1] for char in cut)
+
+
+def _is_shown(char: str) -> bool:
+    code = ord(char)
+    return code >= 0x20 and not 0x7F <= code < 0xA0 and not 0xD800 <= code < 0xE000 and char not in _UNSEEN
+
 
 class ExitCode(IntEnum):
     """The promise of the command line to scripts (128 + n after signal n is added by `cli.main`)."""

@@ -8,7 +8,7 @@ Start-up counts: nothing here or in the command files imports torch, scipy or ma
 from __future__ import annotations
 
 import sys
-import traceback
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -35,7 +35,7 @@ from reprogrok.cli import (
     split,
     train,
 )
-from reprogrok.errors import ExitCode, ReprogrokError
+from reprogrok.cli.door import leave, open_streams
 
 app = typer.Typer(
     name="reprogrok",
@@ -45,28 +45,38 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.command("eval")(eval.evaluate)
-app.command("certify")(certify.certify)
-app.command("predict")(predict.predict)
-app.command("sanity")(sanity.sanity)
-app.command("compare")(compare.compare)
-app.command("generate")(generate.generate)
-app.command("split")(split.split)
-app.command("loss-bounds")(loss_bounds.loss_bounds)
-app.command("floors", hidden=True)(loss_bounds.loss_bounds)
-app.command("analyze")(analyze.analyze)
-app.command("plot")(plot.plot)
-app.command("audit")(audit.audit)
-app.command("reproduce")(reproduce.reproduce)
-app.command("collect")(collect.collect)
-app.command("observe", hidden=True)(collect.collect)
-app.command("forensics")(forensics.forensics)
-app.command("release")(release.release)
-app.command("provide", hidden=True)(release.release)
-app.command("init")(init.init)
-app.command("list")(list_.list_everything)
-app.command("train")(train.train)
-app.command("doctor")(doctor.doctor)
+# Group of the help page -> its commands, in the order of the page.
+GROUPS: dict[str, dict[str, Callable[..., object]]] = {
+    "Check a checkpoint": {
+        "eval": eval.evaluate,
+        "predict": predict.predict,
+        "certify": certify.certify,
+        "release": release.release,
+    },
+    "Judge a run or a claim": {
+        "sanity": sanity.sanity,
+        "audit": audit.audit,
+        "forensics": forensics.forensics,
+        "collect": collect.collect,
+    },
+    "Train": {"generate": generate.generate, "train": train.train, "reproduce": reproduce.reproduce},
+    "Understand a run or a task": {
+        "analyze": analyze.analyze,
+        "compare": compare.compare,
+        "plot": plot.plot,
+        "split": split.split,
+        "loss-bounds": loss_bounds.loss_bounds,
+    },
+    "Project": {"init": init.init, "list": list_.list_everything, "doctor": doctor.doctor},
+}
+# Names that commands had before; they work and are not listed.
+ALIASES = {"provide": "release", "observe": "collect", "floors": "loss-bounds"}
+
+for _group, _commands in GROUPS.items():
+    for _name, _function in _commands.items():
+        app.command(_name, rich_help_panel=_group)(_function)
+        for _alias in (old for old, new in ALIASES.items() if new == _name):
+            app.command(_alias, hidden=True)(_function)
 
 
 def _print_version(asked: bool) -> None:
@@ -85,19 +95,6 @@ def options(
 
 
 def main() -> None:
-    """Run the command line; an error that we raise on purpose is one line on stderr and exit code 2."""
-    try:
-        app()
-    except ReprogrokError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(ExitCode.ERROR)
-    except SystemExit as end:
-        # typer and rich leave with 1 when whoever read our output has gone; a verdict nobody read is no "fail".
-        sys.exit(ExitCode.ERROR if isinstance(end.__context__, BrokenPipeError) else end.code)
-    except OSError as error:  # the machine refused something (a full disk, no permission): no fault of ours to trace
-        typer.echo(f"error: {error.filename or 'the output'}: {error.strerror or error}", err=True)
-        sys.exit(ExitCode.ERROR)
-    except Exception:  # noqa: BLE001 - a fault of ours must not leave with Python's exit code 1, which means "fail"
-        traceback.print_exc()
-        typer.echo("error: a fault in reprogrok itself (see above); nothing was decided", err=True)
-        sys.exit(ExitCode.ERROR)
+    """Run the command line and leave with its exit code."""
+    open_streams()
+    sys.exit(leave(lambda: app(standalone_mode=False)))
