@@ -10,7 +10,7 @@ from test_cli_train import contents
 
 from reprogrok import record
 from reprogrok.formats.checkpoints import load_checkpoint
-from reprogrok.metrics.representation import LOGGED
+from reprogrok.metrics.registry import ANALYSED
 from reprogrok.spec import ModularTask, SplitSpec
 
 MINI = """\
@@ -70,7 +70,7 @@ def test_every_metric_has_a_definition_and_every_definition_a_metric(mini):
     rows = [json.loads(line) for line in (mini / "runs/mini" / record.METRICS).read_text("utf-8").splitlines()]
     assert [(row["seed"], row["step"]) for row in rows] == [(seed, step) for seed in (0, 1) for step in STEPS]
     for row in rows:
-        expected = set(spec["definitions"]) - (set() if row["step"] in {0, 20, 40, 59} else set(LOGGED))
+        expected = set(spec["definitions"]) - (set() if row["step"] in {0, 20, 40, 59} else set(ANALYSED))
         assert set(row) == {"seed", "step"} | expected, row["step"]
     assert spec["facts"] == {
         "positions": 8, "width": 8, "classes": 11, "train_examples": 60, "test_examples": 61, "steps": 60

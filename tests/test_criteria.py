@@ -13,7 +13,8 @@ import pytest
 from reprogrok.errors import InputError
 from reprogrok.gates.criteria import find_gate, gate_names, load_gate
 from reprogrok.gates.operators import OPERATORS, Feasibility, Limit, Relation, feasibility
-from reprogrok.metrics.bounds import METRICS, bounds, largest_entropy
+from reprogrok.metrics.bounds import largest_entropy
+from reprogrok.metrics.registry import METRICS, bounds
 from reprogrok.schema import validator
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -173,7 +174,7 @@ FACTS = {"positions": 8, "width": 256}
     ],
 )
 def test_conditions_that_nothing_can_meet_or_break_are_told_apart(metric, operator, relation, value, expected):
-    definition = next(iter(METRICS[metric]))
+    definition = next(iter(METRICS[metric].definitions))
     limit = Limit(Relation(relation), Decimal(value))
     assert feasibility(OPERATORS[operator], limit, bounds(metric, definition, FACTS)) is Feasibility(expected)
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reprogrok.errors import InputError
+from reprogrok.metrics.registry import Scale
 from reprogrok.record import Record, Series
-from reprogrok.runs.curves import Scale, choose_metrics, median_line, one_definition_each, panels_of, write_csv
+from reprogrok.runs.curves import choose_metrics, median_line, one_definition_each, panels_of, write_csv
 from reprogrok.runs.pictures import PALETTE, draw, grok_steps, write_picture
 
 STEPS = (0, 10, 20, 30)
@@ -117,7 +118,11 @@ def test_what_no_run_has_cannot_be_drawn(record, asked, message):
 
 def test_training_and_held_out_share_axes_while_they_can_be_told_apart():
     (panel,) = panels_of([run("a", GROKS), run("b", NEVER)], tuple(GROKS))
-    assert (panel.title, panel.paired, panel.scale) == ("accuracy: held-out solid, training dashed", True, Scale.SHARE)
+    assert (panel.title, panel.paired, panel.scale) == (
+        "accuracy: held-out solid, training dashed",
+        True,
+        Scale.FRACTION,
+    )
     assert [(line.run, line.metric, line.dashed) for line in panel.lines] == [
         (0, "test_accuracy", False), (0, "train_accuracy", True),
         (1, "test_accuracy", False), (1, "train_accuracy", True),

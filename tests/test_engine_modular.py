@@ -14,7 +14,7 @@ from test_lessons import experiment_of
 
 from reprogrok.formats.checkpoints import load_state, state_bytes
 from reprogrok.metrics.logged import definitions_of
-from reprogrok.metrics.representation import LOGGED
+from reprogrok.metrics.registry import ANALYSED
 from reprogrok.model.device import subnormals_as_zero
 from reprogrok.spec import EarlyGrid
 from reprogrok.train.engine import Engine
@@ -119,11 +119,11 @@ def test_metrics_are_those_that_are_defined_and_analysis_comes_when_it_is_asked_
     for evaluation in evaluations:
         expected = set(definitions_of(TINY))
         if evaluation.step not in {0, 8, 16, 19}:
-            expected -= set(LOGGED)
+            expected -= set(ANALYSED)
         assert set(evaluation.metrics) == expected, evaluation.step
         assert all(len(column) == 2 for column in evaluation.metrics.values())
     never = replace(TINY, analyse_every=None)
-    assert set(definitions_of(TINY)) - set(definitions_of(never)) == set(LOGGED)
+    assert set(definitions_of(TINY)) - set(definitions_of(never)) == set(ANALYSED)
     assert (
         finished(Engine(never, SEEDS[:1], CPU, "eager"), stop_at=5)[1][-1].metrics.keys()
         == definitions_of(never).keys()

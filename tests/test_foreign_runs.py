@@ -10,7 +10,7 @@ import pytest
 from reprogrok import record
 from reprogrok.errors import InputError
 from reprogrok.formats.foreign_runs import DEFINITIONS, count_test_examples, read_columns, read_run
-from reprogrok.metrics.bounds import METRICS
+from reprogrok.metrics.registry import METRICS
 
 
 def put(value, *place):
@@ -60,7 +60,7 @@ def test_real_values_are_those_of_the_log(fixtures_dir):
 
 
 def test_definitions_of_the_layout_are_known_to_the_judge():
-    assert all(definition in METRICS[metric] for metric, definition in DEFINITIONS.items())
+    assert all(definition in METRICS[metric].definitions for metric, definition in DEFINITIONS.items())
 
 
 def test_a_small_run_is_read_whole(columns_run):

@@ -12,8 +12,8 @@ from plain_decoder import plain_logits, plain_row
 from torch.nn import functional as F
 
 from reprogrok.errors import InputError
-from reprogrok.metrics.bounds import METRICS
 from reprogrok.metrics.logged import definitions_of, facts_of
+from reprogrok.metrics.registry import METRICS
 from reprogrok.model.initialise import initial_weights
 from reprogrok.params import read_params
 from reprogrok.spec import (
@@ -261,6 +261,6 @@ def test_a_criterion_may_speak_of_every_metric(name):
     unknown = {
         metric: definition
         for metric, definition in definitions_of(PARAMS.experiments[name]).items()
-        if definition not in METRICS.get(metric, {})
+        if metric not in METRICS or definition not in METRICS[metric].definitions
     }
     assert unknown == {}

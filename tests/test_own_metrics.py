@@ -16,9 +16,10 @@ import torch
 
 from reprogrok.errors import InputError
 from reprogrok.metrics import own_metrics
-from reprogrok.metrics.bounds import METRICS, bounds
 from reprogrok.metrics.logged import definitions_of
-from reprogrok.metrics.own_metrics import Answers, Metric, answer_logits, find_metric, own_definitions
+from reprogrok.metrics.own_measurement import answer_logits, value_of
+from reprogrok.metrics.own_metrics import Answers, Metric, find_metric, own_definitions
+from reprogrok.metrics.registry import METRICS, bounds
 from reprogrok.model.decoder import logits
 from reprogrok.model.initialise import initial_weights
 from reprogrok.params import read_params
@@ -104,7 +105,7 @@ def test_no_package_is_asked_for_what_is_built_in(monkeypatch):
 
 @pytest.mark.parametrize("value", [0, 4, 2.5, np.float32(1), np.int64(2), math.nan])
 def test_a_number_within_its_bounds_is_taken(value):
-    taken = Metric("m", "m/1", "m", lambda _: value, 0, 4).value(ANSWERS)
+    taken = value_of(Metric("m", "m/1", "m", lambda _: value, 0, 4), ANSWERS)
     assert type(taken) is float
     assert taken == value or (math.isnan(taken) and math.isnan(value))
 
@@ -122,20 +123,20 @@ def test_a_number_within_its_bounds_is_taken(value):
 )
 def test_what_a_strangers_metric_gives_is_checked(measure, message):
     with pytest.raises(InputError) as error:
-        Metric("m", "m/1", "m", measure, 0, 4).value(ANSWERS)
+        value_of(Metric("m", "m/1", "m", measure, 0, 4), ANSWERS)
     assert str(error.value) == f"$.metrics: metric m: {message}"
 
 
 def test_an_error_in_a_strangers_metric_is_one_line():
     with pytest.raises(InputError) as error:
-        Metric("m", "m/1", "m", lambda answers: answers.typo).value(ANSWERS)
+        value_of(Metric("m", "m/1", "m", lambda answers: answers.typo), ANSWERS)
     assert str(error.value).startswith("$.metrics: metric m cannot be measured (AttributeError: ")
     assert "\n" not in str(error.value)
 
 
 def test_a_replica_that_diverged_is_not_measured():
     broken = Answers(np.full((3, 7), np.nan, dtype=np.float32), *(np.arange(3) for _ in range(3)))
-    assert math.isnan(Metric("m", "m/1", "m", lambda _: 1 / 0).value(broken))
+    assert math.isnan(value_of(Metric("m", "m/1", "m", lambda _: 1 / 0), broken))
 
 
 def test_bounds_that_are_no_interval_are_refused():

@@ -22,7 +22,7 @@ from reprogrok.formats.foreign_runs import read_run
 from reprogrok.metrics import fourier
 from reprogrok.metrics.fourier import MEASURES, Grid
 from reprogrok.metrics.logged import definitions_of
-from reprogrok.metrics.representation import LOGGED
+from reprogrok.metrics.registry import ANALYSED
 from reprogrok.runs import checkpoint_snapshots as checkpoint_states
 from reprogrok.runs.analysis import analyse, task_of
 from reprogrok.runs.checkpoint_snapshots import first_test_rows, states_of
@@ -323,7 +323,7 @@ def test_every_metric_of_a_modular_run_lands_on_its_side(waves, operation, modul
         *("final_layer_rank", "average_rank", "final_layer_rank_after", "final_layer_entropy_rank"),
         *("final_layer_participation_ratio", "attention_entropy", "answer_entropy"),
     }
-    assert set(LOGGED) == analysed
+    assert set(ANALYSED) == analysed
     assert set(written["analysis_metrics"]) == {"step", *analysed}
     assert set(written["training_metrics"]) == {"step", *metrics} - analysed
 

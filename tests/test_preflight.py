@@ -27,9 +27,8 @@ from reprogrok.gates.preflight_findings import Kind
 from reprogrok.gates.preflight_requirements import check_requirement, least_by_luck
 from reprogrok.gates.requirements import Answers, judge_requirements
 from reprogrok.gates.verdict import Decision, Outcome
-from reprogrok.metrics.bounds import METRICS, examples
 from reprogrok.metrics.logged import facts_of
-from reprogrok.metrics.representation import LOGGED
+from reprogrok.metrics.registry import ANALYSED, METRICS, denominator
 from reprogrok.params import read_params
 from reprogrok.record import Record, Series
 from reprogrok.train.engine import Engine
@@ -188,7 +187,7 @@ def test_a_drop_larger_than_the_bounds_are_apart_breaks_nothing():
 )
 def test_a_limit_on_a_share_is_a_limit_on_a_count(relation, value, n, words):
     assert counted(condition("always", relation, value), n) == words
-    assert examples("test_accuracy", "argmax/answer", {"test_examples": n}) == n
+    assert denominator("test_accuracy", "argmax/answer", {"test_examples": n}) == n
 
 
 def test_a_run_that_does_not_measure_where_the_criterion_looks_can_never_hold():
@@ -219,13 +218,13 @@ def test_criteria_may_speak_of_whatever_a_run_will_log(name):
     experiment = PARAMS.experiments[name]
     planned = plan(experiment)
     assert planned.facts == facts_of(experiment)
-    assert all(definition in METRICS[metric] for metric, definition in planned.definitions.items())
+    assert all(definition in METRICS[metric].definitions for metric, definition in planned.definitions.items())
     assert (planned.split is None) == (experiment.task.name == "addition")
 
 
 def test_the_steps_of_the_plan_are_those_of_a_run():
     planned = plan(TINY)
-    assert planned.analysed == set(LOGGED)
+    assert planned.analysed == set(ANALYSED)
     torch.set_num_threads(1)
     _, evaluations = finished(Engine(TINY, (44,), torch.device("cpu"), "eager"))
     for metric in planned.definitions:

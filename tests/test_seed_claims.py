@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reprogrok.claims.claims import Citation, Claim, Tier, all_claims, claims_files, load_citations
-from reprogrok.metrics.bounds import METRICS
+from reprogrok.metrics.registry import METRICS
 from reprogrok.metrics.representation import ENTROPY_CLAMPED, RANK_FIRST_BATCH
 from reprogrok.params import read_params
 
@@ -124,7 +124,7 @@ def test_a_metric_of_a_claim_is_one_that_has_a_meaning_here(claim: Claim):
     if claim.quantity.metric is not None:
         # Runs log what criteria may speak of; the published post-analysis measures two of them in its own way.
         of_states = {"final_layer_rank": RANK_FIRST_BATCH, "attention_entropy": ENTROPY_CLAMPED}
-        known = {*METRICS[claim.quantity.metric], of_states.get(claim.quantity.metric)}
+        known = {*METRICS[claim.quantity.metric].definitions, of_states.get(claim.quantity.metric)}
         assert claim.quantity.measured_as in known
 
 

@@ -28,16 +28,16 @@ from reprogrok.files import sha256_file
 from reprogrok.formats import foreign_logs, foreign_runs
 from reprogrok.metrics.grokking import GROK_THRESHOLDS, MAX_RISE5
 from reprogrok.metrics.regime import DEFINITION as REGIME
+from reprogrok.metrics.registry import CROSS_ENTROPY, DIMENSION, FRACTION, GENERALISATION, NATS, Use, used_in
 from reprogrok.record import Record
 from reprogrok.runs.identity import Kind, identify
 from reprogrok.schema import load
 
 # The metrics that every run is asked for, beside the quantities that claims ask for.
-_ACCURACIES = ("test_accuracy", "test_exact_match", "train_accuracy", "test_twin_accuracy", "test_new_accuracy")
-_TRANSITIONS = ("test_accuracy", "test_exact_match")
-_ANALYSES = ("final_layer_rank", "attention_entropy")
-_VALUES = ("train_loss", "train_set_loss", "test_loss", "test_answer_loss", *_ANALYSES)
-_AT_ROUND_STEPS = (*_TRANSITIONS, "test_loss")
+_ACCURACIES = used_in(Use.EVIDENCE, FRACTION)
+_ANALYSES = used_in(Use.EVIDENCE, DIMENSION, NATS)
+_VALUES = (*used_in(Use.EVIDENCE, CROSS_ENTROPY), *_ANALYSES)
+_AT_ROUND_STEPS = (*GENERALISATION, "test_loss")
 _ROUND_STEPS = (500, 1_000, 5_000, 10_000, 20_000, 50_000, 100_000)
 _WHOLE = {"regime", *(name for name, entry in SERIES.items() if entry.whole)}
 
@@ -152,7 +152,7 @@ def standard(run: Record, seed: int) -> list[Quantity]:
         if name in _ACCURACIES:
             levels = (*GROK_THRESHOLDS, 1.0)
             found += [replace(base, name=FIRST_STEP, definition=f"{ABOVE}{level_text(level)}") for level in levels]
-        if name in _TRANSITIONS:
+        if name in GENERALISATION:
             found += [replace(base, name=asked, definition=MAX_RISE5) for asked in ("steepest_step", "steepest_rise")]
         found += [replace(base, name=asked) for asked in ("final", "lowest", "highest")]
         if log or name in _ANALYSES:

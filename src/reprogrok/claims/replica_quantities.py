@@ -23,8 +23,9 @@ from reprogrok.claims.series_quantities import SERIES, cut, first_step
 from reprogrok.metrics.grokking import Censored, Delay, right_answers
 from reprogrok.metrics.regime import DEFINITION as REGIME
 from reprogrok.metrics.regime import Finding, find_regime
+from reprogrok.metrics.registry import GENERALISATION, MEMORISATION
 from reprogrok.record import Record, Series
-from reprogrok.runs.analysis import TEST_METRICS, TRAIN_METRICS, support_of
+from reprogrok.runs.analysis import support_of
 
 DELAY = "delay/0.99-0.99"
 OURS = "reprogrok"
@@ -113,7 +114,7 @@ def _to_the_end(found: Measurement, replica: Replica, until: int | None) -> Meas
 def _counted(found: Measurement, replica: Replica, quantity: Quantity) -> Measurement:
     """Add k of n to a share of all test or training examples."""
     side = {"test": "test_examples", "train": "train_examples"}.get((quantity.metric or "").split("_")[0], "")
-    shares = (*TEST_METRICS, *TRAIN_METRICS)
+    shares = (*GENERALISATION, *MEMORISATION)
     n = replica.run.facts.get(side)
     if isinstance(found, Missing) or quantity.metric not in shares or quantity.definition != quantity.measured_as:
         return found
@@ -164,7 +165,7 @@ def _regime_finding(replica: Replica, until: int | None) -> Finding:
     metrics = replica.run.replicas[replica.seed]
     test, train = (
         next((cut(metrics[name], until) for name in names if name in metrics), None)
-        for names in (TEST_METRICS, TRAIN_METRICS)
+        for names in (GENERALISATION, MEMORISATION)
     )
     support, diverged = support_of(replica.run), replica.run.diverged.get(replica.seed)
     if until is not None and diverged is not None and diverged > until:

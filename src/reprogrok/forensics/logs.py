@@ -31,8 +31,9 @@ from reprogrok.forensics.findings import (
 from reprogrok.forensics.repeats import FULL, decimals, equal_columns, equal_seeds, frozen, is_full, repeats
 from reprogrok.formats.foreign_logs import PEER_CSV
 from reprogrok.formats.foreign_runs import ANALYSIS, COLUMNS, CONFIG, LOGS, count_test_examples, read_run
-from reprogrok.metrics.bounds import METRICS, ROUNDING
+from reprogrok.metrics.bounds import ROUNDING
 from reprogrok.metrics.grokking import MAX_RISE5, MaxRise, StepInterval, first_above, max_rise5, measured, right_answers
+from reprogrok.metrics.registry import METRICS, bounds
 from reprogrok.record import SUMMARY, Record, Series
 from reprogrok.schema import load, read_bytes
 
@@ -246,9 +247,8 @@ def least_set_loss(n: int, batch: int | None, positions: int) -> float:
 def _bounds(record: Record, name: str, series: Series, where: str, batch: int | None) -> Iterator[Finding]:
     definition, points = record.definitions[name], measured(series)
     said = "another definition under the same name explains it as well"
-    rule = METRICS.get(name, {}).get(definition)
-    if rule is not None:
-        limits = rule(record.facts)
+    if name in METRICS and definition in METRICS[name].definitions:
+        limits = bounds(name, definition, record.facts)
         outside = [(step, value) for step, value in points if not limits.contains(value)]
         if outside:
             step, value = outside[0]

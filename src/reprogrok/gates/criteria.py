@@ -21,7 +21,7 @@ from typing import Any
 
 from reprogrok.errors import InputError
 from reprogrok.gates.operators import OPERATORS, Limit, Relation, decimal
-from reprogrok.metrics.bounds import METRICS
+from reprogrok.metrics.registry import METRICS, bounds
 from reprogrok.schema import Document, Steps, load
 
 SUFFIX = ".yaml"
@@ -258,9 +258,9 @@ def _measured(document: Document, at: Steps, item: Mapping[str, Any]) -> tuple[s
     metric, definition = item["metric"], item["definition"]
     if metric not in METRICS:
         raise document.error((*at, "metric"), "unknown metric", expected=_choice(metric, METRICS), found=metric)
-    if definition not in METRICS[metric]:
+    if definition not in METRICS[metric].definitions:
         message = f"{metric} has no such definition"
-        expected = _choice(definition, METRICS[metric])
+        expected = _choice(definition, METRICS[metric].definitions)
         raise document.error((*at, "definition"), message, expected=expected, found=definition)
     return metric, definition
 
@@ -308,7 +308,7 @@ def _requirement(document: Document, index: int, item: Mapping[str, Any]) -> Req
         return Requirement(kind, at_least=decimal(settings["at_least"]), line=line)
     metric, definition = _measured(document, at, settings)
     if kind == TRAINING_MEMORISED:
-        limits = METRICS[metric][definition]({})
+        limits = bounds(metric, definition, {})
         if (limits.low, limits.high) != (0.0, 1.0):
             raise document.error((*at, "metric"), expected="a metric that is a share, 0 to 1", found=metric)
         least, by = decimal(settings["at_least"]), int(settings["by"])

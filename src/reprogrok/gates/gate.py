@@ -46,7 +46,8 @@ from reprogrok.gates.verdict import (
     RequirementResult,
     Verdict,
 )
-from reprogrok.metrics.bounds import Bounds, bounds
+from reprogrok.metrics.bounds import Bounds
+from reprogrok.metrics.registry import bounds
 from reprogrok.record import Record, Series
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reprogrok.metrics.logged import definitions_of, facts_of, facts_of_equations
+from reprogrok.metrics.registry import ANALYSED
 from reprogrok.spec import Experiment, ModularTask
 
 if TYPE_CHECKING:
@@ -55,9 +56,8 @@ def plan(experiment: Experiment) -> Plan:
     if not isinstance(experiment.task, ModularTask):
         return Plan(experiment, definitions_of(experiment), facts_of(experiment), frozenset(), None)
     # Only here, because the equations bring numpy and torch.
-    from reprogrok.metrics.representation import LOGGED  # noqa: PLC0415
     from reprogrok.tasks.split_audit import audit_split  # noqa: PLC0415
 
     split = audit_split(experiment.task, block=experiment.block)
     facts = facts_of_equations(experiment, experiment.task, split)
-    return Plan(experiment, definitions_of(experiment), facts, frozenset(LOGGED), split)
+    return Plan(experiment, definitions_of(experiment), facts, frozenset(ANALYSED), split)

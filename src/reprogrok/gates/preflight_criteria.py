@@ -22,7 +22,8 @@ from reprogrok.gates.planned import Plan
 from reprogrok.gates.preflight_findings import ConditionCheck, CriterionCheck, Kind, Note
 from reprogrok.gates.verdict import Outcome
 from reprogrok.gates.witness import Witness, find
-from reprogrok.metrics.bounds import Bounds, bounds, examples
+from reprogrok.metrics.bounds import Bounds
+from reprogrok.metrics.registry import bounds, denominator
 
 if TYPE_CHECKING:
     from reprogrok.tasks.split_audit import SplitAudit
@@ -34,7 +35,7 @@ _LEVELS = {"always", "eventually", "at_end"}  # the operators whose readings are
 def check_criterion(criterion: Criterion, planned: Plan) -> CriterionCheck:
     """Look at one criterion: its bounds, where the run measures it, and a witness for either outcome."""
     metric, definition, facts = criterion.metric, criterion.definition, planned.facts
-    limits, count = bounds(metric, definition, facts), examples(metric, definition, facts)
+    limits, count = bounds(metric, definition, facts), denominator(metric, definition, facts)
     checks = tuple(_condition(criterion, condition, limits, count, planned) for condition in criterion.conditions)
     one = checks[0].passes if len(checks) == 1 else None
     passes = one or find(criterion, Outcome.HOLDS, limits, count, facts)

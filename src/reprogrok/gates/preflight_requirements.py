@@ -12,8 +12,8 @@ from reprogrok.gates.operators import OPERATORS, Feasibility, Limit, Relation, d
 from reprogrok.gates.planned import Plan
 from reprogrok.gates.preflight_findings import Kind, Note, RequirementCheck
 from reprogrok.gates.verdict import Outcome
-from reprogrok.metrics.bounds import bounds
 from reprogrok.metrics.grokking import chance
+from reprogrok.metrics.registry import bounds
 
 
 def check_requirement(asked: Requirement, planned: Plan) -> RequirementCheck:

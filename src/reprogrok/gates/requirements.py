@@ -19,8 +19,8 @@ from reprogrok.gates.criteria import ANSWERS_LEARNABLE, TRAINING_MEMORISED, Requ
 from reprogrok.gates.gate import not_comparable, usable
 from reprogrok.gates.operators import Point, decimal
 from reprogrok.gates.verdict import Outcome, RequirementResult
-from reprogrok.metrics.bounds import bounds
 from reprogrok.metrics.grokking import chance, right_answers
+from reprogrok.metrics.registry import bounds
 from reprogrok.record import Record, Series
 
 

@@ -31,13 +31,6 @@ from reprogrok.errors import InputError
 from reprogrok.model.decoder import Weights, logits
 from reprogrok.spec import ModelSpec
 
-LOSS = "ce/position"
-ANSWER_LOSS = "ce/answer"
-POSITION_ACCURACY = "argmax/position"
-ACCURACY = "argmax/answer"
-SMALLEST_MARGIN = "margin/answer/min-all"
-SATURATED = "softmax/float32-one/answer"
-
 ROWS = 256  # rows per pass: on one core of a CPU the fastest, or within its noise, for widths of 128 and 256
 
 

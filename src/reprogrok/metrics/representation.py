@@ -28,7 +28,6 @@ Axes: R replicas   L blocks   S = L + 1 states: before each block, and after the
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -38,25 +37,8 @@ from reprogrok.errors import InputError
 from reprogrok.model.decoder import Weights, trace
 from reprogrok.spec import ModelSpec
 
-RANK = "pca99/blockin"
 RANK_FIRST_BATCH = "pca99/blockin-first-batch"
-RANK_AFTER = "pca99/blockout"
-ENTROPY_RANK = "entropy-rank/blockin"
-PARTICIPATION_RATIO = "participation-ratio/blockin"
-ENTROPY = "attn/all-queries"
 ENTROPY_CLAMPED = "attn/all-queries-clamped"
-ANSWER_ENTROPY = "attn/answer-query-normalised"
-
-# What a run logs at its analyses, and as what.
-LOGGED: Mapping[str, str] = {
-    "final_layer_rank": RANK,
-    "average_rank": RANK,
-    "final_layer_rank_after": RANK_AFTER,
-    "final_layer_entropy_rank": ENTROPY_RANK,
-    "final_layer_participation_ratio": PARTICIPATION_RATIO,
-    "attention_entropy": ENTROPY,
-    "answer_entropy": ANSWER_ENTROPY,
-}
 
 BATCH = 256
 BATCHES = 10  # of RANK; one alone for RANK_FIRST_BATCH

@@ -33,6 +33,7 @@ from reprogrok.metrics.grokking import (
     within,
 )
 from reprogrok.metrics.regime import Finding, find_regime
+from reprogrok.metrics.registry import GENERALISATION, MEMORISATION
 from reprogrok.metrics.spikes import Spikes, answer_levels, fall_levels, find_spikes
 from reprogrok.record import Record, Series
 from reprogrok.schema import load
@@ -40,8 +41,6 @@ from reprogrok.spec import ModularTask, modular_task
 from reprogrok.tasks.split_audit import audit_split
 
 # Of several, the first that a record has: a loss at the answer alone has a known floor.
-TEST_METRICS = ("test_accuracy", "test_exact_match")
-TRAIN_METRICS = ("train_accuracy", "train_exact_match")
 LOSSES = (("train_answer_loss", "train_loss"), ("test_answer_loss", "test_loss"))
 GIVEN = "given"
 
@@ -148,8 +147,8 @@ def analyse(run: Record, seed: int, t_grok: int | None = None, claim: int | None
         expected = f"one of {', '.join(map(str, run.replicas))}"
         raise InputError("this run has no such seed", path=run.path, expected=expected, found=str(seed))
     metrics = run.replicas[seed]
-    test_metric = next((name for name in TEST_METRICS if name in metrics), None)
-    train_metric = next((name for name in TRAIN_METRICS if name in metrics), None)
+    test_metric = next((name for name in GENERALISATION if name in metrics), None)
+    train_metric = next((name for name in MEMORISATION if name in metrics), None)
     test = metrics[test_metric] if test_metric else None
     train = metrics[train_metric] if train_metric else None
     support = support_of(run)

@@ -22,7 +22,7 @@ from torch import Tensor
 from reprogrok import record
 from reprogrok.errors import InputError
 from reprogrok.formats.checkpoints import Checkpoint, load_checkpoint
-from reprogrok.metrics import fourier, representation
+from reprogrok.metrics import fourier, registry, representation
 from reprogrok.metrics.representation import BATCH, BATCHES, Representation, represent
 from reprogrok.runs.analysis import block_of, task_of
 from reprogrok.runs.snapshots import CHECKPOINTS, NOTHING, Keys, State, States, logged_states, unmeasured
@@ -167,12 +167,12 @@ def _weights(checkpoint: Checkpoint, device: torch.device) -> dict[str, Tensor]:
 def _alternatives(seen: Representation, positions: int) -> dict[str, list[object]]:
     """By every definition but the two of the published keys."""
     found = {
-        representation.RANK: seen.rank(),
-        representation.RANK_AFTER: seen.rank_after(),
-        representation.ENTROPY_RANK: seen.entropy_rank(),
-        representation.PARTICIPATION_RATIO: seen.participation_ratio(),
-        representation.ENTROPY: seen.entropy_RLH,
-        representation.ANSWER_ENTROPY: seen.answer_entropy_RLH,
+        registry.RANK: seen.rank(),
+        registry.RANK_AFTER: seen.rank_after(),
+        registry.ENTROPY_RANK: seen.entropy_rank(),
+        registry.PARTICIPATION_RATIO: seen.participation_ratio(),
+        registry.ENTROPY: seen.entropy_RLH,
+        registry.ANSWER_ENTROPY: seen.answer_entropy_RLH,
     }
     return {representation.definition(name, positions): values[0].tolist() for name, values in found.items()}
 

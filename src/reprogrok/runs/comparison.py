@@ -33,13 +33,12 @@ from reprogrok.metrics.grokking import (
     measured,
     within,
 )
+from reprogrok.metrics.registry import GENERALISATION, MEMORISATION
 from reprogrok.record import Record, Series
 from reprogrok.runs.identity import Identity, identify, run_labels
 from reprogrok.stats.exact_tests import fisher
 from reprogrok.stats.proportions import CONFIDENCE, Proportion, proportion
 
-GENERALISATION = ("test_accuracy", "test_exact_match")
-MEMORISATION = ("train_accuracy", "train_exact_match")
 GROK_LEVEL = 0.9  # "the grok step" at which other metrics are read
 COMMON = "at the common step"
 MOMENTS = ("first", "at grok", COMMON, "end")

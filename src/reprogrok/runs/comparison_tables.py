@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reprogrok.metrics.grokking import StepInterval
+from reprogrok.metrics.registry import Use, used_in
 from reprogrok.runs.comparison import COMMON, MOMENTS, Course, Event, Factor, Level, Median, RunComparison
 from reprogrok.runs.identity import NOT_STATED, Identity
 from reprogrok.stats.proportions import Proportion, interval_text
@@ -24,10 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 # Shown if both runs have them; the JSON holds every metric.
-_SHOWN = (
-    *("test_accuracy", "test_exact_match", "train_accuracy", "train_exact_match", "test_loss", "train_loss"),
-    *("final_layer_rank", "average_rank", "attention_entropy", "weight_norm"),
-)
+_SHOWN = used_in(Use.COMPARISON)
 
 
 def print_run_comparison(comparison: RunComparison, console: Console) -> None:

@@ -15,48 +15,18 @@ import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from statistics import median
 
 from reprogrok.errors import InputError
 from reprogrok.files import write_bytes
+from reprogrok.metrics.registry import BUILT_IN, Scale, Use, used_in
 from reprogrok.record import Record, Series
 
-# The columns of the CSV and the panels of a picture, in this order, of what a run measured.
-METRICS = (
-    "test_exact_match",
-    "train_exact_match",
-    "test_accuracy",
-    "train_accuracy",
-    "train_loss",
-    "test_loss",
-    "final_layer_rank",
-    "attention_entropy",
-)
-TITLES = {
-    "test_exact_match": "exact match on held-out pairs",
-    "train_exact_match": "exact match on the training batch",
-    "test_accuracy": "accuracy on held-out equations",
-    "train_accuracy": "accuracy on training equations",
-    "train_loss": "loss on the training batch (nats)",
-    "test_loss": "loss on held-out problems (nats)",
-    "final_layer_rank": "rank before the last block (components)",
-    "attention_entropy": "attention entropy (nats)",
-}
-_QUANTITIES = {"exact_match": "exact match", "accuracy": "accuracy", "loss": "loss (nats)"}
+CURVES = used_in(Use.CURVES)
 _SIDES = ("test_", "train_")
 _SPREAD = ("lowest", "median", "highest")
 MOST_PAIRED = 4  # runs of one seed each whose training and held-out curves can still be told apart on one pair of axes
-
-
-class Scale(StrEnum):
-    """How the vertical axis of a panel is laid out."""
-
-    SHARE = "share"
-    LOSS = "loss"
-    AMOUNT = "amount"
-    FREE = "free"
 
 
 @dataclass(frozen=True)
@@ -84,7 +54,7 @@ class Panel:
 
 
 def choose_metrics(records: Sequence[Record], asked: Sequence[str] = ()) -> tuple[str, ...]:
-    """The metrics that were asked for, or else those of `METRICS` that some run has.
+    """The metrics that were asked for, or else those of `CURVES` that some run has.
 
     Raises:
         InputError: no run has a metric that was asked for, or none has anything to draw.
@@ -96,9 +66,9 @@ def choose_metrics(records: Sequence[Record], asked: Sequence[str] = ()) -> tupl
             hint = f" (did you mean {near[0]}?)" if near else ""
             expected = f"one of {', '.join(known) or '(nothing was measured)'}"
             raise InputError("no run has this metric", field="--metric", expected=expected, found=name + hint)
-    chosen = tuple(dict.fromkeys(asked)) or tuple(name for name in METRICS if name in known)
+    chosen = tuple(dict.fromkeys(asked)) or tuple(name for name in CURVES if name in known)
     if not chosen:
-        names = f"one of {', '.join(METRICS)}, or --metric NAME for another"
+        names = f"one of {', '.join(CURVES)}, or --metric NAME for another"
         raise InputError("nothing to draw in this run", path=records[0].path, expected=names, found=", ".join(known))
     return chosen
 
@@ -118,7 +88,7 @@ def panels_of(records: Sequence[Record], metrics: Sequence[str]) -> list[Panel]:
     paired = len(records) <= MOST_PAIRED and all(len(record.replicas) == 1 for record in records)
     groups: dict[str, list[str]] = {}
     for metric in metrics:
-        groups.setdefault(_quantity(metric) if paired else metric, []).append(metric)
+        groups.setdefault(quantity_of(metric) if paired else metric, []).append(metric)
     return [panel for names in groups.values() for panel in _split_by_definition(records, names)]
 
 
@@ -136,10 +106,8 @@ def _split_by_definition(records: Sequence[Record], metrics: Sequence[str]) -> I
         known |= ids
         lines += [Line(index, name, dashed=both and name.startswith("train_")) for name in ids]
     for known, lines in found:
-        yield Panel(
-            title=_title(list(known)), definitions=_ids(known), scale=_scale(metrics[0]),
-            lines=tuple(lines),
-        )  # fmt: skip
+        scale = BUILT_IN[metrics[0]].quantity.scale if metrics[0] in BUILT_IN else Scale.FREE
+        yield Panel(title=_title(list(known)), definitions=_ids(known), scale=scale, lines=tuple(lines))
 
 
 def _ids(known: Mapping[str, str]) -> tuple[str, ...]:
@@ -148,23 +116,17 @@ def _ids(known: Mapping[str, str]) -> tuple[str, ...]:
     return different if len(different) == 1 else tuple(f"{metric}: {id_}" for metric, id_ in known.items())
 
 
-def _quantity(metric: str) -> str:
-    return next((metric.removeprefix(side) for side in _SIDES if metric.startswith(side)), metric)
+def quantity_of(metric: str) -> str:
+    """Return the quantity that a metric measures on its side: `exact match` for test_exact_match."""
+    return next((metric.removeprefix(side) for side in _SIDES if metric.startswith(side)), metric).replace("_", " ")
 
 
 def _title(metrics: Sequence[str]) -> str:
+    first = metrics[0]
     if len(metrics) == 1:
-        return TITLES.get(metrics[0], metrics[0].replace("_", " "))
-    quantity = _quantity(metrics[0])
-    return f"{_QUANTITIES.get(quantity, quantity.replace('_', ' '))}: held-out solid, training dashed"
-
-
-def _scale(metric: str) -> Scale:
-    if "loss" in metric:
-        return Scale.LOSS
-    if any(word in metric for word in ("accuracy", "exact_match", "saturated")):
-        return Scale.SHARE
-    return Scale.AMOUNT if any(word in metric for word in ("rank", "entropy", "norm")) else Scale.FREE
+        return BUILT_IN[first].heading if first in BUILT_IN else first.replace("_", " ")
+    quantity = quantity_of(first)
+    return f"{quantity}{' (nats)' * (quantity == 'loss')}: held-out solid, training dashed"
 
 
 def write_csv(records: Mapping[str, Record], metrics: Sequence[str], path: Path) -> None:

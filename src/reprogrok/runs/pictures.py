@@ -26,7 +26,8 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from reprogrok.files import write_bytes
 from reprogrok.metrics.grokking import StepInterval, first_above
-from reprogrok.runs.curves import Panel, Scale, median_line, panels_of
+from reprogrok.metrics.registry import GENERALISATION, Scale
+from reprogrok.runs.curves import Panel, median_line, panels_of, quantity_of
 from reprogrok.text import counted
 
 if TYPE_CHECKING:
@@ -36,9 +37,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's palette for every kind of colour vision, less its yellow, which is faint on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKED = ("test_accuracy", "test_exact_match")
 LEVEL = 0.9
-_WORDS = {"test_accuracy": "accuracy", "test_exact_match": "exact match"}
 _GREY = "#666666"
 _FEW = 8  # times: on an axis that spans less, powers of ten alone may leave one label or none
 
@@ -119,7 +118,7 @@ def _draw_panel(axes: Axes, panel: Panel, runs: Sequence[Record], brushes: Seque
     axes.set_title("    ".join(panel.definitions), loc="right", fontsize="x-small", color=_GREY)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    if panel.scale is Scale.SHARE:
+    if panel.scale is Scale.FRACTION:
         axes.set_ylim(-0.03, 1.03)
     elif panel.scale is Scale.LOSS:
         _lay_out_losses(axes)
@@ -155,7 +154,7 @@ def grok_steps(record: Record) -> dict[int, float]:
     """Seed -> its first evaluation at or above 90 % of held-out examples; infinite if there is none."""
     found = {}
     for seed, replica in record.replicas.items():
-        series = next((replica[name] for name in MARKED if name in replica), None)
+        series = next((replica[name] for name in GENERALISATION if name in replica), None)
         time = first_above(series, LEVEL)
         found[seed] = float(time.by) if isinstance(time, StepInterval) else math.inf
     return found
@@ -203,8 +202,8 @@ def _legend(records: Mapping[str, Record], brushes: Sequence[Brush]) -> list[Lin
         handles.append(Line2D([], [], color=_GREY, linewidth=2.2, label="median of the seeds measured at a step"))
         handles.append(Line2D([], [], color=_GREY, linewidth=0.7, label="one seed"))
     measured = {name for record in records.values() for replica in record.replicas.values() for name in replica}
-    if (marked := next((name for name in MARKED if name in measured), None)) is not None:
-        words = f"first evaluation with held-out {_WORDS[marked]} of at least {LEVEL:.0%}".replace("%", " %")
+    if (marked := next((name for name in GENERALISATION if name in measured), None)) is not None:
+        words = f"first evaluation with held-out {quantity_of(marked)} of at least {LEVEL:.0%}".replace("%", " %")
         handles.append(Line2D([], [], color=_GREY, linestyle=(0, (1, 2)), linewidth=1.4, label=words))
     if any(record.diverged for record in records.values()):
         handles.append(Line2D([], [], color=_GREY, linestyle="none", marker="x", label="diverged"))

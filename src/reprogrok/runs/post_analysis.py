@@ -16,7 +16,7 @@ from typing import Any
 from reprogrok import __version__
 from reprogrok.errors import InputError
 from reprogrok.formats import foreign_runs
-from reprogrok.metrics import representation
+from reprogrok.metrics import registry, representation
 from reprogrok.metrics.fourier import LOGIT_KEYS, MEASURES, Progress
 from reprogrok.metrics.grokking import Chance, Delay, MaxRise, StepInterval, Time, Unknown
 from reprogrok.metrics.regime import Finding
@@ -29,9 +29,9 @@ from reprogrok.schema import check_written, load
 FORMAT = "reprogrok.post_analysis/1"
 # What a logged metric of the states is measured by; all else describes training.
 _REPRESENTATION = frozenset({
-    representation.RANK, representation.RANK_FIRST_BATCH, representation.RANK_AFTER, representation.ENTROPY_RANK,
-    representation.PARTICIPATION_RATIO, representation.ENTROPY, representation.ENTROPY_CLAMPED,
-    representation.ANSWER_ENTROPY,
+    registry.RANK, representation.RANK_FIRST_BATCH, registry.RANK_AFTER, registry.ENTROPY_RANK,
+    registry.PARTICIPATION_RATIO, registry.ENTROPY, representation.ENTROPY_CLAMPED,
+    registry.ANSWER_ENTROPY,
 })  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from reprogrok.metrics import own_metrics, positions, representation
+from reprogrok.metrics import own_measurement, own_metrics, positions, representation
 from reprogrok.metrics.logged import definitions_of, parts_of
 from reprogrok.model.decoder import Weights
 from reprogrok.spec import Experiment, ModularTask, OwnSplitSpec
@@ -123,9 +123,9 @@ class ModularLessons:
 
     def _measured_by_others(self, weights: Weights, side: str) -> dict[str, Tensor]:
         tokens_TN, answer = self._sides_TN[side], self._task.first_answer
-        logits_RNV = own_metrics.answer_logits(self._spec, weights, tokens_TN, answer).numpy()
+        logits_RNV = own_measurement.answer_logits(self._spec, weights, tokens_TN, answer).numpy()
         answers = [own_metrics.Answers(logits_NV, *self._asked[side]) for logits_NV in logits_RNV]
-        return own_metrics.measure_own(self._own, side, answers)
+        return own_measurement.measure_own(self._own, side, answers)
 
     def _analysed(self, weights: Weights) -> dict[str, Tensor]:
         seen = representation.represent(self._spec, weights, self._analysed_TN, self._task.first_answer)
