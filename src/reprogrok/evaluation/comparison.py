@@ -15,12 +15,11 @@ from itertools import combinations
 from pathlib import Path
 
 from reprogrok.errors import InputError
+from reprogrok.evaluation.thresholds import GROKKED, LEVEL
 from reprogrok.stats.exact_tests import fisher, holm, mcnemar
 from reprogrok.stats.proportions import Proportion, proportion
 
-LEVEL = 0.05
-GROKKED = 0.99  # accuracy from which the checkpoint of a replica counts as grokked, on these suites:
-_GROKKED_IN = ("uniform", "held-out")
+_GROKKED_IN = ("uniform", "held-out")  # suites on which the checkpoint of a replica counts as grokked
 
 
 @dataclass(frozen=True)

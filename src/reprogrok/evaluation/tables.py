@@ -16,8 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from reprogrok.evaluation.certificates import certificate_lines
-from reprogrok.evaluation.comparison import LEVEL
 from reprogrok.evaluation.evaluation import Evaluation, chance_of
+from reprogrok.evaluation.thresholds import LEVEL
 from reprogrok.exam.exam import CLOSE, TRAIN, ExamResult, Score
 from reprogrok.stats.proportions import interval_text
 from reprogrok.tasks.split_modular import SplitModular

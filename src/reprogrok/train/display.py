@@ -26,7 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reprogrok.console import console
-from reprogrok.evaluation.comparison import GROKKED
+from reprogrok.evaluation.thresholds import GROKKED
 from reprogrok.text import counted, duration, job_text
 
 if TYPE_CHECKING:
