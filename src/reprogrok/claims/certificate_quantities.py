@@ -62,7 +62,7 @@ CERTIFICATE: Mapping[str, CertifiedQuantity] = {
         (CERTIFIED,), "problems", lambda stated: Measured(bounds=stated.wrong),
         "how many of all problems are answered wrong: at least and at most",
     ),
-    "wrong_rate": CertifiedQuantity((CERTIFIED,), "share", _rate, "the same as a fraction of all problems"),
+    "wrong_rate": CertifiedQuantity((CERTIFIED,), "fraction", _rate, "the same as a fraction of all problems"),
     "proved": CertifiedQuantity(
         (CERTIFIED,), "word", lambda stated: Measured(word=stated.verdict.value),
         "PROVED: every problem is answered right; REFUTED: not every one; PARTIAL: not decided",

@@ -1,14 +1,14 @@
 """Published statements as data: `audit/claims/NAME.yaml` -> frozen claims; nothing in the file is ever executed.
 
-    file --JSON Schema--> Document --meaning checked here--> Citation(Claim(Subject, Quantity, Expectation), ...)
+    file --JSON Schema--> Document --consistency--> Citation(Claim(Subject, Quantity, Expectation), ...)
 
-A claim names what was measured (a subject), the estimator (a quantity with its definition id), what is said of it (an
-expectation) and what would contradict it. The schema knows shapes; this module knows what fits together: a comparison
-needs something to compare with, a rate needs an event, a bitwise claim about a training needs a seed. Each misfit is an
-error with file, line and field.
+A claim names a subject, an estimator (a quantity with its definition id), an expectation, and an observation that would
+contradict it. The schema checks shapes; this module checks that the fields fit together: a comparison needs a second
+subject, a rate needs an event, a bitwise claim about a training needs a seed. Each misfit is an error with file, line
+and field.
 
-Three tiers say what can contradict a claim. *bitwise*: the same seed on the same fingerprint; *numeric*: one number
-that is computed, or measured on one artefact, within a tolerance; *statistical*: a training, whose seeds are draws.
+The tier says what can contradict a claim. *bitwise*: the same seed on the same fingerprint; *numeric*: one number,
+computed or measured on one artefact, outside a tolerance; *statistical*: a training, whose seeds are draws.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SUFFIX = ".yaml"
 
 
 class Tier(StrEnum):
-    """What kind of observation can contradict a claim."""
+    """The kind of observation that can contradict a claim."""
 
     BITWISE = "bitwise"
     NUMERIC = "numeric"
@@ -35,7 +35,7 @@ class Tier(StrEnum):
 
 
 class Order(StrEnum):
-    """How a subject stands beside another one."""
+    """A claimed order of two subjects."""
 
     EARLIER = "earlier"
     LATER = "later"
@@ -47,12 +47,12 @@ class Order(StrEnum):
 
 @dataclass(frozen=True)
 class Subject:
-    """What was measured.
+    """A thing that can be measured.
 
     Attributes:
-        kind: "experiment" (trained replicas), "log" (a recorded log), "checkpoint", "data" (follows from an experiment
-            without training it) or "publication".
-        name: of the experiment, log, checkpoint or publication.
+        kind: "experiment" (trained replicas), "log" (a recorded log), "checkpoint", "data" (an experiment without
+            training) or "publication".
+        name: name of the experiment, log, checkpoint or publication.
     """
 
     kind: str
@@ -64,17 +64,17 @@ class Subject:
 
 @dataclass(frozen=True)
 class Quantity:
-    """An estimator: numbers of two quantities are never compared unless all fields but `name` agree, too.
+    """An estimator; two numbers are compared only if all fields of their quantities agree.
 
     Attributes:
-        name: what is asked of the subject (`docs/claims.md` lists them).
+        name: name of the quantity (`docs/claims.md` lists them).
         definition: id of the estimator or exam.
-        metric: of a series: its name in a record.
-        measured_as: of a series: the definition id of that metric.
-        step: of a series: the evaluation that is meant.
-        until: of a series: only evaluations up to this step count.
-        window: of a floor: the positions of the mean.
-        side: of a floor: the rows.
+        metric: name of the metric in a record, for a quantity of a series.
+        measured_as: definition id of that metric.
+        step: step of a single evaluation.
+        until: last step that counts.
+        window: positions of the mean, for a loss bound.
+        side: rows of the mean, for a loss bound.
     """
 
     name: str
@@ -86,14 +86,14 @@ class Quantity:
     window: str | None = None
     side: str | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data, as claims and evidence hold it: only what is set."""
+    def as_dict(self) -> dict[str, str | int]:
+        """Return plain data, as claims and evidence hold it: only the fields that are set."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
 class Value:
-    """`value` within `tolerance`, in the quantity's unit; `n` is what a count is out of."""
+    """`value` within `tolerance`, in the quantity's unit; `n` is the total of a count."""
 
     value: float
     tolerance: float
@@ -102,7 +102,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Between:
-    """From `low` to `high`, both included; None is no limit."""
+    """A region from `low` to `high`, both included; None is no limit."""
 
     low: float | None
     high: float | None
@@ -110,14 +110,14 @@ class Between:
 
 @dataclass(frozen=True)
 class Word:
-    """One word, as a regime's."""
+    """A word, such as a regime."""
 
     word: str
 
 
 @dataclass(frozen=True)
 class PublishedCount:
-    """An event that was seen on k of n seeds."""
+    """An event that a source saw on k of n seeds."""
 
     k: int
     n: int
@@ -125,7 +125,7 @@ class PublishedCount:
 
 @dataclass(frozen=True)
 class Rate:
-    """An event whose rate over seeds lies between two shares."""
+    """An event whose rate over seeds lies between two numbers."""
 
     low: float
     high: float
@@ -136,13 +136,13 @@ Expectation = Value | Between | Word | PublishedCount | Rate | Order
 
 @dataclass(frozen=True)
 class Reported:
-    """A number as it is printed at the source, for number forensics; see the schema for the fields.
+    """A number as the source prints it, for number forensics; see the schema for the fields.
 
     Attributes:
-        text: with the source's digits.
+        text: the number with the source's digits.
         of: accuracy, exact_match, errors, loss, rank, entropy, grok_step, count or share.
         at: line of the source.
-        fields: what else is said of it: run, split, step, k, n, positions, scored, range.
+        fields: further facts: run, split, step, k, n, positions, scored, range.
         line: 1-based line in the claims file.
     """
 
@@ -159,21 +159,21 @@ class Claim:
 
     Attributes:
         id: unique among all claims.
-        words: the source's own, at most one line.
+        words: the source's own words, at most one line.
         at: line of the source.
-        says: the same as one plain sentence.
-        kind: what it is about, for the ledger's sections.
-        tier: what can contradict it.
-        subject: what was measured.
-        against: of a comparison: what the subject is compared with.
-        seed: of a bitwise claim about a training.
-        device: of a bitwise claim: cpu, cuda, mps, or any.
+        says: the claim as one plain sentence.
+        kind: topic, for the ledger's sections.
+        tier: the kind of observation that can contradict it.
+        subject: the measured subject.
+        against: the subject of a comparison that it is compared with.
+        seed: the seed of a bitwise claim about a training.
+        device: the device of a bitwise claim: cpu, cuda, mps, or any.
         quantity: the estimator.
-        expect: what is said of it.
+        expect: the claimed value, region, word, rate or order.
         contradicted_by: the observation that would show it wrong.
         disputes: ids of claims that cannot be true together with this one.
         reported: the numbers in the words.
-        note: for the reader of the verdict.
+        note: a remark for the reader of the verdict.
         path: the file it was read from.
         line: 1-based line there.
     """
@@ -200,14 +200,14 @@ class Claim:
 
 @dataclass(frozen=True)
 class Citation:
-    """One document and what it claims.
+    """A published document and the claims that it makes.
 
     Attributes:
-        file: the document's name.
-        sha256: of its bytes; None if not known.
-        title: of the document.
-        date: of the document; None if it states none.
-        claims: in the order of the file.
+        file: name of the document.
+        sha256: SHA-256 of its bytes; None if not known.
+        title: title of the document.
+        date: date of the document; None if it states none.
+        claims: its claims, in the order of the file.
         path: the claims file.
     """
 
@@ -220,30 +220,30 @@ class Citation:
 
 
 def load_citations(paths: Sequence[Path], *, complete: bool = True) -> tuple[Citation, ...]:
-    """Read claims files together: ids are unique over all of them, and, if they are complete, what is disputed exists.
+    """Read claims files together: ids are unique over all of them and, if they are complete, disputed claims exist.
 
     Raises:
-        InputError: a file is not what the schema asks for, or says something that does not fit together.
+        InputError: a file does not match the schema, or its fields contradict each other.
     """
     documents = [load(path, "claims") for path in paths]
-    sources = tuple(_source(document) for document in documents)
+    citations = tuple(_citation(document) for document in documents)
     first: dict[str, Claim] = {}
-    for document, source in zip(documents, sources, strict=True):
-        for index, claim in enumerate(source.claims):
+    for document, citation in zip(documents, citations, strict=True):
+        for index, claim in enumerate(citation.claims):
             if (taken := first.setdefault(claim.id, claim)) is not claim:
                 message = f"this id is taken (by {taken.path}:{taken.line})"
                 raise document.error(("claims", index, "id"), message, expected="a new id", found=claim.id)
-    for document, source in zip(documents, sources, strict=True):
-        for index, claim in enumerate(source.claims):
+    for document, citation in zip(documents, citations, strict=True):
+        for index, claim in enumerate(citation.claims):
             for number, disputed in enumerate(claim.disputes):
                 if disputed == claim.id or (complete and disputed not in first):
                     at: Steps = ("claims", index, "disputes", number)
                     raise document.error(at, "no such other claim", expected="the id of another claim", found=disputed)
-    return sources
+    return citations
 
 
 def claims_files(folder: Path) -> list[Path]:
-    """The claims files of a folder, sorted.
+    """Return the claims files of a folder, sorted.
 
     Raises:
         InputError: there is no such folder, or no claims file in it.
@@ -254,13 +254,13 @@ def claims_files(folder: Path) -> list[Path]:
     return found
 
 
-def all_claims(sources: Iterable[Citation]) -> dict[str, Claim]:
-    """Id -> claim."""
-    return {claim.id: claim for source in sources for claim in source.claims}
+def all_claims(citations: Iterable[Citation]) -> dict[str, Claim]:
+    """Return id -> claim."""
+    return {claim.id: claim for citation in citations for claim in citation.claims}
 
 
 def check_known(name: str, known: Iterable[str]) -> None:
-    """See that there is a claim of that id.
+    """Check that there is a claim of that id.
 
     Raises:
         InputError: there is none; the message names the nearest ones.
@@ -273,18 +273,18 @@ def check_known(name: str, known: Iterable[str]) -> None:
 
 
 def quantity_of(entry: Mapping[str, Any]) -> Quantity:
-    """The quantity of plain data, which the schema has checked."""
+    """Return the quantity of plain data that the schema has checked."""
     steps = {name: int(entry[name]) for name in ("step", "until") if name in entry}
     return Quantity(**{**entry, **steps})
 
 
 def subject_of(entry: Mapping[str, str]) -> Subject:
-    """The subject of plain data, which the schema has checked."""
+    """Return the subject of plain data that the schema has checked."""
     ((kind, name),) = entry.items()
     return Subject(kind, name)
 
 
-def _source(document: Document) -> Citation:
+def _citation(document: Document) -> Citation:
     data = document.data
     head = data["source"]
     claims = tuple(_claim(document, index, item) for index, item in enumerate(data["claims"]))
@@ -321,7 +321,7 @@ def _claim(document: Document, index: int, item: Mapping[str, Any]) -> Claim:
 
 
 def _check_fit(document: Document, at: Steps, claim: Claim) -> None:
-    """What one field asks of another."""
+    """Check the fields of a claim against each other."""
     _check_subject(document, at, claim)
     ordered = isinstance(claim.expect, Order)
     if ordered and claim.against is None:
@@ -343,7 +343,7 @@ def _check_fit(document: Document, at: Steps, claim: Claim) -> None:
 
 
 def _check_subject(document: Document, at: Steps, claim: Claim) -> None:
-    """What can be said of a training cannot be said of one artefact, and the other way round."""
+    """Check tier, subject, seed and device: trainings and artefacts allow different claims."""
     over_seeds = isinstance(claim.expect, PublishedCount | Rate)
     if over_seeds and claim.subject.kind != "experiment":
         message = "only trained replicas have a rate"
@@ -381,7 +381,7 @@ def _expectation(entry: Mapping[str, Any]) -> Expectation:
 
 
 def _exactly(number: float) -> float:
-    """A float, but for a whole number that no float is: there are 10^20 problems of ten digits."""
+    """Return a float, but keep a whole number that no float holds: there are 10^20 problems of ten digits."""
     return number if float(number) != number else float(number)
 
 

@@ -1,9 +1,9 @@
-"""An experiment of params.yaml -> what follows from it without training: sizes, splits, loss bounds, shapes, settings.
+"""An experiment of params.yaml -> quantities that need no training: sizes, splits, loss bounds, shapes, settings.
 
     Experiment --split audit, loss bounds, shapes--> entry of DATA --> Measured, or Missing with the reason
 
-Everything here is counted or computed exactly, so nothing has an interval and no device matters. What is counted has
-the definition `count`, a share of a count `share`; any other number is defined by its formula.
+Everything is counted or computed exactly, so there are no intervals and no device matters. A count has the definition
+`count`, a fraction of a count `share`; any other number is defined by its formula.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from reprogrok.claims.claims import Quantity
 from reprogrok.claims.measurements import Measured, Measurement, misasked
@@ -31,12 +30,12 @@ LARGEST_ENTROPY, ONE_OF_T, LN_P = "ln(T!)/T", "1/T", "ln(p)"
 
 @dataclass(frozen=True)
 class DataQuantity:
-    """An entry of the table: what is asked of an experiment without training it.
+    """A quantity of an experiment that needs no training.
 
     Attributes:
         definitions: ids that it answers to; none for a setting, whose definition is its path.
-        unit: of the value.
-        measure: (experiment, quantity) -> what it comes to.
+        unit: unit of the value.
+        measure: (experiment, quantity) -> measurement.
         says: the definition, for people.
     """
 
@@ -47,7 +46,7 @@ class DataQuantity:
 
 
 def measure_data(experiment: Experiment, quantity: Quantity) -> Measurement:
-    """What a quantity comes to for an experiment.
+    """Return the measurement of a quantity for an experiment.
 
     Raises:
         InputError: its split cannot be made.
@@ -78,14 +77,14 @@ def _of_split(count: Callable[[SplitAudit], int]) -> Callable[[Experiment, Quant
     return counted
 
 
-def _share_of_test(count: Callable[[SplitAudit], int]) -> Callable[[Experiment, Quantity], Measurement]:
-    def shared(experiment: Experiment, _quantity: Quantity) -> Measurement:
+def _fraction_of_test(count: Callable[[SplitAudit], int]) -> Callable[[Experiment, Quantity], Measurement]:
+    def measured(experiment: Experiment, _quantity: Quantity) -> Measurement:
         if not isinstance(experiment.task, ModularTask):
             return misasked("the examples of addition are drawn, not split")
         audit = _audit(experiment.task, experiment.block)
         return Measured(count(audit) / audit.test, k=count(audit), n=audit.test)
 
-    return shared
+    return measured
 
 
 def _parameters(experiment: Experiment, _quantity: Quantity) -> Measurement:
@@ -109,7 +108,7 @@ def _scored(experiment: Experiment, _quantity: Quantity) -> Measurement:
 
 
 def _predicted(experiment: Experiment, _quantity: Quantity) -> Measurement:
-    """Positions that predict a token of the same equation."""
+    """Return the number of positions that predict a token of the same equation."""
     task = experiment.task
     if not isinstance(task, ModularTask):
         return misasked("asked of modular tasks only")
@@ -117,7 +116,7 @@ def _predicted(experiment: Experiment, _quantity: Quantity) -> Measurement:
     return Measured(float(len(predicted) - (predicted[-1] == "bos")))
 
 
-def _batch_share(experiment: Experiment, _quantity: Quantity) -> Measurement:
+def _batch_fraction(experiment: Experiment, _quantity: Quantity) -> Measurement:
     if not isinstance(experiment.task, ModularTask):
         return misasked("the examples of addition are drawn without end")
     rows = _audit(experiment.task, None).train
@@ -146,7 +145,7 @@ def _largest_entropy(experiment: Experiment, _quantity: Quantity) -> Measurement
     return Measured(largest_entropy(_positions(experiment)))
 
 
-def _answer_share(experiment: Experiment, _quantity: Quantity) -> Measurement:
+def _answer_fraction(experiment: Experiment, _quantity: Quantity) -> Measurement:
     if not isinstance(experiment.task, ModularTask):
         return misasked("asked of modular tasks only")
     scored = len(experiment.task.scored)
@@ -159,10 +158,10 @@ def _uniform_loss(experiment: Experiment, _quantity: Quantity) -> Measurement:
     return Measured(math.log(_audit(experiment.task, experiment.block).answers.possible))
 
 
-def settings(experiment: Experiment) -> dict[str, Any]:
-    """Dotted path -> value of everything that params.yaml settles, by the names of `reprogrok.spec`."""
-    words = ("name", "seeds", "gates")
-    return flatten({name: value for name, value in experiment.as_dict().items() if name not in words})
+def settings(experiment: Experiment) -> dict[str, object]:
+    """Return dotted path -> value of every setting of params.yaml, by the names of `reprogrok.spec`."""
+    names = ("name", "seeds", "gates")
+    return flatten({name: value for name, value in experiment.as_dict().items() if name not in names})
 
 
 def _setting(experiment: Experiment, quantity: Quantity) -> Measurement:
@@ -176,7 +175,7 @@ def _setting(experiment: Experiment, quantity: Quantity) -> Measurement:
 
 
 def _trained_operands(audit: SplitAudit) -> int:
-    """In the column that has fewer of them."""
+    """Return the operands that are trained, in the column with fewer of them."""
     return min(column.train for column in audit.coverage[:2])
 
 
@@ -220,24 +219,27 @@ DATA: Mapping[str, DataQuantity] = {
         (COUNT,), "values", _of_split(lambda audit: audit.answers.test - audit.answers.unseen), "that both sides have"
     ),
     "seen_answer_ceiling": DataQuantity(
-        (SHARE,), "share", _share_of_test(lambda audit: audit.ceilings.support),
+        (SHARE,), "fraction", _fraction_of_test(lambda audit: audit.ceilings.support),
         "test examples whose answer occurs in training",
     ),
     "twin_share": DataQuantity(
-        (SHARE,), "share", _share_of_test(lambda audit: audit.twins), "test examples whose swapped pair is trained on"
+        (SHARE,), "fraction", _fraction_of_test(lambda audit: audit.twins),
+        "test examples whose swapped pair is trained on",
     ),
     "memoriser_ceiling": DataQuantity(
-        (SHARE,), "share", _share_of_test(lambda audit: audit.ceilings.memoriser),
+        (SHARE,), "fraction", _fraction_of_test(lambda audit: audit.ceilings.memoriser),
         "test examples that pairs, swapped pairs and one constant answer get right",
     ),
-    "batch_share": DataQuantity((SHARE,), "share", _batch_share, "training examples in one batch"),
+    "batch_share": DataQuantity((SHARE,), "fraction", _batch_fraction, "training examples in one batch"),
     "floor": DataQuantity(
         (TASK_KNOWN, CHANCE, MEMORISED), "nats", _loss_bound, "the least mean loss over `window` on `side`"
     ),
     "largest_entropy": DataQuantity(
         (LARGEST_ENTROPY,), "nats", _largest_entropy, "of attention, in the mean over T causal positions"
     ),
-    "answer_share": DataQuantity((ONE_OF_T,), "share", _answer_share, "of the loss's positions, the one of the answer"),
+    "answer_share": DataQuantity(
+        (ONE_OF_T,), "fraction", _answer_fraction, "of the loss's positions, the one of the answer"
+    ),
     "uniform_loss": DataQuantity((LN_P,), "nats", _uniform_loss, "of guessing among p answers"),
     "setting": DataQuantity((), "as in params.yaml", _setting, "the setting whose path the definition is"),
 }  # fmt: skip

@@ -1,14 +1,14 @@
-"""One replica or one recorded log -> what a claim may ask of it: times, values, changes, events, regimes.
+"""One replica or one recorded log -> its quantities: times, values, changes, events, regimes.
 
     Record + seed --series, cut at `until`--> entry of SERIES ----> Measured, or Missing with the reason
                   --the replica as a whole--> entry of REPLICAS -/
 
-Each quantity is one entry of a table: its name, the ids of its definition, its unit, and the function that computes it
-from what `measure` offers. `docs/claims.md` lists them all, and a test holds the list to the tables. A metric that was
-measured under another definition than the one asked for is not used: the reason says so.
+Each quantity is one entry of a table: its name, the ids of its definition, its unit and its function. `docs/claims.md`
+lists them all, and a test holds the list to the tables. A metric of another definition than the requested one is not
+used, and the reason says so.
 
-A run that ended before its schedule says nothing of how that schedule ends. What it showed until then counts: an event
-that was seen, a time, the value at a step; what asks for the whole run is absent, unless `until` asks for less.
+A run that ended before its schedule counts as far as it went: an event, a time, the value at a step. A quantity of the
+whole run is missing, unless `until` asks for less.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Replica:
     """One seed of a run, and how far it was trained.
 
     Attributes:
-        run: its record.
-        seed: of the replica; a recorded log has one.
+        run: the record of the run.
+        seed: the seed of the replica; a recorded log has one.
     """
 
     run: Record
@@ -45,7 +45,7 @@ class Replica:
 
     @property
     def planned(self) -> int | None:
-        """Updates that the schedule is for; None where the record does not say."""
+        """Updates of the schedule; None where the record does not say."""
         return self.run.facts.get("steps")
 
     @property
@@ -55,20 +55,20 @@ class Replica:
 
     @property
     def diverged(self) -> bool:
-        """Was it stopped because it had diverged? Then nothing more was to come."""
+        """Whether it was stopped because it had diverged, which completes it."""
         return self.seed in self.run.diverged
 
     @property
     def ended(self) -> bool:
-        """Is there nothing more of its schedule to come? Not where the record does not say how long that is."""
+        """Whether its schedule is complete; False where the record does not say how long that is."""
         return self.reaches(None)
 
     def reaches(self, until: int | None) -> bool:
-        """Was it watched as far as a claim looks: to its end, or to step `until`?"""
+        """Return whether it was followed to step `until`, or (None) to its end."""
         return self.diverged or (self.last is not None and is_followed(self.last, self.planned, until))
 
     def short(self, until: int | None) -> Missing:
-        """Why it does not reach."""
+        """Return the reason why it does not reach."""
         if until is None and self.planned is None:
             return Missing("the record does not say how long the run was meant to be")
         asked = f"its {self.planned:,} updates" if until is None else f"step {until:,}"
@@ -76,7 +76,7 @@ class Replica:
 
 
 def measure(replica: Replica, quantity: Quantity) -> Measurement:
-    """What a quantity came to in one replica or log."""
+    """Return the measurement of a quantity in one replica or log."""
     if quantity.name in SERIES:
         entry = SERIES[quantity.name]
         series = series_of(replica, quantity)
@@ -92,7 +92,7 @@ def measure(replica: Replica, quantity: Quantity) -> Measurement:
 
 
 def series_of(replica: Replica, quantity: Quantity) -> Series | Missing:
-    """The series of a quantity's metric, if it was measured as the quantity asks."""
+    """Return the series of a quantity's metric, if it was measured by the requested definition."""
     metrics, asked = replica.run.replicas[replica.seed], quantity.measured_as
     if quantity.metric is None or asked is None:
         return misasked(f"{quantity.name} is asked of a metric, and none is named")
@@ -104,7 +104,7 @@ def series_of(replica: Replica, quantity: Quantity) -> Series | Missing:
 
 
 def _to_the_end(found: Measurement, replica: Replica, until: int | None) -> Measurement:
-    """A replica that diverged gets nowhere any more: what it had not reached it does not reach to its planned end."""
+    """Extend a censored time of a diverged replica to its planned end, since it will not get there any more."""
     if not isinstance(found, Measured) or not isinstance(found.time, Censored) or not replica.diverged:
         return found
     last = max(found.time.at, (replica.planned or 0) - 1)
@@ -112,7 +112,7 @@ def _to_the_end(found: Measurement, replica: Replica, until: int | None) -> Meas
 
 
 def _counted(found: Measurement, replica: Replica, quantity: Quantity) -> Measurement:
-    """Add k of n to a share of all test or training examples."""
+    """Add k of n to a fraction of all test or training examples."""
     side = {"test": "test_examples", "train": "train_examples"}.get((quantity.metric or "").split("_")[0], "")
     shares = (*GENERALISATION, *MEMORISATION)
     n = replica.run.facts.get(side)
@@ -125,7 +125,7 @@ def _counted(found: Measurement, replica: Replica, quantity: Quantity) -> Measur
 
 @dataclass(frozen=True)
 class ReplicaQuantity:
-    """An entry of the table: what is asked of a replica as a whole; the fields are those of `SeriesQuantity`."""
+    """A quantity of a replica as a whole; the fields are those of `SeriesQuantity`."""
 
     definitions: tuple[str, ...]
     unit: str
@@ -201,7 +201,7 @@ REPLICAS: Mapping[str, ReplicaQuantity] = {
     "delay_factor": ReplicaQuantity(
         (DELAY,), "times", _delay_factor, "the least factor that fits between learning the test and the training set"
     ),
-    ERRORS: ReplicaQuantity(("the exam's id",), "problems", _exam, "wrong answers of the best state"),
-    EXACT_MATCH: ReplicaQuantity(("the exam's id",), "share", _exam, "right answers of the best state"),
+    ERRORS: ReplicaQuantity(("the exam's id",), "problems", _exam, "wrong answers of the best checkpoint"),
+    EXACT_MATCH: ReplicaQuantity(("the exam's id",), "fraction", _exam, "right answers of the best checkpoint"),
     "delay_factor_most": ReplicaQuantity((DELAY,), "times", _delay_factor, "the largest factor that fits"),
 }  # fmt: skip

@@ -1,9 +1,9 @@
-"""One metric's series -> the value, time or change that a claim asks of it, each an entry of one table.
+"""One metric's series -> its value, time or change; each quantity is an entry of one table.
 
     Series (cut at `until`) + Quantity --entry of SERIES--> Measured, or Missing with the reason
 
 A definition carries its number (`first-above/0.80`) or names the metric's own definition (`change/argmax/answer`), so
-that numbers of two definitions never pass for one another.
+that numbers of two definitions are never mistaken for one another.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from reprogrok.metrics.spikes import Spikes, answer_levels, fall_levels, find_sp
 from reprogrok.record import Series
 
 ABOVE, BELOW, TIMES_ABOVE, CHANGE = "first-above/", "first-below/", "times-above/", "change/"
-OWN = "the metric's own"  # of a value as it stands
+OWN = "the metric's own"  # of an unprocessed value
 
 Point = tuple[int, float]
 Points = list[Point]
@@ -36,13 +36,13 @@ Points = list[Point]
 
 @dataclass(frozen=True)
 class SeriesQuantity:
-    """An entry of `SERIES`: what is asked of one series.
+    """A quantity of one series.
 
     Attributes:
         definitions: ids, as documented; X stands for a number.
-        unit: of the value.
-        measure: (the series up to `until`, the quantity) -> what it came to.
-        whole: does it need the run to its end, or to `until`?
+        unit: unit of the value.
+        measure: (series up to `until`, quantity) -> measurement.
+        whole: whether it needs the run to its end, or to `until`.
         says: the definition, for people.
     """
 
@@ -54,7 +54,7 @@ class SeriesQuantity:
 
 
 def cut(series: Series, until: int | None) -> Series:
-    """The evaluations up to step `until`."""
+    """Return the evaluations up to step `until`."""
     if until is None:
         return series
     kept = sum(step <= until for step in series.steps)
@@ -62,7 +62,7 @@ def cut(series: Series, until: int | None) -> Series:
 
 
 def threshold(quantity: Quantity, *prefixes: str) -> float | Missing:
-    """The number in the quantity's definition, which begins with one of the prefixes."""
+    """Return the number in the quantity's definition, which begins with one of the prefixes."""
     if (level := level_of(quantity.definition, *prefixes)) is not None:
         return level
     expected = " or ".join(f"{prefix}X" for prefix in prefixes)
@@ -70,7 +70,7 @@ def threshold(quantity: Quantity, *prefixes: str) -> float | Missing:
 
 
 def level_of(definition: str, *prefixes: str) -> float | None:
-    """The number in a definition such as `first-above/0.80`, spelled as the definitions are; None if there is none."""
+    """Return the number in a definition such as `first-above/0.80`; None if it is missing or spelled another way."""
     prefix, slash, number = definition.rpartition("/")
     try:
         level = float(number)
@@ -81,13 +81,13 @@ def level_of(definition: str, *prefixes: str) -> float | None:
 
 
 def level_text(level: float) -> str:
-    """A limit as definition ids spell it: 0.80, 1.00, 0.995."""
+    """Return a limit as definition ids spell it: 0.80, 1.00, 0.995."""
     short = f"{level:.2f}"
     return short if float(short) == level else repr(float(level))
 
 
 def first_step(series: Series, quantity: Quantity) -> Measurement:
-    """When the series got to the level that the definition names: a time, whose value is the evaluation there."""
+    """Return the time at which the series reached the level in the definition; its value is that evaluation."""
     level = threshold(quantity, ABOVE, BELOW)
     if isinstance(level, Missing):
         return level
@@ -99,7 +99,7 @@ def first_step(series: Series, quantity: Quantity) -> Measurement:
 
 
 def first_below(series: Series, limit: float) -> StepInterval | Censored | Unknown:
-    """When a series was first below `limit`, strictly: a loss "below 0.1" is not 0.1. Definition `first-below/0.10`."""
+    """Return when a series was first strictly below `limit`; definition `first-below/0.10`."""
     definition, before = f"{BELOW}{level_text(limit)}", None
     for step, value in measured(series):
         if value < limit:
