@@ -1,7 +1,7 @@
 """Our side of the training benchmark: a family of reference_loop.py -> replicas in training by reprogrok.
 
 Addition is trained by the engine, its batches drawn as in a run. The modular families are not tasks of the engine yet:
-there it is the update that is measured, on the rows of the plain loop, each with a loss on the positions that count.
+only their update is measured, on the rows of the plain loop, with a loss on the scored positions.
 The engine has no dropout, so for `text9-v1` the plain loop trains without it, too (`bench_training`).
 """
 
@@ -22,35 +22,36 @@ from reprogrok.model.initialise import initial_weights
 from reprogrok.params import read_params
 from reprogrok.spec import AdditionTask, CurriculumStage, ModelSpec, OptimiserSpec
 from reprogrok.tasks.protocols import PROTOCOL
-from reprogrok.train.backends import PATHS
+from reprogrok.train.backends import Backend
 from reprogrok.train.engine import Engine
+from reprogrok.train.execution import make_update
 from reprogrok.train.optimiser import step_numbers
-from reprogrok.train.update import Layout, Rule, make_update
+from reprogrok.train.update import Layout, Rule
 
 PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
 EXPERIMENTS = MappingProxyType({"addition-456": "e1", "addition-1128": "e15"})
 
-Advance = Callable[[int], None]  # take so many steps
+Advance = Callable[[int], None]  # make so many updates
 
 
 class NotOfferedError(Exception):
-    """What is asked for cannot be trained; the message says why."""
+    """The requested training is not possible; the message gives the reason."""
 
 
 class OurTrainer:
     """Replicas 0..R-1 of one family, in training on one core.
 
     Raises:
-        NotOfferedError: reprogrok does not train this family by this path.
+        NotOfferedError: reprogrok does not train this family on this backend.
     """
 
-    def __init__(self, family: str, replicas: int, path: str) -> None:
+    def __init__(self, family: str, replicas: int, backend: str) -> None:
         if family not in _FACTORIES:
             raise NotOfferedError("reprogrok does not train this family")
-        if path not in PATHS:
-            raise NotOfferedError(f"the engine has no {path} path")
+        if backend not in list(Backend):
+            raise NotOfferedError(f"the engine has no {backend} backend")
         choose_device("cpu", "bitwise")
-        self._advance = _FACTORIES[family](family, replicas, path)
+        self._advance = _FACTORIES[family](family, replicas, backend)
 
     def train(self, steps: int) -> None:
         """Advance every replica by so many steps."""
@@ -58,13 +59,13 @@ class OurTrainer:
             self._advance(steps)
 
 
-def _addition(family: str, replicas: int, path: str) -> Advance:
+def _addition(family: str, replicas: int, backend: str) -> Advance:
     """The engine in the phase of 1-10 digits, evaluating only after its first step."""
-    _check_compiler(path)
+    _check_compiler(backend)
     recipe = read_params(PARAMS).experiments[EXPERIMENTS[family]]
     task = AdditionTask(10, PROTOCOL, (CurriculumStage(0, (1, 10)),))
     recipe = replace(recipe, task=task, evaluate_every=recipe.steps)
-    engine = Engine(recipe, tuple(range(replicas)), torch.device("cpu"), path)
+    engine = Engine(recipe, tuple(range(replicas)), torch.device("cpu"), backend)
     state = engine.fresh()
 
     def advance(steps: int) -> None:
@@ -74,9 +75,9 @@ def _addition(family: str, replicas: int, path: str) -> Advance:
     return advance
 
 
-def _modular(family: str, replicas: int, path: str) -> Advance:
+def _modular(family: str, replicas: int, backend: str) -> Advance:
     """The update of a wide model, on rows that are all the same size."""
-    _check_compiler(path)
+    _check_compiler(backend)
     if replicas > 1:
         raise NotOfferedError("a CPU trains every seed by itself; stacks of wide models only overflow its caches")
     plain = FAMILIES[family]
@@ -89,7 +90,7 @@ def _modular(family: str, replicas: int, path: str) -> Advance:
     rows_BT = next(plain.rows(plain, torch.Generator().manual_seed(0), 0))[:, : plain.scored.stop + 1]
     tokens_RTB = rows_BT.T.expand(replicas, -1, -1).contiguous()
     numbers_S3, steps = step_numbers(optimiser, [plain.lr] * 1000, 0).float(), torch.arange(1000)
-    update, done = make_update(rule, state, (tokens_RTB, numbers_S3[0], steps[0]), path), 0
+    update, done = make_update(rule, state, (tokens_RTB, numbers_S3[0], steps[0]), Backend(backend)), 0
 
     def advance(count: int) -> None:
         nonlocal done
@@ -100,8 +101,8 @@ def _modular(family: str, replicas: int, path: str) -> Advance:
     return advance
 
 
-def _check_compiler(path: str) -> None:
-    if path == "compiled" and compiler() is None:
+def _check_compiler(backend: str) -> None:
+    if backend == Backend.COMPILED and compiler() is None:
         raise NotOfferedError("there is no C++ compiler here")
 
 

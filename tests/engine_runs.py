@@ -1,4 +1,4 @@
-"""What the tests of the engine share: a run to its end or to a step, its tensors by name, and what a path needs."""
+"""Shared by the tests of the engine: a run to its end or to a step, its tensors by name, skips without a compiler."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ def tensors(state):
     return {"weights": state.weights_RP, "mean": state.mean_RP, "square": state.square_RP, "best": state.best_RP}
 
 
-def needs(path):
-    if path == "compiled" and compiler() is None:
+def needs(backend):
+    if backend == "compiled" and compiler() is None:
         pytest.skip("there is no C++ compiler here")

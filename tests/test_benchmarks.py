@@ -295,19 +295,21 @@ def test_our_trainer_takes_the_steps_it_is_told(monkeypatch):
 
 def test_the_table_shows_what_was_measured_and_what_is_not_offered(capsys):
     cases = [("reference", None), ("eager", None), ("imagined", None), ("reference", 1), ("eager", 1), ("imagined", 1)]
-    wanted = [bench_training.Row(path, 1, cores) for path, cores in cases]
+    wanted = [bench_training.Row(backend, 1, cores) for backend, cores in cases]
     bench_training.bench_family("addition-456", wanted, 1, roofline.Machine(1e11, 1e10), quick=True)
     shown = [line.split() for line in capsys.readouterr().out.splitlines()[3:]]
     measured = [line for line in shown if "[" in " ".join(line)]
     assert [line[:2] for line in measured] == [["reference", "1"], ["eager", "1"]] * 2
     assert [line[2:5] == ["x", "1", "cores"] for line in measured] == [False, False, True, True]
     assert [" ".join(line) for line in shown[len(measured) :]] == [
-        "imagined 1, 1 x 1 cores: not offered: the engine has no imagined path"
+        "imagined 1, 1 x 1 cores: not offered: the engine has no imagined backend"
     ]
 
 
 def test_bars_stand_where_they_were_set():
-    rows = {row.label(): row.bar("addition-456") for row in bench_training.rows(2, (1, 8)) if row.path != "reference"}
+    rows = {
+        row.label(): row.bar("addition-456") for row in bench_training.rows(2, (1, 8)) if row.backend != "reference"
+    }
     assert rows == {
         "eager      1": 3.5,
         "eager      8": 1.0,

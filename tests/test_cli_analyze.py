@@ -291,7 +291,7 @@ def test_a_run_of_ours_is_analysed_from_its_checkpoints_in_its_folder(reprogrok,
 def test_a_file_that_is_no_analysis_is_still_not_replaced(modular_run):
     folder = modular_run()
     (folder / "post_analysis-mine.json").touch()
-    with pytest.raises(InputError, match="is not of the run that would be replaced"):
+    with pytest.raises(InputError, match="not part of the run that would be replaced"):
         check_target(folder)
 
 

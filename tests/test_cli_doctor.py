@@ -169,7 +169,7 @@ def test_training_that_fails_is_a_fault_and_exit_1(monkeypatch, tmp_path):
     text = shown(found)
     assert "FAULT: training e1 failed: Illegal instruction\n" in text
     assert text.endswith("this machine cannot train\n")
-    assert found.as_dict()["can_train"] is False
+    assert found.document()["can_train"] is False
 
 
 def test_weights_that_are_no_numbers_are_a_fault(monkeypatch, tmp_path):
@@ -189,18 +189,18 @@ def test_a_disk_that_cannot_replace_a_folder_is_a_fault(monkeypatch, tmp_path):
         raise InputError("cannot be published: Operation not permitted", path="run")
 
     monkeypatch.setattr(diagnosis, "publish", refuse)
-    assert disk_fault(tmp_path).endswith("work cannot live here: run: cannot be published: Operation not permitted")
+    assert disk_fault(tmp_path).endswith("work cannot be kept here: run: cannot be published: Operation not permitted")
 
 
 def test_a_folder_that_is_not_there_is_a_fault(tmp_path):
-    assert "work cannot live here" in disk_fault(tmp_path / "none")
+    assert "work cannot be kept here" in disk_fault(tmp_path / "none")
 
 
 def test_a_missing_compiler_is_a_fact_and_no_fault(monkeypatch, tmp_path):
     monkeypatch.setenv("CXX", str(tmp_path / "nothing"))
     found = quick(monkeypatch, tmp_path)
     assert (found.compiler, found.exit_code) == (None, 0)
-    assert "none: training takes the eager path, several times slower" in shown(found)
+    assert "none: training runs eagerly, several times slower" in shown(found)
 
 
 def test_compiling_that_fails_or_lies_is_told(monkeypatch, tmp_path):
@@ -211,7 +211,7 @@ def test_compiling_that_fails_or_lies_is_told(monkeypatch, tmp_path):
     before = dict(os.environ)
     assert try_compiling().problem == "InvalidCxxCompiler: no compiler"
     monkeypatch.setattr(torch, "compile", lambda _function: lambda x: x.sum())
-    assert try_compiling().problem == "the compiled function computes something else"
+    assert try_compiling().problem == "the compiled function gives another result"
     monkeypatch.setattr(torch, "compile", lambda function: function)
     assert try_compiling().problem is None
     assert dict(os.environ) == before

@@ -65,7 +65,7 @@ def train_and_stop(folder, trained):
     output, errors = process.communicate(timeout=600)
     assert process.returncode == 128 + signal.SIGTERM, errors
     assert output == ""
-    assert "stopped; the same command goes on" in errors
+    assert "stopped; the same command resumes" in errors
     assert "Traceback" not in errors
     assert not (folder / "runs").exists() or tree(folder / "runs") == []
 
@@ -354,7 +354,7 @@ def test_a_file_that_is_not_of_the_run_is_not_lost_with_it(trained, project, rep
     shutil.copytree(trained / RUN, project / RUN)
     (project / RUN / "seed-0" / "notes.txt").write_text("what I saw", "utf-8")
     line = one_error(reprogrok("train", "smoke", cwd=project))
-    assert line.startswith("runs/smoke/seed-0/notes.txt: is not of the run that would be replaced here")
+    assert line.startswith("runs/smoke/seed-0/notes.txt: not part of the run that would be replaced")
     assert (project / RUN / "seed-0" / "notes.txt").exists()
 
 

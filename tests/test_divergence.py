@@ -84,7 +84,7 @@ def test_a_rate_that_is_too_much_for_a_finite_gradient_keeps_the_weights_before_
 
 @pytest.mark.skipif(compiler() is None, reason="there is no C++ compiler here")
 def test_compiled_steps_see_it_too(explosive, reprogrok):
-    result = reprogrok("train", "smoke", "--seeds", "0", "--path", "compiled", cwd=explosive)
+    result = reprogrok("train", "smoke", "--seeds", "0", "--backend", "compiled", cwd=explosive)
     assert result.returncode == 0, result.stderr
     compiled = replicas(explosive)
     shutil.rmtree(explosive / ".reprogrok")
@@ -99,6 +99,6 @@ def test_a_compiler_that_does_not_work_is_one_clear_error(project, reprogrok, on
     environment = {"CXX": str(broken), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
     result = reprogrok("train", "smoke", "--seeds", "0", "--path", "compiled", "--quiet", cwd=project, **environment)
     line = one_error(result)
-    assert line.startswith("--path: a step cannot be compiled here (")
+    assert line.startswith("--backend: a step cannot be compiled here (")
     assert "eager, which needs no compiler" in line
     assert not (project / RUN).exists()

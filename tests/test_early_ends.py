@@ -58,7 +58,7 @@ def test_a_damaged_newest_state_is_named_and_the_one_before_it_taken(early, trai
     result = reprogrok("train", "smoke", "--workers", "1", cwd=folder)
     assert result.returncode == 0, result.stderr
     (warning,) = [line for line in result.stderr.splitlines() if line.startswith("warning: ")]
-    assert re.search(r"passed over: \S+/seed-0/state-1\S+: damaged: .*; going on from step 101$", warning)
+    assert re.search(r"passed over: \S+/seed-0/state-1\S+: damaged: .*; resuming from step 101$", warning)
     assert contents(folder / RUN) == contents(trained / RUN)
 
 
@@ -140,7 +140,7 @@ def test_a_damaged_checkpoint_is_made_again_if_a_state_before_it_is_there(early,
     result = reprogrok(*words, cwd=folder)
     assert result.returncode == 0, result.stderr
     assert "passed over: " in result.stderr
-    assert "the checkpoint of step 150, seed 0, is damaged; going on from step 120\n" in result.stderr
+    assert "the checkpoint of step 150, seed 0, is damaged; resuming from step 120\n" in result.stderr
     assert (folder / RUN / "seed-0" / "step-150.pt").read_bytes() == good
 
 

@@ -24,7 +24,7 @@ from reprogrok.params import read_params
 from reprogrok.spec import CurriculumStage
 from reprogrok.tasks.holdout import hold_out
 from reprogrok.train import engine as engine_module
-from reprogrok.train.engine import Engine
+from reprogrok.train.engine import Engine, EngineState
 from reprogrok.train.optimiser import learning_rate, step_numbers
 from reprogrok.train.sampling import Batches
 from reprogrok.train.update import Layout, loss_and_logits
@@ -61,18 +61,18 @@ EIGHT = (44, 7, 43, 999, 0, 2**40, 1, 46)
 
 
 @pytest.mark.parametrize(
-    ("experiment", "path", "seeds"),
+    ("experiment", "backend", "seeds"),
     [
         pytest.param(replace(SMOKE, steps=60, evaluate_every=20), "eager", EIGHT, id="smoke-eager"),
         pytest.param(SMALL, "eager", EIGHT, id="456p-eager"),
         pytest.param(SMALL, "compiled", EIGHT[:2], id="456p-compiled"),  # the campaign compiles eight
     ],
 )
-def test_a_replica_alone_is_the_replica_in_any_slot(experiment, path, seeds):
-    needs(path)
-    together, shown = finished(Engine(experiment, seeds, CPU, path))
+def test_a_replica_alone_is_the_replica_in_any_slot(experiment, backend, seeds):
+    needs(backend)
+    together, shown = finished(Engine(experiment, seeds, CPU, backend))
     for slot, seed in enumerate(seeds):
-        alone, shown_alone = finished(Engine(experiment, (seed,), CPU, path))
+        alone, shown_alone = finished(Engine(experiment, (seed,), CPU, backend))
         for name, tensor in tensors(alone).items():
             assert torch.equal(tensor[0], tensors(together)[name][slot]), (seed, name)
         for one, many in zip(shown_alone, shown, strict=True):
@@ -88,9 +88,9 @@ def test_stopped_and_resumed_is_never_having_stopped(tmp_path, stop_at):
     stopped, before = finished(eager(SMALL, (43, 44)), stop_at=stop_at)
     assert stopped.step == stop_at
     path = tmp_path / "state.pt"
-    path.write_bytes(state_bytes(stopped.as_dict()))
+    path.write_bytes(state_bytes(stopped.content()))
     engine = eager(SMALL, (43, 44))
-    resumed, after = finished(engine, engine.restore(load_state(path)))
+    resumed, after = finished(engine, EngineState.restore(load_state(path), CPU))
     assert [*before, *after] == expected
     assert (resumed.step, resumed.best_step, resumed.best_score) == (60, undisturbed.best_step, undisturbed.best_score)
     for name, tensor in tensors(resumed).items():
@@ -127,7 +127,7 @@ def test_best_is_the_first_to_reach_the_highest(monkeypatch):
 def test_loss_and_scores_are_those_of_a_plain_double_precision_computation():
     engine = eager(replace(SMALL, batch=40), (43,))
     tokens_TB = next(engine._training_batches(0))[0][0]
-    lessons = engine.lessons
+    task = engine.training_task
     weights = {name: tensor.double() for name, tensor in initial_weights(P456, 43).items()}
     every_VTB = logits(P456, {k: v.unsqueeze(0) for k, v in weights.items()}, tokens_TB[None, :-1], 0)[0]
     targets = tokens_TB[1:].clone()
@@ -137,8 +137,8 @@ def test_loss_and_scores_are_those_of_a_plain_double_precision_computation():
     loss_R, logits_RVQB = loss_and_logits(P456, engine.layout.views(state.weights_RP), tokens_TB.unsqueeze(0), 21)
     assert loss_R.item() == pytest.approx(expected.item(), rel=1e-6)
     digits = every_VTB[:, 21:32].argmax(0)
-    assert torch.equal(lessons._right(logits_RVQB, tokens_TB.unsqueeze(0))[0], digits == tokens_TB[22:33])
-    answered = lessons.answered(engine.layout.views(state.weights_RP), tokens_TB.unsqueeze(0))["train_exact_match"]
+    assert torch.equal(task._right(logits_RVQB, tokens_TB.unsqueeze(0))[0], digits == tokens_TB[22:33])
+    answered = task.evaluate_batch(engine.layout.views(state.weights_RP), tokens_TB.unsqueeze(0))["train_exact_match"]
     assert answered.item() == (digits == tokens_TB[22:33]).all(0).double().mean()
 
 
@@ -147,7 +147,7 @@ def test_validation_counts_its_own_pairs_exactly():
     state = engine.fresh()
     found = engine._measured(state, analyse=False)
     for slot, seed in enumerate(engine.seeds):
-        tokens_TB = engine.lessons._validation_RTB[slot]
+        tokens_TB = engine.training_task._validation_RTB[slot]
         weights = {name: tensor.unsqueeze(0).double() for name, tensor in initial_weights(P456, seed).items()}
         answers_VQB = logits(P456, weights, tokens_TB[None, :-1], 21)[0]
         right = answers_VQB[:, :11].argmax(0) == tokens_TB[22:33]
@@ -159,13 +159,13 @@ def test_validation_counts_its_own_pairs_exactly():
         assert found["test_loss"][slot].item() == pytest.approx(loss.item(), rel=1e-6)
 
 
-@pytest.mark.parametrize("path", ["eager", "compiled"])
-def test_a_replica_that_diverges_stops_and_the_others_do_not_notice(path):
-    needs(path)
+@pytest.mark.parametrize("backend", ["eager", "compiled"])
+def test_a_replica_that_diverges_stops_and_the_others_do_not_notice(backend):
+    needs(backend)
     experiment = replace(SMALL, steps=50, evaluate_every=7)  # one compilation serves it and the test above
 
     def poisoned(seeds, slot):
-        engine = Engine(experiment, seeds, CPU, path)
+        engine = Engine(experiment, seeds, CPU, backend)
         state, before = finished(engine, stop_at=10)
         state.weights_RP[slot] *= 1e25  # products of these overflow: the loss of step 10 is not finite
         kept = state.weights_RP[slot].clone()
@@ -178,7 +178,7 @@ def test_a_replica_that_diverges_stops_and_the_others_do_not_notice(path):
     assert [evaluation.step for evaluation in evaluations] == [0, 7, 14, 21, 28, 35, 42, 49]
     assert [evaluation.diverged for evaluation in evaluations] == [[False, False]] * 2 + [[True, False]] * 6
     assert state.best_step[0] <= 7
-    undisturbed, expected = finished(Engine(experiment, (43, 44), CPU, path))
+    undisturbed, expected = finished(Engine(experiment, (43, 44), CPU, backend))
     assert torch.equal(state.weights_RP[1], undisturbed.weights_RP[1])
     for found, wanted in zip(evaluations, expected, strict=True):
         assert {k: v[1] for k, v in found.metrics.items()} == {k: v[1] for k, v in wanted.metrics.items()}
@@ -195,7 +195,7 @@ def test_a_replica_that_diverges_stops_and_the_others_do_not_notice(path):
 def test_compiled_and_eager_are_the_same_computation():
     needs("compiled")
     experiment = replace(SMALL, steps=8)
-    one, other = (finished(Engine(experiment, (43,), CPU, path))[0] for path in ("eager", "compiled"))
+    one, other = (finished(Engine(experiment, (43,), CPU, backend))[0] for backend in ("eager", "compiled"))
     torch.testing.assert_close(one.weights_RP, other.weights_RP, rtol=1e-3, atol=1e-5)
     assert not torch.equal(one.weights_RP, other.weights_RP)
 
@@ -231,7 +231,7 @@ def test_batches_of_a_run_are_those_of_its_seed():
         rate = learning_rate(SMALL.schedule, SMALL.optimiser.lr, 24 + step, SMALL.steps)
         assert torch.equal(numbers_3, step_numbers(SMALL.optimiser, [rate], 24 + step)[0].float())
         for slot, pairs in enumerate(plain):
-            assert torch.equal(tokens_RTB[slot], engine.lessons.task.encode(pairs.a[step, 0], pairs.b[step, 0]).T)
+            assert torch.equal(tokens_RTB[slot], engine.training_task.task.encode(pairs.a[step, 0], pairs.b[step, 0]).T)
 
 
 # --- Golden traces ------------------------------------------------------------------------------------------------
@@ -240,22 +240,22 @@ STEPS = 100
 TRACED = ("e1", "e2", "e15")  # one experiment per family: tied RMSNorm, low-rank LayerNorm, full rank
 
 
-def machine_class(path):
+def machine_class(backend):
     """What the bits depend on: libraries, and a processor's make, since it decides which routines they choose."""
     found = {"torch": str(torch.__version__), "threads": 1, "instructions": torch.backends.cpu.get_cpu_capability()}
     processor = platform.processor() or platform.machine()
     if (info := Path("/proc/cpuinfo")).exists():
         facts = re.findall(r"^(vendor_id|cpu family|model)\s*: (.+)$", info.read_text("utf-8"), re.MULTILINE)
         processor += "".join(f" {value}" for _, value in facts[:3])
-    found |= {"processor": processor, "system": platform.system(), "path": path}
-    return found | ({"compiler": compiler()} if path == "compiled" else {})
+    found |= {"processor": processor, "system": platform.system(), "path": backend}
+    return found | ({"compiler": compiler()} if backend == "compiled" else {})
 
 
-def trace(name, path):
+def trace(name, backend):
     """Loss and gradient norm of the first steps of an experiment as hex floats, and a hash of where they led."""
     # Every step is an evaluation, of a few rows: the length of the schedule stays the published one.
-    engine = Engine(replace(PARAMS.experiments[name], evaluate_every=1), (43,), CPU, path)
-    engine.lessons._validation_RTB = engine.lessons._validation_RTB[:, :, :8]
+    engine = Engine(replace(PARAMS.experiments[name], evaluate_every=1), (43,), CPU, backend)
+    engine.training_task._validation_RTB = engine.training_task._validation_RTB[:, :, :8]
     state, evaluations = finished(engine, stop_at=STEPS)
     return {
         "train_loss": [evaluation.metrics["train_loss"][0].hex() for evaluation in evaluations],
@@ -264,11 +264,11 @@ def trace(name, path):
     }
 
 
-@pytest.mark.parametrize("path", ["eager", "compiled"])
-def test_a_refactor_moves_no_bit(tmp_path_factory, path):
-    needs(path)
-    found = {name: trace(name, path) for name in TRACED}
-    here = {"machine": machine_class(path), "engine_version": PARAMS.engine_version}
+@pytest.mark.parametrize("backend", ["eager", "compiled"])
+def test_a_refactor_moves_no_bit(tmp_path_factory, backend):
+    needs(backend)
+    found = {name: trace(name, backend) for name in TRACED}
+    here = {"machine": machine_class(backend), "engine_version": PARAMS.engine_version}
     golden = json.loads(GOLDEN.read_text("utf-8")) if GOLDEN.exists() else []
     for entry in golden:
         if {key: entry[key] for key in here} == here:
@@ -286,7 +286,7 @@ def test_the_trace_sees_the_last_bits(monkeypatch):
     assert trace("e15", "eager") != before
 
 
-def test_golden_traces_of_all_machines_and_paths_tell_the_same_story():
+def test_golden_traces_of_all_machines_and_backends_tell_the_same_story():
     golden = json.loads(GOLDEN.read_text("utf-8"))
     assert {entry["machine"]["path"] for entry in golden} == {"eager", "compiled"}
     for entry in golden:

@@ -10,14 +10,14 @@ from dataclasses import replace
 import pytest
 import torch
 from engine_runs import finished, needs, tensors
-from test_lessons import experiment_of
+from test_training_tasks import experiment_of
 
 from reprogrok.formats.checkpoints import load_state, state_bytes
 from reprogrok.metrics.logged import definitions_of
 from reprogrok.metrics.registry import ANALYSED
 from reprogrok.model.device import subnormals_as_zero
 from reprogrok.spec import EarlyGrid
-from reprogrok.train.engine import Engine
+from reprogrok.train.engine import Engine, EngineState
 
 torch.set_num_threads(1)
 
@@ -56,9 +56,9 @@ def test_stopped_anywhere_in_an_epoch_and_resumed_is_never_having_stopped(tmp_pa
     stopped, before = finished(Engine(experiment, SEEDS[:2], CPU, "eager"), stop_at=stop_at)
     assert stopped.step == stop_at
     path = tmp_path / "state.pt"
-    path.write_bytes(state_bytes(stopped.as_dict()))
+    path.write_bytes(state_bytes(stopped.content()))
     engine = Engine(experiment, SEEDS[:2], CPU, "eager")
-    resumed, after = finished(engine, engine.restore(load_state(path)))
+    resumed, after = finished(engine, EngineState.restore(load_state(path), CPU))
     assert [*before, *after] == expected
     assert (resumed.best_step, resumed.best_score) == (undisturbed.best_step, undisturbed.best_score)
     for name, tensor in tensors(resumed).items():
@@ -66,18 +66,18 @@ def test_stopped_anywhere_in_an_epoch_and_resumed_is_never_having_stopped(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("experiment", "path", "seeds"),
+    ("experiment", "backend", "seeds"),
     [
         pytest.param(ALIGNED, "eager", SEEDS, id="eager"),
         pytest.param(replace(ALIGNED, batches="blocks", batch=32), "eager", SEEDS, id="blocks-eager"),
         pytest.param(replace(ALIGNED, steps=1), "compiled", SEEDS[:2], id="compiled"),
     ],
 )
-def test_a_replica_alone_is_the_replica_in_any_slot(experiment, path, seeds):
-    needs(path)
-    together, shown = finished(Engine(experiment, seeds, CPU, path))
+def test_a_replica_alone_is_the_replica_in_any_slot(experiment, backend, seeds):
+    needs(backend)
+    together, shown = finished(Engine(experiment, seeds, CPU, backend))
     for slot, seed in enumerate(seeds):
-        alone, shown_alone = finished(Engine(experiment, (seed,), CPU, path))
+        alone, shown_alone = finished(Engine(experiment, (seed,), CPU, backend))
         for name, tensor in tensors(alone).items():
             assert torch.equal(tensor[0], tensors(together)[name][slot]), (seed, name)
         for one, many in zip(shown_alone, shown, strict=True):
@@ -96,7 +96,7 @@ def test_a_batch_off_the_boundaries_of_vectors_is_the_same_computation_in_any_sl
 def test_compiled_and_eager_are_the_same_computation_through_a_smaller_last_batch():
     needs("compiled")
     experiment = replace(ALIGNED, steps=4)  # of 48, 16, 48 and 16
-    one, other = (finished(Engine(experiment, (44,), CPU, path))[0] for path in ("eager", "compiled"))
+    one, other = (finished(Engine(experiment, (44,), CPU, backend))[0] for backend in ("eager", "compiled"))
     torch.testing.assert_close(one.weights_RP, other.weights_RP, rtol=1e-3, atol=1e-5)
     again, _ = finished(Engine(experiment, (44,), CPU, "compiled"), stop_at=1)
     resumed, _ = finished(Engine(experiment, (44,), CPU, "compiled"), again)

@@ -27,7 +27,7 @@ from reprogrok.spec import ModelSpec, ModularTask, SplitSpec
 from reprogrok.tasks import packages
 from reprogrok.tasks.modular import Modular
 from reprogrok.tasks.splits import make_split
-from reprogrok.train.training_task import lessons_of
+from reprogrok.train.task_choice import training_task_of
 
 MEAN_OPERAND = Metric("mean_operand", "here/mean-operand/1", "mean of a", lambda answers: answers.a_N.mean(), 0, 4)
 MISNAMED = Metric("other", "here/other/1", "another", lambda _: 0.0)
@@ -59,12 +59,12 @@ def experiment(read, metrics):
 def test_a_run_measures_it_on_both_sides_for_every_replica(offered, read):
     offered(("mean_operand", f"{__name__}:MEAN_OPERAND"))
     asked = experiment(read, "metrics: [mean_operand]")
-    lessons = lessons_of(asked, (0, 1), torch.device("cpu"))
+    task = training_task_of(asked, (0, 1), torch.device("cpu"))
     weights = {
         name: torch.stack([initial_weights(asked.model, seed, "zero")[name] for seed in (0, 1)])
         for name in initial_weights(asked.model, 0, "zero")
     }
-    found = lessons.measured(weights, analyse=False)
+    found = task.evaluate(weights, analyse=False)
     equations, split = Modular("add", 5, "power5").equations(), make_split(asked.task)
     for side, rows_N in (("train", split.train_N), ("test", split.test_N)):
         assert found[f"{side}_mean_operand"].tolist() == [equations.a_N[rows_N].mean()] * 2

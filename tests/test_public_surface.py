@@ -44,7 +44,7 @@ SURFACE = {
     "init": "[DIR] --no-dvc",
     "list": "--params --criteria --sources",
     "train": "EXPERIMENT --seeds --device --steps --stop-at --checkpoints --keep --allow-fingerprint-change --out"
-    " --dry-run --workers --path --deterministic --params --data --sink --quiet",
+    " --dry-run --workers --backend --path --deterministic --params --data --sink --quiet",
     "doctor": "--compile --output --format",
 }
 

@@ -56,7 +56,7 @@ class Never:
 
 def plan_of(out=RUN):
     params = read_params(Path("params.yaml"))
-    return work.Plan(
+    return work.TrainingPlan(
         params.experiment("smoke", Path("params.yaml")),
         SEEDS,
         "cpu",
@@ -131,7 +131,7 @@ def test_a_run_that_lost_a_file_while_it_was_written_is_not_published(project, m
         "write_bytes",
         lambda path, data: None if path.as_posix().endswith(lost) else write_bytes(path, data),
     )
-    with pytest.raises(RecordError, match=f"{lost}: lost, or not of this run; the work is kept"):
+    with pytest.raises(RecordError, match=f"{lost}: missing, or not part of this run; the work is kept"):
         train(plan_of())
     assert not RUN.exists()
     monkeypatch.undo()
@@ -183,7 +183,7 @@ def test_a_link_that_leads_nowhere_is_refused_before_the_first_step():
 def test_a_link_to_a_folder_inside_a_run_is_not_of_the_run(trained, tmp_path):
     earlier = shutil.copytree(trained / RUN, tmp_path / "run")
     (earlier / "notes").symlink_to(tmp_path)
-    with pytest.raises(InputError, match="run/notes: is not of the run that would be replaced here"):
+    with pytest.raises(InputError, match="run/notes: not part of the run that would be replaced"):
         publication.check_target(earlier)
 
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_lessons import experiment_of
+from test_training_tasks import experiment_of
 
 from reprogrok import record
 from reprogrok.train import run as run_module
 from reprogrok.train.engine import Engine
 from reprogrok.train.run import SavingPace, _train_job
 from reprogrok.train.saved import Journal, saved_work
-from reprogrok.train.work import Plan, folder_of
+from reprogrok.train.work import TrainingPlan, folder_of
 
 torch.set_num_threads(1)
 
@@ -44,9 +44,9 @@ class Clock:
 
 
 def plan_of(tmp_path, **changes):
-    plan = Plan(
+    plan = TrainingPlan(
         experiment=EXPERIMENT, seeds=(0,), device="cpu", engine_version=1, out=tmp_path / "runs", workers=1,
-        path="eager", deterministic="bitwise", gates={},
+        backend="eager", deterministic="bitwise", gates={},
     )  # fmt: skip
     return replace(plan, **changes)
 

@@ -21,10 +21,10 @@ from reprogrok import record
 from reprogrok.cli.train import Sink
 from reprogrok.errors import InputError
 from reprogrok.params import read_params
-from reprogrok.train.engine import Evaluation
-from reprogrok.train.run import Progress
+from reprogrok.train.engine import StepEvaluation
+from reprogrok.train.run import JobProgress
 from reprogrok.train.sinks import SINKS, check_sinks, streaming
-from reprogrok.train.work import Plan, folder_of
+from reprogrok.train.work import TrainingPlan, folder_of
 
 ROOT = Path(__file__).resolve().parents[1]
 OFFLINE = {"WANDB_MODE": "offline"}
@@ -201,7 +201,9 @@ def test_a_sink_that_cannot_write_is_dropped_with_one_warning(project, reprogrok
     (project / "dvclive").write_text("a file where a folder is needed", "utf-8")
     result = reprogrok("train", "smoke", "--seeds", "0", "--steps", "60", "--sink", "dvclive", cwd=project)
     assert result.returncode == 0, result.stderr
-    assert result.stderr.count("warning: the sink dvclive failed and is dropped; the run and its record go on (") == 1
+    assert (
+        result.stderr.count("warning: the sink dvclive failed and is dropped; the run and its record continue (") == 1
+    )
     assert record.read(project / "runs/smoke").replicas[0]["test_loss"].steps == (0, 50, 59)
 
 
@@ -234,11 +236,11 @@ def plan(tmp_path, monkeypatch):
     """A run of two seeds and 30 steps on a GPU: one job."""
     monkeypatch.chdir(tmp_path)
     experiment = replace(read_params(ROOT / "params.yaml").experiments["smoke"], steps=30)
-    return Plan(experiment, (3, 4), "cuda", 1, tmp_path / "out", 1, "eager", "bitwise", {})
+    return TrainingPlan(experiment, (3, 4), "cuda", 1, tmp_path / "out", 1, "eager", "bitwise", {})
 
 
 def evaluated(step, values):
-    return Progress((3, 4), step + 1, Evaluation(step, {"x": values}, [False, False]), (0.0, 0.0))
+    return JobProgress((3, 4), step + 1, StepEvaluation(step, {"x": values}, [False, False]), (0.0, 0.0))
 
 
 def work(plan, text):
@@ -254,10 +256,10 @@ def test_earlier_points_are_sent_once_and_neither_later_ones_nor_half_a_line(pla
     sink, warnings = Fake(), []
     work(plan, EARLIER)
     with streaming(plan, ["fake", "fake"], warnings.append, {"fake": sink}) as report:
-        report(Progress((3, 4), 7, None, (0.0, 0.0)))
+        report(JobProgress((3, 4), 7, None, (0.0, 0.0)))
         assert sink.points == {}
         report(evaluated(10, [3.0, 4.0]))
-        report(Progress((3, 4), 20, None, (0.0, 0.0)))
+        report(JobProgress((3, 4), 20, None, (0.0, 0.0)))
         report(evaluated(29, [5.0, math.nan]))
         assert sink.closed == {3: True, 4: True}
     assert warnings == []
@@ -270,7 +272,7 @@ def test_a_job_that_was_trained_before_is_sent_whole(plan):
     sink = Fake()
     work(plan, '{"seed":3,"step":29,"x":1.0}\n{"seed":4,"step":29,"x":null}\n')
     with streaming(plan, ["fake"], pytest.fail, {"fake": sink}) as report:
-        report(Progress((3, 4), 30, None, (0.0, 0.0)))
+        report(JobProgress((3, 4), 30, None, (0.0, 0.0)))
     assert sink.points[3] == [(29, 1.0)]
     assert math.isnan(sink.points[4][0][1])
     assert sink.closed == {3: True, 4: True}
@@ -290,7 +292,7 @@ def test_a_failing_sink_is_dropped_alone_and_told_once(plan):
     with streaming(plan, ["broken", "sound"], warnings.append, {"broken": broken, "sound": sound}) as report:
         for step in (0, 10, 20):
             report(evaluated(step, [1.0, 2.0]))
-    assert warnings == ["the sink broken failed and is dropped; the run and its record go on (no more)"]
+    assert warnings == ["the sink broken failed and is dropped; the run and its record continue (no more)"]
     assert broken.points[3] == [(0, 1.0)]
     assert broken.closed == {3: False, 4: False}
     assert [step for step, _ in sound.points[4]] == [0, 10, 20]

@@ -23,9 +23,9 @@ from rich.console import Console
 from reprogrok.params import read_params
 from reprogrok.text import duration
 from reprogrok.train.display import FEW_JOBS, Tally, picture, training_display
-from reprogrok.train.engine import Evaluation
-from reprogrok.train.run import Progress, StoppedError, run
-from reprogrok.train.work import Plan
+from reprogrok.train.engine import StepEvaluation
+from reprogrok.train.run import JobProgress, StoppedError, run
+from reprogrok.train.work import TrainingPlan
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("train_loss", "train_exact_match", "test_loss", "test_exact_match", "test_token_accuracy", "grad_norm")
@@ -34,9 +34,9 @@ NAMES = ("train_loss", "train_exact_match", "test_loss", "test_exact_match", "te
 def told(job, step, *, exact=None, best=None):
     """A report of a job: with an evaluation if `exact` says what it found for each seed."""
     evaluation = (
-        None if exact is None else Evaluation(step - 1, {name: list(exact) for name in NAMES}, [False] * len(job))
+        None if exact is None else StepEvaluation(step - 1, {name: list(exact) for name in NAMES}, [False] * len(job))
     )
-    return Progress(job, step, evaluation, tuple(best or exact or (-1.0,) * len(job)))
+    return JobProgress(job, step, evaluation, tuple(best or exact or (-1.0,) * len(job)))
 
 
 def tally(jobs, total=1000, lanes=2, began=0.0):
@@ -56,7 +56,7 @@ def plan(tmp_path):
     experiment = read_params(ROOT / "params.yaml").experiments["smoke"]
 
     def build(count, steps=1000, device="cpu"):
-        return Plan(
+        return TrainingPlan(
             replace(experiment, steps=steps),
             tuple(range(count)),
             device,
@@ -87,8 +87,24 @@ def test_a_resumed_job_does_not_count_what_was_done_before():
     run.take(told((0,), 900, best=(0.5,)), 0)
     assert (run.done, run.rate, run.best) == (900, 0, 0.5)
     assert run.seconds_left == math.inf
+    run.take(told((0,), 910), 1)
+    assert (run.rate, run.seconds_left) == (0, math.inf)
     run.take(told((0,), 950), 5)
     assert (run.rate, run.seconds_left) == (10, 5)
+
+
+@pytest.mark.parametrize("first", [0, 900])
+def test_no_rate_and_no_time_left_are_shown_while_a_step_is_compiled(first):
+    run = tally([(0,)], total=54_000)
+    run.take(told((0,), first), 0)
+    for second in (30, 60):
+        run.take(told((0,), first), second)
+        assert (run.rate, run.seconds_left) == (0, math.inf)
+    run.take(told((0,), first + 1, exact=(0.0,)), 90)  # the compilation has ended with the first update
+    assert (run.rate, run.seconds_left) == (0, math.inf)
+    assert "- model-steps/s  elapsed 1:30 min  ETA -" in drawn(run, 120, 90)
+    run.take(told((0,), first + 601), 92)
+    assert (run.rate, run.seconds_left) == (300, (54_000 - first - 601) / 300)
 
 
 def test_no_rate_is_claimed_from_an_instant():
@@ -113,6 +129,7 @@ def test_the_time_left_knows_that_jobs_wait_for_a_lane(lanes, jobs, left):
 def test_the_time_left_between_two_jobs_is_known_too():
     run = tally([(0,), (1,)], total=100, lanes=1)
     run.take(told((0,), 0), 0)
+    run.take(told((0,), 10), 1)
     run.take(told((0,), 100), 10)
     assert (run.under_way, run.rate, run.seconds_left) == ([], 10, 10)
     run.take(told((1,), 100), 20)

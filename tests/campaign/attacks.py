@@ -26,7 +26,7 @@ from reprogrok.files import sha256_bytes
 from reprogrok.formats import checkpoints
 from reprogrok.params import read_params
 from reprogrok.train import saved
-from reprogrok.train.work import Plan
+from reprogrok.train.work import TrainingPlan
 
 _CHUNK = 4_096  # bytes that one attack flips, one after the other
 
@@ -184,7 +184,7 @@ def _flip(place: Path, path: Path, build: Callable[[], None], offsets: range) ->
     """Flip a bit of each byte in turn; the reader must refuse, and the parser must not see what was flipped."""
     build()
     params = place / "params.yaml"
-    plan = Plan(read_params(params).experiment("smoke", params), (0,), "cpu", 1, RUN, 1, "eager", "bitwise", {})
+    plan = TrainingPlan(read_params(params).experiment("smoke", params), (0,), "cpu", 1, RUN, 1, "eager", "bitwise", {})
     newest = states_of(place)[-1]
     if path.name == "best.pt":
         read = partial(checkpoints.load_checkpoint, path)
@@ -237,7 +237,7 @@ def damage_attacks(victim: Victim, folder: Path, build: Callable[[], None]) -> I
                 outcome = execute(place, WORDS, build)
                 if outcome.code:
                     return f"exit {outcome.code}: {outcome.errors.strip()[-300:]}"
-                if how != "gone" and "going on from step 17" not in outcome.errors:
+                if how != "gone" and "resuming from step 17" not in outcome.errors:
                     return f"nobody said so: {outcome.errors.strip()[-300:]}"
                 return victim.differs(place)
             finally:

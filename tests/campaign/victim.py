@@ -24,6 +24,7 @@ WORDS = ("train", "smoke", "--seeds", "0", "--workers", "1", "--checkpoints", "0
 IMPORTED = (
     *("scipy.special", "ruamel.yaml", "jsonschema", "referencing.jsonschema", "typer._adapters", "rich.progress"),
     *("reprogrok.train.tables", "reprogrok.train.display", "reprogrok.train.run", "reprogrok.train.addition"),
+    "reprogrok.commands.train",
     *("reprogrok.train.backends", "reprogrok.train.sinks", "reprogrok.gates.registration", "reprogrok.tasks.holdout"),
 )
 LEFT = ("audit/", "params.yaml", ".reprogrok/publishing-", "runs/smoke/")  # what is there when all is done; and locks

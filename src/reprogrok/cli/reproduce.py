@@ -65,7 +65,7 @@ def reproduce(
     training, is judged at once.
     Exit code: 0 reproduced, 1 contradicted, 3 inconclusive, 2 bad input, or 130 (143) if it was stopped.
     """
-    from reprogrok.cli.train import train
+    from reprogrok.commands.train import run as train
     from reprogrok.files import check_writable
     from reprogrok.params import read_params
 
@@ -85,7 +85,7 @@ def reproduce(
     for plan in plans:
         if known.seeds(plan.experiment).issuperset(plan.seeds):
             continue  # trained before it was stopped
-        train(
+        code = train(
             plan.experiment,
             seeds=f"{plan.seeds.start}:{plan.seeds.stop}",
             device=plan.device,
@@ -94,6 +94,8 @@ def reproduce(
             quiet=quiet,
             params=params,
         )
+        if code:
+            raise typer.Exit(code)
     if plans:
         _begun_at(claim_id).unlink(missing_ok=True)
         known = _known(evidence, runs, read)

@@ -1,7 +1,7 @@
-"""This machine -> what a run may expect of it, and what would keep it from training: one value, for screen and JSON.
+"""This machine -> its devices, versions and training rates, and the faults that keep it from training, as one value.
 
-Everything is tried, not looked up: a lock is contended, a folder is replaced, a model is trained for seconds. What a
-run cannot do without is a fault; what it merely goes without (a compiler, a GPU, a tracker) is a fact.
+Everything is tried, not looked up: a lock is contended, a folder is replaced, a model is trained for seconds. Failures
+of what training needs are faults; an optional part that is missing (a compiler, a GPU, a tracker) is a fact.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -34,7 +33,7 @@ PROMISES = {
     "mps": "no bitwise promise: scores agree within a tolerance",
 }
 _PACE_SECONDS = 2.0
-_LOCKED = 7  # what the process says that tries to take a lock which is held
+_LOCKED = 7  # the exit code of a process that finds the lock held
 _TAKE_LOCK = f"""
 import fcntl, sys
 with open(sys.argv[1], "a") as file:
@@ -47,11 +46,11 @@ with open(sys.argv[1], "a") as file:
 
 @dataclass(frozen=True)
 class Compilation:
-    """A tiny function through torch.compile, with an empty cache.
+    """The trial of torch.compile on a tiny function, with an empty cache.
 
     Attributes:
-        seconds: that it took.
-        problem: why it did not work, or None.
+        seconds: the time that it took.
+        problem: the reason why it failed, or None.
     """
 
     seconds: float
@@ -59,24 +58,49 @@ class Compilation:
 
 
 @dataclass(frozen=True)
+class FoundDevice:
+    """A device of this machine.
+
+    Attributes:
+        device: its name in torch, such as "cuda:0".
+        name: its model.
+        promise: the promise of a run on it.
+        memory_bytes: its memory, where it is a GPU.
+        capability: its compute capability, where it is a GPU.
+    """
+
+    device: str
+    name: str
+    promise: str
+    memory_bytes: int | None = None
+    capability: str | None = None
+
+    def document(self) -> dict[str, object]:
+        """Return the device as plain data for a file, without the facts that it lacks."""
+        gpu = {"memory_bytes": self.memory_bytes, "capability": self.capability}
+        known = {key: value for key, value in gpu.items() if value is not None}
+        return {"device": self.device, "name": self.name, **known, "promise": self.promise}
+
+
+@dataclass(frozen=True)
 class Diagnosis:
-    """What a run may expect here.
+    """The state of this machine.
 
     Attributes:
         versions: package -> version, None where it is not installed.
-        devices: per device its name, numbers and promise.
-        cores: usable by this process.
-        compiler: that torch.compile would use, or None.
-        compilation: whether torch.compile works, if that was tried.
+        devices: the devices that torch can use.
+        cores: the cores that this process may use.
+        compiler: the compiler that torch.compile would use, or None.
+        compilation: the trial of torch.compile, if it was made.
         extras: sink -> version of its package, None where it is not installed.
-        folder: where work in progress lives, or will.
-        free_bytes: of the disk it is on.
-        paces: how fast the published recipes train on one core of the CPU.
-        faults: what keeps this machine from training on its CPU, as sentences; empty where it can.
+        folder: the folder of work in progress.
+        free_bytes: the free space of its disk.
+        paces: the rates of the published recipes on one core of the CPU.
+        faults: the reasons why this machine cannot train on its CPU, as sentences; empty where it can.
     """
 
     versions: dict[str, str | None]
-    devices: list[dict[str, Any]]
+    devices: list[FoundDevice]
     cores: int
     compiler: str | None
     compilation: Compilation | None
@@ -92,18 +116,18 @@ class Diagnosis:
         return ExitCode.FAIL if self.faults else ExitCode.PASS
 
     def seeds_per_hour(self, pace: Pace) -> float:
-        """On all cores, if each is as fast as the one that was measured."""
+        """Return the seeds per hour on all cores, if each is as fast as the one that was measured."""
         return self.cores * 3600 / pace.seconds_per_seed
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data for a file."""
+    def document(self) -> dict[str, object]:
+        """Return the diagnosis as plain data for a file."""
         tried = self.compilation
         return {
             "format": "reprogrok.doctor/1",
             "can_train": not self.faults,
             "faults": self.faults,
             "versions": self.versions,
-            "devices": self.devices,
+            "devices": [device.document() for device in self.devices],
             "cores": self.cores,
             "compiler": self.compiler,
             "torch_compile": None if tried is None else {"seconds": round(tried.seconds, 2), "problem": tried.problem},
@@ -124,11 +148,11 @@ class Diagnosis:
 
 
 def diagnose(*, compiles: bool, seconds: float = _PACE_SECONDS) -> Diagnosis:
-    """Look at this machine.
+    """Examine this machine.
 
     Args:
-        compiles: also try torch.compile, which takes ten seconds and more.
-        seconds: of training for each recipe.
+        compiles: whether to try torch.compile, which takes ten seconds and more.
+        seconds: the time of training for each recipe.
     """
     cpu = choose_device("cpu")
     work = Path(".reprogrok")
@@ -139,7 +163,7 @@ def diagnose(*, compiles: bool, seconds: float = _PACE_SECONDS) -> Diagnosis:
     for recipe in RECIPES:
         try:
             pace = measure_pace(recipe, seconds)
-        except Exception as error:  # noqa: BLE001 - whatever keeps torch from training is what is asked for
+        except Exception as error:  # noqa: BLE001 - any failure of torch is a fault
             faults.append(f"training {recipe.name} failed: {_first_line(error)}")
             continue
         if pace.finite:
@@ -166,7 +190,7 @@ def diagnose(*, compiles: bool, seconds: float = _PACE_SECONDS) -> Diagnosis:
 
 
 def disk_fault(folder: Path) -> str | None:
-    """What keeps work from living in `folder`, or None: files and folders are replaced, a lock is contended."""
+    """Return why work cannot be kept in `folder`, or None: files and folders are replaced, a lock is contended."""
     try:
         with tempfile.TemporaryDirectory(prefix=".reprogrok-doctor-", dir=folder) as name:
             place = Path(name)
@@ -179,12 +203,12 @@ def disk_fault(folder: Path) -> str | None:
             if other.returncode != _LOCKED:
                 return f"{folder}: two processes can hold the same lock"
     except (OSError, ReprogrokError) as error:
-        return f"{folder}: work cannot live here: {_first_line(error)}"
+        return f"{folder}: work cannot be kept here: {_first_line(error)}"
     return None
 
 
 def try_compiling() -> Compilation:
-    """Compile a tiny function with an empty cache, and compare what it computes."""
+    """Compile a tiny function with an empty cache and compare its result."""
 
     def plain(x: torch.Tensor) -> torch.Tensor:
         return (x.sin() + 1).sum()
@@ -194,8 +218,8 @@ def try_compiling() -> Compilation:
     try:
         with tempfile.TemporaryDirectory() as cache, _environment_variable("TORCHINDUCTOR_CACHE_DIR", cache):
             if not torch.allclose(torch.compile(plain)(x), plain(x)):
-                problem = "the compiled function computes something else"
-    except Exception as error:  # noqa: BLE001 - every way of failing is an answer
+                problem = "the compiled function gives another result"
+    except Exception as error:  # noqa: BLE001 - every failure is a result
         problem = _first_line(error)
     return Compilation(time.monotonic() - began, problem)
 
@@ -212,15 +236,15 @@ def _environment_variable(name: str, value: str) -> Iterator[None]:
             os.environ[name] = earlier
 
 
-def _devices(processor: str) -> Iterator[dict[str, Any]]:
-    yield {"device": "cpu", "name": processor, "promise": PROMISES["cpu"]}
+def _devices(processor: str) -> Iterator[FoundDevice]:
+    yield FoundDevice("cpu", processor, PROMISES["cpu"])
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             about = torch.cuda.get_device_properties(index)
-            memory = {"memory_bytes": about.total_memory, "capability": f"{about.major}.{about.minor}"}
-            yield {"device": f"cuda:{index}", "name": about.name, **memory, "promise": PROMISES["cuda"]}
+            capability = f"{about.major}.{about.minor}"
+            yield FoundDevice(f"cuda:{index}", about.name, PROMISES["cuda"], about.total_memory, capability)
     if torch.backends.mps.is_available():
-        yield {"device": "mps", "name": processor.rpartition(", ")[0], "promise": PROMISES["mps"]}
+        yield FoundDevice("mps", processor.rpartition(", ")[0], PROMISES["mps"])
 
 
 def _first_line(error: Exception) -> str:

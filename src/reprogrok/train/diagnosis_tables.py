@@ -1,38 +1,33 @@
-"""A diagnosis of this machine -> what `reprogrok doctor` prints."""
+"""A diagnosis of this machine -> the tables of `reprogrok doctor`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rich.box import SIMPLE
+from rich.console import Console
 from rich.table import Table
 
 from reprogrok.model.shapes import count_parameters
 from reprogrok.text import counted, duration
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from reprogrok.train.diagnosis import Compilation, Diagnosis
+from reprogrok.train.diagnosis import Compilation, Diagnosis
 
 
 def print_diagnosis(diagnosis: Diagnosis, screen: Console) -> None:
-    """Versions, devices and their promises, compiler, sinks, disk, and how fast it trains; then the answer."""
+    """Print versions, devices with their promises, compiler, sinks, disk and training rates; then the conclusion."""
     facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     facts.add_column(no_wrap=True)
     facts.add_column(overflow="fold")
     facts.add_row("versions", ", ".join(f"{name} {number or '(none)'}" for name, number in diagnosis.versions.items()))
     for device in diagnosis.devices:
-        name = device["name"]
-        if device["device"] == "cpu":
+        name = device.name
+        if device.device == "cpu":
             name += f", {counted(diagnosis.cores, 'core')} usable"
-        if "memory_bytes" in device:
-            name += f", {device['memory_bytes'] / 2**30:.0f} GiB, compute capability {device['capability']}"
-        facts.add_row(device["device"], f"{name}\n{device['promise']}")
-    kinds = {device["device"].partition(":")[0] for device in diagnosis.devices}
+        if device.memory_bytes is not None:
+            name += f", {device.memory_bytes / 2**30:.0f} GiB, compute capability {device.capability}"
+        facts.add_row(device.device, f"{name}\n{device.promise}")
+    kinds = {device.device.partition(":")[0] for device in diagnosis.devices}
     if missing := [kind for kind in ("cuda", "mps") if kind not in kinds]:
         facts.add_row("no device", f"{' or '.join(missing)}: none that this torch can use")
-    facts.add_row("C++ compiler", diagnosis.compiler or "none: training takes the eager path, several times slower")
+    facts.add_row("C++ compiler", diagnosis.compiler or "none: training runs eagerly, several times slower")
     facts.add_row("torch.compile", _compilation(diagnosis.compilation))
     for name, number in diagnosis.extras.items():
         facts.add_row(f"--sink {name}", f"{name} {number}" if number else f"needs pip install {name}")

@@ -1,11 +1,10 @@
-"""What the jobs of a run report -> what people watch meanwhile, on stderr.
+"""JobProgress of the jobs of a run -> the display on stderr: a live picture on a terminal, plain lines elsewhere.
 
-    Progress of every job --Tally--> steps, rate, time left, best, grokked --> a live picture on a terminal,
-                                                                               plain lines elsewhere
+    JobProgress of every job --Tally--> steps, rate, time left, best, grokked --> bars, or lines
 
-The tally is a function of what was reported and when; the clock is an argument. Only what is done in this sitting
-counts for the rate, so it is right after a resume. The picture is drawn when something is reported, by nobody else: a
-thread that redraws would take its time from the training.
+The tally is a function of the reports and their times; the clock is an argument. The rate counts the updates of this
+session alone, from the end of the first ones on: before that a step is compiled, so no rate and no ETA is known. The
+picture is drawn when a report comes: a thread that redraws would take its time from the training.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -28,16 +26,12 @@ from rich.text import Text
 from reprogrok.console import console
 from reprogrok.evaluation.thresholds import GROKKED
 from reprogrok.text import counted, duration, job_text
-
-if TYPE_CHECKING:
-    from reprogrok.train.run import Progress
-    from reprogrok.train.work import Plan
-
-Job = tuple[int, ...]
+from reprogrok.train.run import JobProgress
+from reprogrok.train.work import Job, TrainingPlan
 
 FEW_JOBS = 8  # up to so many, each has a bar or lines of its own
-_WINDOW_SECONDS = 30.0  # the rate is that of so many seconds
-_LEAST_SECONDS = 1.0  # and of at least so many: the first evaluation is no rate
+_WINDOW_SECONDS = 30.0  # the rate is taken over so many seconds
+_LEAST_SECONDS = 1.0  # and over at least so many
 _REDRAW_SECONDS = 0.25
 _TENTH = 0.1  # without a terminal, a few jobs: one line per job and tenth of its steps
 _PERCENT, _APART_SECONDS = 0.01, 10.0  # many jobs: one line for all per percent, and no two within so many seconds
@@ -45,35 +39,38 @@ _PERCENT, _APART_SECONDS = 0.01, 10.0  # many jobs: one line for all per percent
 
 @dataclass
 class Tally:
-    """What is known of a run under way.
+    """The progress of a run.
 
     Attributes:
-        jobs: of the run, in the order in which they are begun.
-        total: steps of each job.
-        lanes: how many jobs are trained at a time.
-        began: the clock at the beginning of this sitting, in seconds.
+        jobs: the jobs, in the order in which they are begun.
+        total: the steps of each job.
+        lanes: the number of jobs that are trained at a time.
+        began: the clock at the beginning of this session, in seconds.
         latest: the last report of every job that has reported.
-        scores: per job, what the last evaluation said of it; empty before one.
-        diverged: per job, how many of its replicas have been stopped because they diverged.
+        scores: the last evaluation of each job, as text.
+        diverged: the number of replicas of each job that have diverged.
     """
 
     jobs: list[Job]
     total: int
     lanes: int
     began: float
-    latest: dict[Job, Progress] = field(default_factory=dict)
+    latest: dict[Job, JobProgress] = field(default_factory=dict)
     scores: dict[Job, str] = field(default_factory=dict)
     diverged: dict[Job, int] = field(default_factory=dict)
-    _sitting: int = 0  # model-steps done in this sitting
+    _session: int = 0  # model-steps made in this session
     _samples: deque[tuple[float, int]] = field(default_factory=deque)
 
-    def take(self, progress: Progress, now: float) -> None:
+    def take(self, progress: JobProgress, now: float) -> None:
         """Take in one report that came at `now`."""
-        # A job's first report says where it goes on, not what was done in this sitting.
+        # A job's first report says where it resumes, not what was done in this session.
         before = self.latest.get(progress.seeds, progress).step
         self.latest[progress.seeds] = progress
-        self._sitting += (progress.step - before) * len(progress.seeds)
-        self._samples.append((now, self._sitting))
+        self._session += (progress.step - before) * len(progress.seeds)
+        if self._session:  # the time before the first updates went into starting and compiling
+            if self._samples and self._samples[-1][0] == now:
+                self._samples.pop()
+            self._samples.append((now, self._session))
         while len(self._samples) > 2 and self._samples[1][0] <= now - _WINDOW_SECONDS:
             self._samples.popleft()
         if progress.evaluation is not None:
@@ -82,22 +79,22 @@ class Tally:
 
     @property
     def under_way(self) -> list[Job]:
-        """The jobs that are being trained, as far as they have said so."""
+        """The jobs that have reported and not ended."""
         return [job for job in self.jobs if job in self.latest and self.latest[job].step < self.total]
 
     @property
     def replicas(self) -> int:
-        """Seeds of the run."""
+        """The number of seeds of the run."""
         return sum(map(len, self.jobs))
 
     @property
     def done(self) -> int:
-        """Model-steps done, in this sitting and before."""
+        """The model-steps done, in this session and before."""
         return sum(progress.step * len(job) for job, progress in self.latest.items())
 
     @property
     def rate(self) -> float:
-        """Model-steps per second over the last `_WINDOW_SECONDS`; 0 where nothing can be said yet."""
+        """Model-steps per second over the last `_WINDOW_SECONDS`; 0 while it is not known."""
         if not self._samples:
             return 0.0
         (first, before), (last, after) = self._samples[0], self._samples[-1]
@@ -105,7 +102,7 @@ class Tally:
 
     @property
     def seconds_left(self) -> float:
-        """Until the last job ends, if the jobs under way keep their pace and the waiting ones take their places."""
+        """The time until the last job ends at the present rate, in seconds; infinite while it is not known."""
         left = [self.total - self.latest[job].step for job in self.under_way]
         waiting = sum(job not in self.latest for job in self.jobs)
         busy = min(self.lanes, len(left) + waiting)
@@ -127,28 +124,32 @@ class Tally:
 
     @property
     def grokked(self) -> int:
-        """How many seeds have had a score of at least `GROKKED`."""
+        """The number of seeds that have reached a score of `GROKKED`."""
         return sum(score >= GROKKED for progress in self.latest.values() for score in progress.best)
 
 
 @contextmanager
 def training_display(
-    plan: Plan, *, quiet: bool = False, clock: Callable[[], float] = time.monotonic, screen: Console | None = None
-) -> Iterator[Callable[[Progress], None]]:
-    """A callback that shows what the jobs report: bars on a terminal, lines elsewhere, nothing if `quiet`."""
+    plan: TrainingPlan,
+    *,
+    quiet: bool = False,
+    clock: Callable[[], float] = time.monotonic,
+    screen: Console | None = None,
+) -> Iterator[Callable[[JobProgress], None]]:
+    """Yield a callback that shows the progress of jobs: bars on a terminal, lines elsewhere, nothing if `quiet`."""
     if quiet:
         yield lambda _progress: None
         return
     screen = screen or console(stderr=True)
     jobs = plan.jobs()
     tally = Tally(jobs, plan.end, min(plan.workers, len(jobs)), clock())
-    if not screen.is_terminal or screen.is_dumb_terminal:  # a dumb one cannot draw over what it has drawn
+    if not screen.is_terminal or screen.is_dumb_terminal:  # a dumb one cannot redraw
         yield _lines(tally, screen, clock)
         return
     with Live(picture(tally, clock()), console=screen, auto_refresh=False) as live:
         drawn = -math.inf
 
-        def report(progress: Progress) -> None:
+        def report(progress: JobProgress) -> None:
             nonlocal drawn
             now = clock()
             tally.take(progress, now)
@@ -163,7 +164,7 @@ def training_display(
 
 
 def picture(tally: Tally, now: float) -> Group:
-    """The bars of a few jobs, or of those under way where there are many; then the whole run in three lines."""
+    """Return the bars of a few jobs, or of those under way where there are many; then the whole run in three lines."""
     shown = tally.jobs if len(tally.jobs) <= FEW_JOBS else tally.under_way[:FEW_JOBS]
     bars = Table.grid(padding=(0, 2, 0, 0), expand=True)
     bars.add_column(no_wrap=True)
@@ -175,8 +176,8 @@ def picture(tally: Tally, now: float) -> Group:
         score = tally.scores.get(job, "" if job not in tally.latest or step < tally.total else "trained before")
         bars.add_row(job_text(job), ProgressBar(tally.total, step), f"{step:,} of {tally.total:,}", score)
     whole = tally.replicas * tally.total
-    share = f"{tally.done / whole:.1%}"
-    bars.add_row("all", ProgressBar(whole, tally.done), share, f"{tally.done:,} of {whole:,} model-steps")
+    steps = f"{tally.done:,} of {whole:,} model-steps"
+    bars.add_row("all", ProgressBar(whole, tally.done), f"{tally.done / whole:.1%}", steps)
     passed = f"elapsed {duration(now - tally.began)}  ETA {duration(tally.seconds_left)}"
     waiting = sum(job not in tally.latest for job in tally.jobs)
     queue = f"  {counted(waiting, 'job')} waiting" if waiting else ""
@@ -184,31 +185,31 @@ def picture(tally: Tally, now: float) -> Group:
     return Group(bars, Text(f"{_rate(tally)}  {passed}{queue}"), Text(state))
 
 
-def _lines(tally: Tally, screen: Console, clock: Callable[[], float]) -> Callable[[Progress], None]:
+def _lines(tally: Tally, screen: Console, clock: Callable[[], float]) -> Callable[[JobProgress], None]:
     few = len(tally.jobs) <= FEW_JOBS
-    shown: dict[Job, float] = {}  # share of the steps at a job's last line; of all steps under (), where jobs are many
+    shown: dict[Job, float] = {}  # job -> fraction of its steps at its last line; () -> of all steps
     last = -math.inf
 
-    def report_job(progress: Progress) -> None:
+    def report_job(progress: JobProgress) -> None:
         tally.take(progress, clock())
-        share, finished = progress.step / tally.total, progress.step == tally.total
+        fraction, finished = progress.step / tally.total, progress.step == tally.total
         if progress.evaluation is None and not (finished and progress.seeds not in shown):
-            return  # a step between evaluations, which only counts for the rate
-        if share - shown.get(progress.seeds, -1.0) >= _TENTH or finished:
-            shown[progress.seeds] = share
+            return  # a report between evaluations counts only for the rate
+        if fraction - shown.get(progress.seeds, -1.0) >= _TENTH or finished:
+            shown[progress.seeds] = fraction
             score = tally.scores.get(progress.seeds, "trained before")
             print_line(f"{job_text(progress.seeds)}  step {progress.step:>7,} of {tally.total:,}  {score}")
 
-    def report_all(progress: Progress) -> None:
+    def report_all(progress: JobProgress) -> None:
         nonlocal last
         now = clock()
         tally.take(progress, now)
         whole = tally.replicas * tally.total
-        share = tally.done / whole
-        rare = share - shown.get((), -1.0) >= _PERCENT and now - last >= _APART_SECONDS
+        fraction = tally.done / whole
+        rare = fraction - shown.get((), -1.0) >= _PERCENT and now - last >= _APART_SECONDS
         if rare or (tally.done == whole and shown.get(()) != 1.0):
-            shown[()], last = share, now
-            print_line(f"{tally.done:,} of {whole:,} model-steps ({share:.1%})")
+            shown[()], last = fraction, now
+            print_line(f"{tally.done:,} of {whole:,} model-steps ({fraction:.1%})")
 
     def print_line(text: str) -> None:
         numbers = f"{_rate(tally)}  ETA {duration(tally.seconds_left)}  {_best(tally)}  grokked {_grokked(tally)}"
@@ -217,8 +218,8 @@ def _lines(tally: Tally, screen: Console, clock: Callable[[], float]) -> Callabl
     return report_job if few else report_all
 
 
-def _scores(progress: Progress) -> str:
-    """The median replica's shares of right answers and its loss; with one replica, simply its own."""
+def _scores(progress: JobProgress) -> str:
+    """Return the medians of accuracy and loss over the replicas that have not diverged."""
     if progress.evaluation is None:
         return ""
     going = [replica for replica, diverged in enumerate(progress.evaluation.diverged) if not diverged]

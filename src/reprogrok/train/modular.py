@@ -1,10 +1,10 @@
-"""The lessons of a modular task: epochs of known equations, and measurements on all of them.
+"""The training task of modular arithmetic: epochs of known equations, and evaluations of all of them.
 
     split --> training rows, test rows (twins and new pairs) --weights--> loss and accuracy per position, margins,
                                                                         saturation; now and then rank and entropy
 
-Every number is taken on whole sets, without dropout, after the update; only `train_loss` is that of the update's own
-batch, before it. Axes: R replicas, T positions, B problems, N equations of a set.
+Every metric is computed on whole sets, without dropout, after the update; only the engine's `train_loss` is that of the
+update's own batch, before it. Axes: R replicas, T positions, B problems, N equations of a set, V vocabulary.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from reprogrok.tasks.splits import NEW_PAIRS, TRAINED, TWINS, held_out_parts, ma
 _PARTS = {"twin": TWINS, "new": NEW_PAIRS, "trained": TRAINED}
 
 
-def packages_of_equations(experiment: Experiment, task: ModularTask) -> dict[str, str]:
-    """What is not built in -> the package, its version and the place there that it came from."""
+def modular_packages(experiment: Experiment, task: ModularTask) -> dict[str, str]:
+    """Return, for each operation, split and metric that is not built in, its package with version and entry point."""
     used = {} if task.operation in operations.OPERATIONS else {operations.GROUP: [task.operation]}
     used |= {splits.GROUP: [task.split.kind]} if isinstance(task.split, OwnSplitSpec) else {}
     used |= {own_metrics.GROUP: list(experiment.metrics)}
@@ -39,33 +39,33 @@ def packages_of_equations(experiment: Experiment, task: ModularTask) -> dict[str
     }
 
 
-def check_batches(experiment: Experiment, task: ModularTask) -> None:
-    """See that the split has equations on every side, enough of them for a batch, and that all metrics are known.
+def check_modular(experiment: Experiment, task: ModularTask) -> None:
+    """Check that the split fills both sides and a batch, and that all metrics are known.
 
     Raises:
-        InputError: an operation, a split, a batch or a metric that cannot be.
+        InputError: the operation, the split, the batch size or a metric is invalid.
     """
     definitions_of(experiment)
     Epochs((0,), len(make_split(task).train_N), experiment.batch, experiment.batches, torch.device("cpu"))
 
 
-class ModularLessons:
-    """The equations of a task for some seeds; see `train.lessons.Lessons`.
+class ModularTraining:
+    """The equations of a modular task for some seeds; see `train.training_task.TrainingTask`.
 
     Raises:
-        InputError: an operation, a split or a batch that cannot be.
+        InputError: the operation, the split or the batch size is invalid.
     """
 
     def __init__(self, experiment: Experiment, task: ModularTask, seeds: tuple[int, ...], device: torch.device) -> None:
         self._spec, self._task = experiment.model, Modular(task.operation, task.modulus, task.format)
         self._scored, self.first = task.scored, task.scored.start
         whole, equations = make_split(task), self._task.equations()
-        # What fills no block is never trained on: it is no training example, and its twins are not known.
+        # Equations that fill no block are never trained on: they are no training examples and make no twins.
         split = whole.in_blocks(experiment.block)
         a_N, b_N = (torch.tensor(column_N) for column_N in (equations.a_N, equations.b_N))
 
         def tokens(rows_N: Integers) -> Tensor:
-            """(T + 1, N), as far as a scored position reads or predicts."""
+            """Return (T + 1, N): the positions that a scored one reads or predicts."""
             index_N = torch.from_numpy(rows_N)
             return self._task.columns(a_N[index_N], b_N[index_N])[: task.scored.stop + 1].to(device)
 
@@ -73,17 +73,17 @@ class ModularLessons:
         parts = held_out_parts(split, equations)
         self._parts_N = {part: torch.from_numpy(parts[_PARTS[part]]) for part in parts_of(task)}
         first_N = torch.from_numpy(split.test_N[: representation.BATCHES * representation.BATCH])
-        # Rank and entropy are those of every position, whichever the loss falls on.
+        # Rank and entropy are taken over every position, whichever the loss scores.
         self._analysed_TN = self._task.columns(a_N[first_N], b_N[first_N]).to(device)
         self._own = tuple(own_metrics.find_metric(name) for name in experiment.metrics)
-        self._asked = {
+        self._columns_N = {
             side: tuple(column_N[rows_N] for column_N in (equations.c_N, equations.a_N, equations.b_N))
             for side, rows_N in (("train", split.train_N), ("test", split.test_N))
         }
         self._epochs = Epochs(seeds, len(whole.train_N), experiment.batch, experiment.batches, device)
 
     def batches(self, steps: range) -> Iterator[Tensor]:
-        """Tokens (R, T + 1, B) of each step."""
+        """Yield the tokens (R, T + 1, B) of each step."""
         tokens_RTB = None
         for step in steps:
             if tokens_RTB is None or not self._epochs.constant:
@@ -91,12 +91,12 @@ class ModularLessons:
                 tokens_RTB = self._sides_TN["train"][:, index_RB].transpose(0, 1).contiguous()
             yield tokens_RTB
 
-    def answered(self, weights: Weights, tokens_RTB: Tensor) -> dict[str, Tensor]:  # noqa: ARG002 - the set is asked
-        """Nothing: the whole training set is measured after the update."""
+    def evaluate_batch(self, weights: Weights, tokens_RTB: Tensor) -> dict[str, Tensor]:  # noqa: ARG002 - see below
+        """Return nothing: the whole training set is evaluated after the update."""
         return {}
 
-    def measured(self, weights: Weights, *, analyse: bool) -> dict[str, Tensor]:
-        """All that `metrics.logged` names but what describes the update itself: (R,) each."""
+    def evaluate(self, weights: Weights, *, analyse: bool) -> dict[str, Tensor]:
+        """Return the metrics of `metrics.logged`, but for those of the update itself: (R,) each."""
         found: dict[str, Tensor] = {}
         for side, tokens_TN in self._sides_TN.items():
             seen = positions.score_positions(self._spec, weights, tokens_TN, self._scored, self._task.first_answer)
@@ -116,15 +116,15 @@ class ModularLessons:
             found[f"test_{part}_loss"], found[f"test_{part}_accuracy"] = seen.of(of_N)
         if self._own:
             for side in self._sides_TN:
-                found |= self._measured_by_others(weights, side)
+                found |= self._own_metrics(weights, side)
         if analyse:
             found |= self._analysed(weights)
         return found
 
-    def _measured_by_others(self, weights: Weights, side: str) -> dict[str, Tensor]:
+    def _own_metrics(self, weights: Weights, side: str) -> dict[str, Tensor]:
         tokens_TN, answer = self._sides_TN[side], self._task.first_answer
         logits_RNV = own_measurement.answer_logits(self._spec, weights, tokens_TN, answer).numpy()
-        answers = [own_metrics.Answers(logits_NV, *self._asked[side]) for logits_NV in logits_RNV]
+        answers = [own_metrics.Answers(logits_NV, *self._columns_N[side]) for logits_NV in logits_RNV]
         return own_measurement.measure_own(self._own, side, answers)
 
     def _analysed(self, weights: Weights) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
-"""How fast this machine trains the published shapes: a few seconds of real training -> steps per second on one core.
+"""The training rate of this machine: a few seconds of real training -> steps per second on one core.
 
-The recipes are those of e1 and e15 in `params.yaml`, so that a machine can be measured where no project lies yet.
+The recipes are those of e1 and e15 in `params.yaml`, so that a machine can be measured outside a project.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from reprogrok.model.device import subnormals_as_zero
 from reprogrok.spec import AdditionTask, CurriculumStage, Experiment, ModelSpec, OptimiserSpec, ScheduleSpec
 from reprogrok.tasks.protocols import PROTOCOL
-from reprogrok.train.backends import path_of
+from reprogrok.train.backends import available_backend
 from reprogrok.train.engine import Engine
 
 _DIGITS = 10
@@ -62,13 +62,13 @@ RECIPES = (
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast one experiment trains on one core.
+    """The rate at which one experiment trains on one core.
 
     Attributes:
-        experiment: what was trained.
+        experiment: the experiment.
         steps_per_second: updates of one model, evaluations not counted.
-        measured_steps: over how many steps.
-        finite: was every loss, gradient and weight a number?
+        measured_steps: the number of steps measured.
+        finite: whether every loss, gradient and weight was finite.
     """
 
     experiment: Experiment
@@ -78,18 +78,18 @@ class Pace:
 
     @property
     def seconds_per_seed(self) -> float:
-        """How long all steps of the experiment take, evaluations not counted."""
+        """The time that all steps of the experiment take, evaluations not counted."""
         return self.experiment.steps / self.steps_per_second
 
 
 def measure_pace(experiment: Experiment, seconds: float, clock: Callable[[], float] = time.monotonic) -> Pace:
     """Train seed 0 of `experiment` on the CPU for so many seconds after its first step and evaluation.
 
-    These load what is loaded once, and compile where a step is compiled, so the clock starts after them.
+    The first step and evaluation load libraries and compile; the clock starts after them.
     """
     with subnormals_as_zero():
-        path = path_of(experiment.model, experiment.steps, "cpu")
-        engine = Engine(replace(experiment, evaluate_every=experiment.steps), (0,), torch.device("cpu"), path)
+        backend = available_backend(experiment.model, experiment.steps, "cpu")
+        engine = Engine(replace(experiment, evaluate_every=experiment.steps), (0,), torch.device("cpu"), backend)
         state, end = engine.fresh(), math.inf
         training = engine.train(state, lambda: clock() >= end)
         next(training)

@@ -1,12 +1,12 @@
-"""The saved work of one job: a changed byte is seen before anything is parsed, and one damaged file costs little.
+"""The saved work of one job: any changed byte is detected before parsing, and one damaged file costs little.
 
-    state-<updates>.<sha256>.pt        all that is needed to go on, the newest two
-    step-<step>.seed-<seed>.<sha256>.pt    checkpoints that were asked for, as they will be published
-    metrics.jsonl, timing.jsonl        streamed; a state knows their lengths, and the hash of the metrics up to there
+    state-<updates>.<sha256>.pt        the state from which training resumes, the newest two
+    step-<step>.seed-<seed>.<sha256>.pt    requested checkpoints, as they will be published
+    metrics.jsonl, timing.jsonl        streamed; a state holds their lengths, and the hash of the metrics up to there
 
-The hash in a name is that of the whole file, so one rename makes both appear. A state verifies if its bytes are those
-that were saved, the metrics that it knows of are still there and the same, and so is every checkpoint that has to be
-there by then. Work goes on from the newest state that verifies; what lies behind it is written anew, to the same bytes.
+The hash in a name is that of the whole file, so one rename makes both appear. A state verifies if its bytes have that
+hash, the metrics that it covers are present and unchanged, and so is every requested checkpoint of an earlier step.
+Training resumes from the newest state that verifies and writes the rest again, to the same bytes.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Self, TypedDict, cast
+
+from torch import Tensor
 
 from reprogrok import record
 from reprogrok.errors import InputError, RecordError
@@ -28,52 +30,71 @@ from reprogrok.formats.checkpoints import MAX_STATE_BYTES, checkpoint_bytes, loa
 from reprogrok.formats.origins import Origin
 from reprogrok.schema import read_bytes
 from reprogrok.spec import AdditionTask
-from reprogrok.train.engine import Evaluation, State
+from reprogrok.train.engine import EngineState, StateContent, StepEvaluation
 from reprogrok.train.training_task import score_of
 from reprogrok.train.update import Layout
-from reprogrok.train.work import Plan, fingerprint, folder_of
-
-if TYPE_CHECKING:
-    import torch
+from reprogrok.train.work import Fingerprint, Job, TrainingPlan, fingerprint, folder_of
 
 KEPT_STATES = 2
-_IN_STATE = {
-    *("weights", "mean", "square", "diverged", "best", "step", "best_step", "best_score"),
-    *("metrics_bytes", "metrics_sha256", "timing_bytes", "fingerprint", "earlier", "gates"),
-}
+
+
+class PastFingerprint(TypedDict):
+    """A fingerprint under which a job ran before, and the number of updates made by then."""
+
+    until_step: int
+    fingerprint: Fingerprint
+
+
+class SavedContent(StateContent):
+    """A saved state: that of the engine, and what the work around it needs.
+
+    Attributes:
+        metrics_bytes: the length of the metrics up to this state.
+        metrics_sha256: the hash of those bytes.
+        timing_bytes: the length of the timing up to this state.
+        fingerprint: the fingerprint under which it was saved.
+        earlier: the fingerprints before that.
+        gates: the criteria registered before the first step, as JSON.
+    """
+
+    metrics_bytes: int
+    metrics_sha256: str
+    timing_bytes: int
+    fingerprint: Fingerprint
+    earlier: list[PastFingerprint]
+    gates: str
 
 
 @dataclass(frozen=True)
-class Saved:
-    """A state that verified.
+class SavedWork:
+    """A saved state that verified.
 
     Attributes:
         path: its file.
-        content: what `Engine.restore` takes; the lengths of the streams and the hash of the metrics; `fingerprint`, and
-            `earlier`: what it ran on before, until which step; `gates`: the criteria registered before the first step.
+        content: its content.
         metrics: the bytes of the metrics up to this state.
     """
 
     path: Path
-    content: dict[str, Any]
+    content: SavedContent
     metrics: bytes
 
     @property
     def step(self) -> int:
-        """Updates made."""
-        return int(self.content["step"])
+        """The number of updates made."""
+        return self.content["step"]
 
-    def history(self, now: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """What this work ran on before `now`, each with the number of updates by which it ended."""
-        before = {"until_step": self.step, "fingerprint": self.content["fingerprint"]}
+    def history(self, now: Fingerprint) -> list[PastFingerprint]:
+        """Return the fingerprints of this work before `now`."""
+        before: PastFingerprint = {"until_step": self.step, "fingerprint": self.content["fingerprint"]}
         return [*self.content["earlier"], *([before] if record.changes(before["fingerprint"], now) else [])]
 
 
-def saved_work(plan: Plan, job: tuple[int, ...]) -> tuple[Saved | None, list[str]]:
-    """The newest saved state of a job that verifies, None if it has not begun; and why newer ones were passed over.
+def saved_work(plan: TrainingPlan, job: Job) -> tuple[SavedWork | None, list[str]]:
+    """Return the newest saved state that verifies, None before the first, and why newer ones were passed over.
 
     Raises:
-        RecordError: there are states, and none of them can be gone on with.
+        RecordError: there are states, and none of them verifies.
     """
     folder = folder_of(plan, job)
     refused: list[str] = []
@@ -83,7 +104,7 @@ def saved_work(plan: Plan, job: tuple[int, ...]) -> tuple[Saved | None, list[str
         except InputError as error:
             refused.append(str(error))
     if refused:
-        raise RecordError(f"none of the saved work can be gone on with ({refused[0]}); remove {folder} to start again")
+        raise RecordError(f"cannot resume from any saved state ({refused[0]}); remove {folder} to start again")
     return None, []
 
 
@@ -92,11 +113,12 @@ def _updates(path: Path) -> int:
     return -1 if match is None else int(match[1])
 
 
-def _verified(plan: Plan, job: tuple[int, ...], path: Path) -> Saved:
-    content = load_state(path, hash_in_name(path))
-    if set(content) != _IN_STATE:
-        expected, found = (", ".join(sorted(map(str, names))) for names in (_IN_STATE, content))
+def _verified(plan: TrainingPlan, job: Job, path: Path) -> SavedWork:
+    loaded, keys = load_state(path, hash_in_name(path)), SavedContent.__required_keys__
+    if set(loaded) != keys:
+        expected, found = (", ".join(sorted(map(str, names))) for names in (keys, loaded))
         raise RecordError("not the saved work of a run", path=path, expected=expected, found=found)
+    content = cast("SavedContent", loaded)  # its bytes are those that `Journal.save` wrote
     metrics_path, length = path.with_name(record.METRICS), content["metrics_bytes"]
     metrics = read_bytes(metrics_path, MAX_STATE_BYTES)[:length]
     if len(metrics) < length:
@@ -108,14 +130,14 @@ def _verified(plan: Plan, job: tuple[int, ...], path: Path) -> Saved:
     for step in plan.kept(content["step"]):
         for seed in job:
             kept_checkpoint(path.parent, seed, step)
-    return Saved(path, content, metrics)
+    return SavedWork(path, content, metrics)
 
 
 def kept_checkpoint(folder: Path, seed: int, step: int) -> bytes:
-    """The bytes of a checkpoint that was asked for and that the work has passed.
+    """Return the bytes of a requested checkpoint of an earlier step.
 
     Raises:
-        RecordError: it is not there, or damaged.
+        RecordError: it is missing or damaged.
     """
     found = list(folder.glob(f"step-{step}.seed-{seed}.*.pt"))
     for path in found:
@@ -126,12 +148,12 @@ def kept_checkpoint(folder: Path, seed: int, step: int) -> bytes:
     raise RecordError(f"the checkpoint of step {step}, seed {seed}, {trouble}", path=folder)
 
 
-def take_up(plan: Plan, warn: Callable[[str], None]) -> Plan:
-    """Check all saved work before the first step; the plan that goes on with the criteria the work began with.
+def take_up(plan: TrainingPlan, warn: Callable[[str], None]) -> TrainingPlan:
+    """Check all saved work before the first step; return the plan with the criteria that the work registered.
 
     Raises:
-        RecordError: some of it cannot be gone on with.
-        InputError: some of it is further than the run is to go.
+        RecordError: a job has saved states, and training cannot resume from any of them.
+        InputError: a job has already passed the step where the run is to end.
     """
     registered: dict[Path, str] = {}
     for job in plan.jobs():
@@ -140,7 +162,7 @@ def take_up(plan: Plan, warn: Callable[[str], None]) -> Plan:
         if saved is None:
             continue
         for reason in refused:
-            warn(f"passed over: {reason}; going on from step {saved.step:,}")
+            warn(f"passed over: {reason}; resuming from step {saved.step:,}")
         _check_fingerprint(plan, folder, saved)
         if saved.step > plan.end:
             raise InputError(
@@ -158,19 +180,19 @@ def take_up(plan: Plan, warn: Callable[[str], None]) -> Plan:
     return replace(plan, gates={name: record.Registration(**gate) for name, gate in json.loads(gates).items()})
 
 
-def _check_fingerprint(plan: Plan, folder: Path, saved: Saved) -> None:
-    """Refuse to go on with work that was begun on another machine or version: its bits would belong to neither."""
+def _check_fingerprint(plan: TrainingPlan, folder: Path, saved: SavedWork) -> None:
+    """Refuse work of another machine or version: the run's bits would be those of neither."""
     changed = record.changes(saved.content["fingerprint"], fingerprint(plan))
     if changed and not plan.allow_fingerprint_change:
         raise RecordError(
-            f"the work begun here ran under another fingerprint ({'; '.join(changed)}); remove it to start again, or go"
-            " on with --allow-fingerprint-change, which the record will say",
+            f"the work begun here ran under another fingerprint ({'; '.join(changed)}); remove it to start again, or"
+            " resume it with --allow-fingerprint-change, which the record will say",
             path=folder,
         )
 
 
-def replica_bytes(plan: Plan, seed: int, flat_P: torch.Tensor, step: int, score: float | None) -> bytes:
-    """The checkpoint of one replica, from its flat row of weights."""
+def replica_bytes(plan: TrainingPlan, seed: int, flat_P: Tensor, step: int, score: float | None) -> bytes:
+    """Return the checkpoint of one replica as bytes, from its flat row of weights."""
     experiment = plan.experiment
     views = Layout(experiment.model).views(flat_P.unsqueeze(0))
     weights = {name: view[0] for name, view in views.items()}
@@ -181,12 +203,12 @@ def replica_bytes(plan: Plan, seed: int, flat_P: torch.Tensor, step: int, score:
 
 
 class Journal:
-    """Writes the work of one job while it trains; who makes one holds the job's lock.
+    """Writes the work of one job while it trains; the caller holds the job's lock.
 
-    Whatever a crash left beyond the saved state is cut off, or written again to the same bytes.
+    Anything that a crash left beyond the saved state is cut off, or written again to the same bytes.
     """
 
-    def __init__(self, plan: Plan, job: tuple[int, ...], saved: Saved | None) -> None:
+    def __init__(self, plan: TrainingPlan, job: Job, saved: SavedWork | None) -> None:
         self._plan, self._job, self._folder = plan, job, folder_of(plan, job)
         self._ran_on = fingerprint(plan)
         self._earlier = [] if saved is None else saved.history(self._ran_on)
@@ -194,9 +216,9 @@ class Journal:
         self._states = [] if saved is None else [saved.path]
         for part in self._folder.glob(".*.part"):
             part.unlink()
-        content = {"metrics_bytes": 0, "timing_bytes": 0} if saved is None else saved.content
-        self._metrics = _Stream(self._folder / record.METRICS, content["metrics_bytes"])
-        self._timing = _Stream(self._folder / record.TIMING, content["timing_bytes"])
+        metrics, timing = (0, 0) if saved is None else (saved.content["metrics_bytes"], saved.content["timing_bytes"])
+        self._metrics = _Stream(self._folder / record.METRICS, metrics)
+        self._timing = _Stream(self._folder / record.TIMING, timing)
         self._hasher = hashlib.sha256(b"" if saved is None else saved.metrics)
 
     def __enter__(self) -> Self:
@@ -206,30 +228,31 @@ class Journal:
         self._metrics.close()
         self._timing.close()
 
-    def stream(self, evaluation: Evaluation, rate: float) -> None:
-        """Write one evaluation of every replica, and how many model steps per second led to it."""
+    def stream(self, evaluation: StepEvaluation, rate: float) -> None:
+        """Write one evaluation of every replica, and the rate so far in model-steps per second."""
         lines = b"".join(metrics_lines(self._job, evaluation))
         self._hasher.update(lines)
         self._metrics.write(lines)
         timing = {"seeds": list(self._job), "step": evaluation.step, "model_steps_per_second": round(rate, 2)}
         self._timing.write(json.dumps(timing, separators=(",", ":")).encode() + b"\n")
 
-    def keep(self, state: State, evaluation: Evaluation) -> None:
-        """Write the checkpoints of this evaluation, before a state says that its step has been passed."""
+    def keep(self, state: EngineState, evaluation: StepEvaluation) -> None:
+        """Write the checkpoints of this evaluation, before any state that has passed its step."""
         scores, last_steps = evaluation.metrics[score_of(self._plan.experiment)], state.last_steps()
         for seed, flat_P, step, score in zip(self._job, state.weights_RP, last_steps, scores, strict=True):
             data = replica_bytes(self._plan, seed, flat_P, step, score)
             stem = f"step-{evaluation.step}.seed-{seed}"
             written = write_hashed(self._folder, stem, data)
-            for other in self._folder.glob(f"{stem}.*.pt"):  # of another fingerprint, or damaged
+            for other in self._folder.glob(f"{stem}.*.pt"):  # one of another fingerprint, or damaged
                 if other != written:
                     other.unlink()
 
-    def save(self, state: State) -> None:
-        """Save the state if it is not the one saved last, and remove what the newest two no longer need."""
+    def save(self, state: EngineState) -> None:
+        """Save the state unless it was saved last, and remove the files that the newest two no longer need."""
         if self._states and _updates(self._states[-1]) == state.step:
             return
-        content = state.as_dict() | {
+        content: SavedContent = {
+            **state.content(),
             "metrics_bytes": self._metrics.length,
             "metrics_sha256": self._hasher.hexdigest(),
             "timing_bytes": self._timing.length,
@@ -237,7 +260,7 @@ class Journal:
             "earlier": self._earlier,
             "gates": self._gates,
         }
-        self._metrics.sync()  # a state must not outlive the metrics that it knows of
+        self._metrics.sync()  # a state must not outlive the metrics that it covers
         written = write_hashed(self._folder, f"state-{state.step}", state_bytes(content))
         self._states = [*self._states, written][-KEPT_STATES:]
         for path in self._folder.glob("state-*.pt"):
@@ -250,8 +273,8 @@ class Journal:
                     path.unlink()
 
 
-def metrics_lines(job: tuple[int, ...], evaluation: Evaluation) -> list[bytes]:
-    """An evaluation as lines of `metrics.jsonl`, one per replica that has not diverged."""
+def metrics_lines(job: Job, evaluation: StepEvaluation) -> list[bytes]:
+    """Return an evaluation as lines of `metrics.jsonl`, one per replica that has not diverged."""
     return [
         record.metrics_line(
             seed, evaluation.step, {name: column[replica] for name, column in evaluation.metrics.items()}
@@ -268,7 +291,7 @@ class _Stream:
         self._path = path
         with writing(path):
             self._file = path.open("ab")
-            # Clock readings may have got lost: then there is less to cut.
+            # timing.jsonl is never flushed to the disk: a crash may have lost its end.
             self.length = min(length, path.stat().st_size)
             self._file.truncate(self.length)
 
@@ -276,7 +299,7 @@ class _Stream:
         """Append whole lines.
 
         Raises:
-            InputError: the disk refuses; what was written of them will be cut off.
+            InputError: the disk refuses; a line written in part is cut off on resuming.
         """
         with writing(self._path):
             self._file.write(data)
@@ -284,7 +307,7 @@ class _Stream:
         self.length += len(data)
 
     def sync(self) -> None:
-        """Wait until all of it is on the disk.
+        """Flush the file to the disk.
 
         Raises:
             InputError: the disk refuses.
@@ -293,6 +316,6 @@ class _Stream:
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Let go of the file; all that a state knows of is on the disk, and what a failed write left does not count."""
+        """Close the file; a failure costs nothing, because the bytes that a state covers are on the disk."""
         with suppress(OSError):
             self._file.close()

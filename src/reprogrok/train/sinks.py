@@ -1,14 +1,14 @@
-"""Reported evaluations -> the trackers that a user wants to watch them in: W&B, DVCLive. One series per seed.
+"""Reported evaluations -> trackers: W&B, DVCLive. One series per seed.
 
-    Progress of a job, and what its metrics.jsonl holds from before --> points --> Series of each seed
+    progress of a job, and the earlier lines of its metrics.jsonl --> points --> TrackerSeries of each seed
 
 The record stays the truth: a sink runs in the process that reports, sees numbers that are already on the disk, and
-returns nothing. One that fails is dropped with a warning and the run goes on. At a job's first report the points of
-earlier sittings are read from the work and sent again, so that a resumed run has a whole series:
+returns nothing. One that fails is dropped with a warning, and the run continues. At a job's first report the points of
+earlier sessions are read from the work and sent again, so that a resumed run has a whole series:
 
-    W&B      a run's id follows from what is computed and for which seed, so the same run goes on; points that the
-             server has are left out. Offline, each sitting writes a folder that holds the series from its beginning.
-    DVCLive  its files are written anew from the first point.
+    W&B      a run's id is a digest of its config and seed, so the same run is resumed; points that the server has are
+             left out. Offline, each session writes a folder that holds the series from its beginning.
+    DVCLive  its files are written again from the first point.
 
 The packages are optional (the extras `reprogrok[wandb]` and `reprogrok[dvclive]`) and imported when they are used.
 """
@@ -20,40 +20,44 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from reprogrok import record
 from reprogrok.errors import InputError
 from reprogrok.files import digest
 from reprogrok.spec import NO_BITS
-from reprogrok.train.work import Plan, fingerprint, folder_of
-
-if TYPE_CHECKING:
-    from reprogrok.train.run import Progress
+from reprogrok.train.run import JobProgress
+from reprogrok.train.work import TrainingPlan, fingerprint, folder_of
 
 Metrics = Mapping[str, float]
 
 
-class Series(Protocol):
-    """Where the points of one seed go."""
+class TrackerSeries(Protocol):
+    """The series of one seed in a tracker."""
 
     def add(self, step: int, metrics: Metrics) -> None:
-        """Take the metrics after the update of `step`; steps increase."""
+        """Send the metrics after the update of `step`; steps increase."""
         ...
 
     def close(self, *, complete: bool) -> None:
-        """No more points in this sitting; `complete` if the seed was trained to its end."""
+        """End this session; `complete` if the seed was trained to its end."""
         ...
 
 
-class WandbSeries:
-    """A run of Weights & Biases; where it goes, and whether online, is for the environment to say (WANDB_*)."""
+def _imported(package: str) -> Any:
+    """Import an optional package, which has no types that we check."""
+    return import_module(package)
 
-    def __init__(self, plan: Plan, seed: int) -> None:
-        wandb: Any = import_module("wandb")
+
+class WandbSeries:
+    """A run of Weights & Biases; the environment (WANDB_*) decides its place and whether it is online."""
+
+    def __init__(self, plan: TrainingPlan, seed: int) -> None:
+        wandb = _imported("wandb")
         config = _config(plan, seed)
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "reprogrok"),
@@ -65,10 +69,10 @@ class WandbSeries:
             reinit="create_new",  # the runs of many seeds are open at once
             settings=wandb.Settings(
                 silent=True,
-                console="off",  # the screen belongs to the progress display
+                console="off",  # the progress display uses the screen
                 disable_git=True,
                 save_code=False,
-                x_disable_meta=True,  # a record names no host, user or folder; nor does its copy
+                x_disable_meta=True,  # no host, user or folder, as in the record
                 x_disable_machine_info=True,
                 x_disable_stats=True,
             ),
@@ -81,18 +85,18 @@ class WandbSeries:
             self._run.log(dict(metrics), step=step)
 
     def close(self, *, complete: bool) -> None:
-        """Finish the run; one that will go on is left as failed, which W&B resumes."""
+        """Finish the run; one that will be resumed is left as failed, which W&B resumes."""
         self._run.finish(exit_code=0 if complete else 1)
 
 
 class DvcliveSeries:
-    """A folder of DVCLive, `dvclive/RUN/seed-N`: its files alone, no experiment of DVC, no dvc.yaml, nothing in git."""
+    """A folder of DVCLive, `dvclive/RUN/seed-N`: only its files, no DVC experiment, no dvc.yaml, nothing in git."""
 
-    def __init__(self, plan: Plan, seed: int) -> None:
-        dvclive: Any = import_module("dvclive")
+    def __init__(self, plan: TrainingPlan, seed: int) -> None:
+        dvclive = _imported("dvclive")
         folder = Path("dvclive") / plan.out.resolve().name / f"seed-{seed}"
-        # No option keeps it from making a DVC repository where there is none (and staging it), or from `git add`
-        # inside `dvc exp run`; it does both by what it learns here.
+        # `_init_dvc` makes a DVC repository where there is none, and runs `git add` inside `dvc exp run`; no option
+        # prevents that.
         apart = type("Live", (dvclive.Live,), {"_init_dvc": lambda _live: None})
         self._live = apart(str(folder), save_dvc_exp=False, dvcyaml=None)
         self._live.log_params(_config(plan, seed))
@@ -109,11 +113,11 @@ class DvcliveSeries:
         self._live.end()
 
 
-SINKS: Mapping[str, Callable[[Plan, int], Series]] = {"wandb": WandbSeries, "dvclive": DvcliveSeries}
+SINKS: Mapping[str, Callable[[TrainingPlan, int], TrackerSeries]] = {"wandb": WandbSeries, "dvclive": DvcliveSeries}
 
 
 def installed(package: str) -> str | None:
-    """Its version, or None; asked of its metadata, because a folder `wandb` of logs can be imported, too."""
+    """Return a package's version, or None; from its metadata, because a folder `wandb` of logs can be imported, too."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -121,17 +125,17 @@ def installed(package: str) -> str | None:
 
 
 def check_sinks(names: Sequence[str]) -> None:
-    """Refuse a sink that cannot work, before any work is done.
+    """Check that the sinks can work, before any work is done.
 
     Raises:
-        InputError: its package is not installed, or W&B would have to ask for an account.
+        InputError: a package is not installed, or W&B would ask for an account.
     """
     for name in names:
         if installed(name) is None:
             expected = f"pip install {name} (the extra reprogrok[{name}])"
             raise InputError(f"the package {name} is not installed", field=f"--sink {name}", expected=expected)
     if "wandb" in names:
-        wandb: Any = import_module("wandb")
+        wandb = _imported("wandb")
         settings = wandb.setup(wandb.Settings(silent=True)).settings
         if settings.mode == "online" and not wandb.login(prompt=False, verify=False):
             expected = "`wandb login` or WANDB_API_KEY, or WANDB_MODE=offline"
@@ -140,22 +144,22 @@ def check_sinks(names: Sequence[str]) -> None:
 
 @contextmanager
 def streaming(
-    plan: Plan,
+    plan: TrainingPlan,
     names: Sequence[str],
     warn: Callable[[str], None],
-    sinks: Mapping[str, Callable[[Plan, int], Series]] = SINKS,
-) -> Iterator[Callable[[Progress], None]]:
-    """A callback that passes evaluations on to the sinks; on leaving, they are closed.
+    sinks: Mapping[str, Callable[[TrainingPlan, int], TrackerSeries]] = SINKS,
+) -> Iterator[Callable[[JobProgress], None]]:
+    """Yield a callback that sends evaluations to the sinks, which are closed at the end.
 
     Args:
-        plan: of the run.
-        names: keys of `sinks`; each once is enough.
-        warn: told in one sentence, once, that a sink failed and is dropped.
-        sinks: name -> what opens the series of one seed.
+        plan: the plan of the run.
+        names: keys of `sinks`; duplicates are ignored.
+        warn: called once, with one sentence, when a sink fails and is dropped.
+        sinks: name -> a function that opens the series of one seed.
     """
     outlets = [_Outlet(plan, name, sinks[name], warn) for name in dict.fromkeys(names)]
 
-    def report(progress: Progress) -> None:
+    def report(progress: JobProgress) -> None:
         for outlet in outlets:
             outlet.take(progress)
 
@@ -167,27 +171,31 @@ def streaming(
 
 
 class _Outlet:
-    """One sink with its open series, until it fails."""
+    """A sink with its open series, until it fails."""
 
     def __init__(
-        self, plan: Plan, name: str, opener: Callable[[Plan, int], Series], warn: Callable[[str], None]
+        self,
+        plan: TrainingPlan,
+        name: str,
+        opener: Callable[[TrainingPlan, int], TrackerSeries],
+        warn: Callable[[str], None],
     ) -> None:
         self._plan, self._name, self._opener, self._warn = plan, name, opener, warn
-        self._series: dict[int, Series] = {}
+        self._series: dict[int, TrackerSeries] = {}
         self._working = True
 
-    def take(self, progress: Progress) -> None:
-        """Send what an evaluation, or a job that had been trained before, brings."""
+    def take(self, progress: JobProgress) -> None:
+        """Send a report that has an evaluation, or that of a job trained before."""
         complete = progress.step == self._plan.experiment.steps
         if progress.evaluation is not None or complete:
-            self._guarded(lambda: self._send(progress, complete=complete))
+            self._guarded(partial(self._send, progress, complete=complete))
 
     def close(self) -> None:
-        """Close what is still open: the run was stopped, or it failed."""
+        """Close the series that are still open: the run was stopped, or it failed."""
         for series in list(self._series.values()):
-            self._guarded(lambda series=series: series.close(complete=False))  # type: ignore[misc]
+            self._guarded(partial(series.close, complete=False))
 
-    def _send(self, progress: Progress, *, complete: bool) -> None:
+    def _send(self, progress: JobProgress, *, complete: bool) -> None:
         earlier = self._earlier(progress) if self._series.keys().isdisjoint(progress.seeds) else {}
         for replica, seed in enumerate(progress.seeds):
             if seed not in self._series:
@@ -200,10 +208,10 @@ class _Outlet:
             if complete:
                 self._series.pop(seed).close(complete=True)
 
-    def _earlier(self, progress: Progress) -> dict[int, list[tuple[int, Metrics]]]:
-        """Seed -> the points that its job's work holds from before this report."""
+    def _earlier(self, progress: JobProgress) -> dict[int, list[tuple[int, Metrics]]]:
+        """Return, for each seed, the points in its job's work from before this report."""
         path = folder_of(self._plan, progress.seeds) / record.METRICS
-        whole = path.read_bytes().rpartition(b"\n")[0]  # the job goes on, and may be writing a line
+        whole = path.read_bytes().rpartition(b"\n")[0]  # the job is running, and may be writing a line
         points: dict[int, list[tuple[int, Metrics]]] = {}
         for line in whole.splitlines():
             row = json.loads(line)
@@ -218,17 +226,17 @@ class _Outlet:
             return
         try:
             action()
-        except Exception as error:  # noqa: BLE001 - whatever a tracker raises, the run goes on
+        except Exception as error:  # noqa: BLE001 - a tracker may raise anything, and the run continues
             self._working = False
             first = (str(error) or type(error).__name__).splitlines()[0]
-            self._warn(f"the sink {self._name} failed and is dropped; the run and its record go on ({first})")
+            self._warn(f"the sink {self._name} failed and is dropped; the run and its record continue ({first})")
             for series in self._series.values():
                 with suppress(Exception):
                     series.close(complete=False)
 
 
-def _config(plan: Plan, seed: int) -> dict[str, Any]:
-    """What a series is of, as plain JSON: it decides the numbers, so its digest names them."""
+def _config(plan: TrainingPlan, seed: int) -> dict[str, object]:
+    """Return the facts that decide the numbers of a series, as plain JSON; their digest names the series."""
     experiment = plan.experiment
     config = {
         "experiment": experiment.name,
@@ -238,5 +246,5 @@ def _config(plan: Plan, seed: int) -> dict[str, Any]:
         "engine_version": plan.engine_version,
         "fingerprint": fingerprint(plan),
     }
-    plain: dict[str, Any] = json.loads(json.dumps(config))
+    plain: dict[str, object] = json.loads(json.dumps(config))
     return plain

@@ -31,7 +31,8 @@ from reprogrok.tasks.splits import make_split
 from reprogrok.train import engine as engine_module
 from reprogrok.train.engine import Engine
 from reprogrok.train.optimiser import step_numbers
-from reprogrok.train.training_task import check, lessons_of, score_of
+from reprogrok.train.task_choice import check_trainable, training_task_of
+from reprogrok.train.training_task import score_of
 
 torch.set_num_threads(1)
 
@@ -208,10 +209,10 @@ def test_fifty_steps_and_every_metric_are_those_of_a_plain_loop(monkeypatch, cas
 
 def test_the_answer_alone_needs_no_token_behind_it():
     for layout, position in ANSWER.items():
-        lessons = lessons_of(experiment_of(layout=layout, loss="answer", order="reshuffled", size=8), (0,), CPU)
-        assert lessons.first == position
-        assert next(lessons.batches(range(1))).shape == (1, position + 2, 8)
-        every = lessons_of(experiment_of(layout=layout, loss="all", order="reshuffled", size=8), (0,), CPU)
+        task = training_task_of(experiment_of(layout=layout, loss="answer", order="reshuffled", size=8), (0,), CPU)
+        assert task.first == position
+        assert next(task.batches(range(1))).shape == (1, position + 2, 8)
+        every = training_task_of(experiment_of(layout=layout, loss="all", order="reshuffled", size=8), (0,), CPU)
         assert every.first == 0
         assert next(every.batches(range(1))).shape == (1, POSITIONS[layout] + 1, 8)
 
@@ -220,9 +221,9 @@ def test_twins_and_new_pairs_are_apart_and_none_is_not_zero():
     closed = experiment_of(layout="power5", loss="answer", order="reshuffled", size=8)
     task = ModularTask("add", 11, "power5", "answer", SplitSpec("twin_closed", 42, fraction=0.5))
     for other in (task, ModularTask("sub", 11, "power5", "answer", closed.task.split)):
-        lessons = lessons_of(Experiment(**{**vars(closed), "task": other}), (0,), CPU)
+        task = training_task_of(Experiment(**{**vars(closed), "task": other}), (0,), CPU)
         weights = {k: v.unsqueeze(0) for k, v in initial_weights(closed.model, 0).items()}
-        found = lessons.measured(weights, analyse=False)
+        found = task.evaluate(weights, analyse=False)
         assert math.isnan(found["test_twin_accuracy"].item())
         assert math.isnan(found["test_twin_loss"].item())
         assert found["test_new_accuracy"].item() == found["test_accuracy"].item()
@@ -246,14 +247,14 @@ def test_what_bounds_the_metrics_of_a_run():
         ({"size": 61}, "$.batch.size"),
     ],
 )
-def test_lessons_that_cannot_be_are_refused_before_anything_is_done(changes, field):
+def test_an_experiment_that_cannot_be_trained_is_refused_before_any_work(changes, field):
     entry = {"layout": "power5", "loss": "answer", "order": "reshuffled", "size": 8} | changes
-    for refuse in (check, lambda experiment: lessons_of(experiment, (0,), CPU)):
+    for refuse in (check_trainable, lambda experiment: training_task_of(experiment, (0,), CPU)):
         with pytest.raises(InputError) as caught:
             refuse(experiment_of(**entry))
         assert caught.value.field == field
-    check(experiment_of(layout="power5", loss="answer", order="blocks", size=59))
-    check(experiment_of(layout="power5", loss="answer", order="reshuffled", size=60))
+    check_trainable(experiment_of(layout="power5", loss="answer", order="blocks", size=59))
+    check_trainable(experiment_of(layout="power5", loss="answer", order="reshuffled", size=60))
 
 
 @pytest.mark.parametrize("name", [*PARAMS.experiments])
