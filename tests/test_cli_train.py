@@ -335,7 +335,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(project, reprogrok):
     assert (result.returncode, result.stderr) == (0, "")
     plan = {words[0]: words[1] for line in result.stdout.splitlines() if len(words := line.split(maxsplit=1)) == 2}
     assert plan["steps"].startswith("60, evaluated after 3 of them")
-    assert plan["path"].strip() == "eager, bitwise"
+    assert plan["backend"].strip() == "eager, bitwise"
     assert plan["seeds"].strip() == "3 to 10"
     assert plan["gates"].split() == ["registered", "smoke"]
     assert tree(project) == before
