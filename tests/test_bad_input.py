@@ -245,8 +245,7 @@ def test_output_that_nobody_reads_is_not_a_fail(words, project):
     os.close(reader)
     result = main_after("", *words, cwd=project, stdout=writer, stderr=subprocess.PIPE)
     os.close(writer)
-    assert result.returncode == 2
-    assert "Traceback" not in result.stderr
+    assert (result.returncode, result.stderr) == (0, "")  # the result decided the exit code; see cli.door
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")  # noqa: PTH110 - a device

@@ -14,7 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from reprogrok.claims.claims import load_citations
-from reprogrok.cli.init import init, project_files
+from reprogrok.cli.init import init
+from reprogrok.commands.init import project_files, run
 from reprogrok.errors import InputError
 from reprogrok.gates.criteria import load_gate
 from reprogrok.params import read_params
@@ -39,7 +40,7 @@ def files_of(folder):
 
 
 def make(folder, **options):
-    init(folder, **({"no_dvc": True} | options))
+    run(folder, **({"dvc": False} | options))
 
 
 def test_a_new_folder_gets_every_file_and_is_told_what_comes_next(tmp_path, capsys):
@@ -136,7 +137,7 @@ def test_a_failure_in_the_middle_takes_everything_back(tmp_path, monkeypatch):
 def test_dvc_is_set_up_as_the_folder_needs_it(tmp_path, capsys, *, git, inside, said):
     if git:
         subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
-    make(tmp_path / inside, no_dvc=False)
+    make(tmp_path / inside, dvc=True)
     assert said in capsys.readouterr().out
     config = (tmp_path / inside / ".dvc" / "config").read_text("utf-8")
     assert ("no_scm = True" in config) == (not git)
@@ -146,7 +147,7 @@ def test_dvc_is_set_up_as_the_folder_needs_it(tmp_path, capsys, *, git, inside, 
 
 def test_inside_a_dvc_repository_none_is_made(tmp_path, capsys):
     (tmp_path / ".dvc").mkdir()
-    make(tmp_path / "study", no_dvc=False)
+    make(tmp_path / "study", dvc=True)
     assert f", in the DVC repository {tmp_path.resolve()};" in capsys.readouterr().out
     assert not (tmp_path / "study" / ".dvc").exists()
 
@@ -156,7 +157,7 @@ def test_where_dvc_refuses_nothing_stays(tmp_path):
     (tmp_path / ".git" / "info").mkdir(exist_ok=True)
     (tmp_path / ".git" / "info" / "exclude").write_text(".dvc\n", "utf-8")
     with pytest.raises(InputError, match=r"`dvc init` failed, nothing was written: .*ignored by your SCM tool"):
-        make(tmp_path, no_dvc=False)
+        make(tmp_path, dvc=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".git"]
 
 
@@ -244,7 +245,8 @@ def test_a_wheel_installed_elsewhere_makes_a_project_that_it_reads(tmp_path):
     assert Path(where.strip()).is_relative_to(installed)
     folder = tmp_path / "study"
     python(
-        f"from pathlib import Path; from reprogrok.cli.init import init; init(Path({str(folder)!r}), True)", tmp_path
+        f"from pathlib import Path; from reprogrok.commands.init import run; run(Path({str(folder)!r}), dvc=False)",
+        tmp_path,
     )
     assert files_of(folder) == FILES
     listed = python("import sys; from reprogrok.cli.main import main; sys.argv = ['reprogrok', 'list']; main()", folder)

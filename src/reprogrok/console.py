@@ -1,4 +1,7 @@
-"""Where results are printed: on a terminal as wide as it is, elsewhere plain and wide enough that nothing is cut."""
+"""Where commands print: results on stdout, remarks and progress on stderr.
+
+On a terminal a table is as wide as the terminal; elsewhere it is plain and wide enough that nothing is cut.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,23 @@ import sys
 
 from rich.console import Console
 
+from reprogrok.errors import printable
+
 _WIDE = 200
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console for results (stdout) or for progress (stderr)."""
+    """Return a console for results (stdout) or for progress (stderr)."""
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else _WIDE
     return Console(stderr=stderr, width=width, highlight=False, soft_wrap=False, emoji=False, markup=False)
+
+
+def write(document: str | bytes) -> None:
+    """Write a document to stdout as it is."""
+    sys.stdout.write(document if isinstance(document, str) else document.decode())
+
+
+def remark(text: str) -> None:
+    """Write one line to stderr: a note, or a warning. Control characters in it are escaped."""
+    sys.stderr.write(f"{printable(text)}\n")

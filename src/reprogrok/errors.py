@@ -12,32 +12,27 @@ here means that there is no answer. `cli.main` is the only place that turns thes
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
+from typing import Self
 
 # Longer messages are cut; a path alone may have 4,096 characters.
 LONGEST = 2_000
-# Characters that change what a reader sees and are not seen: directions of text, joiners, marks of no width.
-_UNSEEN = frozenset(
-    map(chr, (0xAD, 0x61C, 0xFEFF, *range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2070)))
-)
+# Unicode categories of characters that act on a terminal or hide: controls, format characters (directions of text,
+# joiners, no width), surrogates, line and paragraph separators.
+_ACTING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 def printable(text: str, longest: int = LONGEST) -> str:
-    """Return a text as one line that a terminal shows as it is: what would act is escaped, and a long text is cut.
+    """Return `text` as one line that a terminal shows as it is: acting characters escaped, a long text cut.
 
-    Control characters (C0, C1, DEL), line separators, bidirectional overrides, characters of no width and lone
-    surrogates become escapes, because a file name may hold a line that reads like a verdict.
-
-    Worked value: a line feed between a and b gives the four characters a, backslash, n, b.
+    A file name may hold a line that reads like a verdict. A line feed between a and b gives a, backslash, n, b.
     """
     cut = text if len(text) <= longest else f"{text[: longest - 1]}…"
-    return "".join(char if _is_shown(char) else ascii(char)[1:-1] for char in cut)
-
-
-def _is_shown(char: str) -> bool:
-    code = ord(char)
-    return code >= 0x20 and not 0x7F <= code < 0xA0 and not 0xD800 <= code < 0xE000 and char not in _UNSEEN
+    return "".join(ascii(char)[1:-1] if unicodedata.category(char) in _ACTING else char for char in cut)
 
 
 class ExitCode(IntEnum):
@@ -91,6 +86,39 @@ class InputError(ReprogrokError):
             if value is not None
         )
         return ": ".join(part for part in (head, self.message, tail) if part)
+
+    def at(self, path: Path | str | None = None, field: str | None = None, line: int | None = None) -> Self:
+        """Return the same error at another place."""
+        return type(self)(
+            self.message, path=path, line=line, field=field, expected=self.expected, found=self.found
+        )  # fmt: skip
+
+
+@contextmanager
+def located(
+    path: Path | str | None, field: str = "$", line_of: Callable[[str], int | None] = lambda _field: None
+) -> Iterator[None]:
+    """Place the errors of a block that knows parts of a document, but not the file.
+
+    `{field: "$.task.modulus"}` inside `located("params.yaml", "$.experiments.e1")` becomes
+    `params.yaml $.experiments.e1.task.modulus`. An error that names a file, or an option, stays as it is.
+
+    Args:
+        path: the file.
+        field: the part of it that the block works on.
+        line_of: field -> its line, if the format has lines (`Document.line_of`).
+
+    Raises:
+        InputError: any of the block, of the same class.
+    """
+    try:
+        yield
+    except InputError as error:
+        below = "$" if error.field is None else error.field
+        if error.path is not None or not below.startswith("$"):
+            raise
+        whole = field + below.removeprefix("$")
+        raise error.at(path, whole, line_of(whole)) from error
 
 
 class CheckpointError(InputError):

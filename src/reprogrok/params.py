@@ -6,8 +6,8 @@ Positions and vocabulary follow from the task, so nobody writes them: written tw
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,29 +69,9 @@ class Params:
             "unknown experiment", path=path, expected=f"one of {', '.join(self.experiments)}", found=name + hint
         )
 
-    @contextmanager
-    def placed(self, name: str) -> Iterator[None]:
-        """Give file and line to what turns out to be wrong with an experiment only when its data is made.
-
-        `data` names the field inside the experiment, `$.task.modulus`, and knows no file.
-
-        Raises:
-            InputError: the same, at its place in the file.
-        """
-        try:
-            yield
-        except InputError as error:
-            if error.path is not None or error.field is None or not error.field.startswith("$."):
-                raise
-            at = self.document.error(("experiments", name, *error.field.removeprefix("$.").split(".")))
-            raise InputError(
-                error.message,
-                path=at.path,
-                line=at.line,
-                field=at.field,
-                expected=error.expected,
-                found=error.found,
-            ) from error
+    def located(self, name: str) -> AbstractContextManager[None]:
+        """Place errors that show only when the data of an experiment is made, such as an impossible split."""
+        return self.document.located(("experiments", name))
 
 
 def read_params(path: Path) -> Params:

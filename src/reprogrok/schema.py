@@ -17,13 +17,14 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from reprogrok.errors import InputError
+from reprogrok.errors import InputError, located
 from reprogrok.files import sha256_bytes
 
 if TYPE_CHECKING:
@@ -59,10 +60,21 @@ class Document:
     def error(
         self, steps: Steps, message: str = "", *, expected: str | None = None, found: object = NOT_SHOWN
     ) -> InputError:
-        """An InputError that points at the field `steps` (or its nearest ancestor with a known line)."""
-        line = next((self.lines[steps[:n]] for n in range(len(steps), -1, -1) if steps[:n] in self.lines), None)
-        shown = None if found is NOT_SHOWN else show(found)
-        return InputError(message, path=self.path, line=line, field=json_path(steps), expected=expected, found=shown)
+        """Return an InputError that points at the field `steps`."""
+        shown, field = None if found is NOT_SHOWN else show(found), json_path(steps)
+        line = self.line_of(field)
+        return InputError(message, path=self.path, line=line, field=field, expected=expected, found=shown)
+
+    def line_of(self, field: str) -> int | None:
+        """Return the line of `$.a.b[0]`, or of the nearest field around it that has one."""
+        lines = {json_path(steps): line for steps, line in self.lines.items()}
+        while field and field not in lines:
+            field = field[: max(field.rfind("."), field.rfind("["), 0)]
+        return lines.get(field)
+
+    def located(self, steps: Steps) -> AbstractContextManager[None]:
+        """Place the errors of a block that reads the field `steps` in this file: see `errors.located`."""
+        return located(self.path, json_path(steps), self.line_of)
 
 
 def json_path(steps: Sequence[str | int]) -> str:

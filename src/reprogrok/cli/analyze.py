@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reprogrok.cli.options import DEVICE, Format
-from reprogrok.cli.runs import find_run
 
 if TYPE_CHECKING:
     from reprogrok.runs.analysis import Analysis
@@ -53,6 +52,7 @@ def analyze(
     those of checkpoints 3 before, 2 near and 3 after the transition, other estimators in the document alone; a run
     without checkpoints is analysed from its logs.
     """
+    from reprogrok.commands.runs import find_run
     from reprogrok.console import console
     from reprogrok.files import check_writable, pretty_json, write_bytes
     from reprogrok.formats.foreign_runs import read_run

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reprogrok.cli.options import Format
-from reprogrok.cli.runs import find_run
 from reprogrok.errors import InputError
 
 if TYPE_CHECKING:
@@ -76,6 +75,7 @@ def _evaluations(paths: list[Path]) -> _Result:
 
 
 def _runs(paths: list[Path]) -> _Result:
+    from reprogrok.commands.runs import find_run
     from reprogrok.formats.foreign_runs import read_run
     from reprogrok.runs.comparison import compare_runs
     from reprogrok.runs.comparison_documents import document_of, metrics_of

@@ -58,7 +58,7 @@ def _examine(file: Path) -> Examination:
         from reprogrok.forensics.claims import examine_claims
 
         return examine_claims(file)
-    from reprogrok.cli.runs import find_run
+    from reprogrok.commands.runs import find_run
     from reprogrok.forensics.evaluations import examine_evaluation
     from reprogrok.forensics.logs import examine_log
     from reprogrok.formats.foreign_runs import LOGS

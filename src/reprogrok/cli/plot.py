@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from reprogrok.cli.runs import find_run
-
 
 def plot(
     runs: Annotated[
@@ -46,6 +44,8 @@ def plot(
     for path in (csv, png, svg):
         if path is not None:
             check_writable(path)
+    from reprogrok.commands.runs import find_run
+
     records = [read_run(find_run(run)) for run in runs]
     labelled = dict(zip(run_labels(records), records, strict=True))
     metrics = choose_metrics(records, metric or ())

@@ -31,7 +31,7 @@ def run(experiment: str, *, out: Path | None, params: Path) -> ExitCode:
     if isinstance(chosen.task, AdditionTask):
         _write_addition(folder, chosen.task, chosen.seeds)
     else:
-        with read.placed(chosen.name):
+        with read.located(chosen.name):
             _write_modular(folder, chosen.task)
     return ExitCode.PASS
 

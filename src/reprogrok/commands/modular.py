@@ -25,6 +25,6 @@ def modular_experiment(name: str, params: Path) -> tuple[Experiment, ModularTask
             expected="modular, whose examples are all known",
             found=experiment.task.name,
         )
-    with read.placed(name):
+    with read.located(name):
         make_split(experiment.task)
     return experiment, experiment.task

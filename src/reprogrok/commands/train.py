@@ -63,7 +63,7 @@ def run(
     experiment = _with_options(read.experiment(name, params), seeds, steps)
     if stop_at is not None and not 1 <= stop_at <= experiment.steps:
         raise InputError(field="--stop-at", expected=f"1 to {experiment.steps:,} updates", found=str(stop_at))
-    with read.placed(experiment.name):
+    with read.located(experiment.name):
         check_trainable(experiment)
     promise = deterministic or read.deterministic
     chosen_device = choose_device(device or read.device, promise).type

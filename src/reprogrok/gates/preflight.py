@@ -73,7 +73,7 @@ def preflight(gate: Gate, experiment: Experiment, params: Params) -> Preflight:
     Raises:
         InputError: the experiment's split cannot be made; at its place in `params.yaml`.
     """
-    with params.placed(experiment.name):
+    with params.located(experiment.name):
         planned = plan(experiment)
     return Preflight(
         gate,

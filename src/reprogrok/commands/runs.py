@@ -1,4 +1,4 @@
-"""A path or the name of an experiment -> the run that it means, for the commands that read runs; no torch."""
+"""A path or the name of an experiment -> the run that it names, for the commands that read runs."""
 
 from __future__ import annotations
 
@@ -6,22 +6,21 @@ import difflib
 from pathlib import Path
 
 from reprogrok.errors import RecordError
+from reprogrok.params import read_params
 
 _RUNS, _PARAMS = Path("runs"), Path("params.yaml")
 
 
 def find_run(run: Path) -> Path:
-    """The folder (or log) of a run that was named by its path or by its experiment.
+    """Return the folder (or log) of the run that is named by its path or by its experiment.
 
     Raises:
-        RecordError: there is none; the message names the nearest ones and what could be trained.
+        RecordError: there is none; the message names the nearest ones and the experiments that could be trained.
     """
     if run.exists():
         return run
     if (_RUNS / run).exists():
         return _RUNS / run
-    from reprogrok.params import read_params
-
     trained = sorted(path.name for path in _RUNS.iterdir() if path.is_dir()) if _RUNS.is_dir() else []
     known = list(read_params(_PARAMS).experiments) if _PARAMS.is_file() else []
     if run.as_posix() in known:
