@@ -1,4 +1,4 @@
-"""A certificate as its schema has it, written by hand: what is stated can be anything, and its proofs prove nothing."""
+"""A certificate as its schema has it, written by hand: any statement, with proofs that prove nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def certificate(checkpoint, *, digits=10, at_least=0, at_most=0, verdict=None, m
     verdict = verdict or ("REFUTED" if at_most else "PROVED")
     refuted = {"a": "1", "b": "2", "expected": "3", "answer": "4", "place": 0}
     return {
-        "format": "reprogrok.certificate/1",
+        "format": "reprogrok.certificate/2",
         "reprogrok": "0",
         "checkpoint": {
             "path": f"somewhere/{checkpoint.name}",
@@ -36,7 +36,7 @@ def certificate(checkpoint, *, digits=10, at_least=0, at_most=0, verdict=None, m
             for place in range(digits + 1)
         ],
         "counterexamples": [refuted] if verdict == "REFUTED" else [],
-        "failures": None,
+        "failures": [],
         "environment": {"device": "cpu", "torch": "2.13.0", "python": "3.11.7"},
         "search": {"seconds": 1.5, "budget": None, "cells": None},
         "blocks": [

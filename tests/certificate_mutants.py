@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 import numpy as np
 from certificate_oracle import tried
-from certificate_statements import Bounded, Comparison, coarse, compare, estimated, searched, stray
+from certificate_statements import Bounded, Comparison, coarse, compare, estimated, search_block, searched, stray
 from scipy.special import ndtr
 
 from reprogrok.certificate.checker import affine, attention_box, enclosure, layer_tables
@@ -25,7 +25,6 @@ from reprogrok.certificate.checker.attention_box import AttentionBox
 from reprogrok.certificate.checker.carries import Block, blocks
 from reprogrok.certificate.checker.enclosure import BlockEnclosure, Enclosure
 from reprogrok.certificate.checker.rounding import REAL
-from reprogrok.certificate.search.proof_search import search_block
 
 
 def _together(*patches):

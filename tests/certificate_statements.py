@@ -24,8 +24,8 @@ from reprogrok.certificate.checker.check import check_block, weakened
 from reprogrok.certificate.checker.counts import bounds as wrong_bounds
 from reprogrok.certificate.checker.enclosure import Enclosure, Margins
 from reprogrok.certificate.checker.rounding import FLOAT32, REAL
-from reprogrok.certificate.checker.trees import OPEN, BlockProof, Status, decode, encode, mark
-from reprogrok.certificate.search.estimated_boxes import Model
+from reprogrok.certificate.checker.trees import OPEN, BlockProof, LeafStatus, decode, encode, mark
+from reprogrok.certificate.search.estimated_boxes import SearchedModel
 from reprogrok.certificate.search.proof_search import search
 
 PATIENCE = 20.0  # seconds that a search may halve cases of one model
@@ -104,12 +104,20 @@ class Agreement:
 
 def estimated(model):
     """A model as the search sees it."""
-    return Model(model.spec, {name: each.double().numpy() for name, each in model.weights.items()}, model.digits)
+    return SearchedModel(
+        model.spec, {name: each.double().numpy() for name, each in model.weights.items()}, model.digits
+    )
 
 
 def searched(model, enclosure, patience=PATIENCE):
     """What the search says of a model, block by block."""
     return [found.proof for found in search(estimated(model), {}, patience, enclosure=enclosure)]
+
+
+def search_block(model, block, seconds, clock=time.monotonic, enclosure=None):
+    """Search one block alone: the others are given as found before."""
+    others = {other: None for other in blocks(model.digits) if other != block}
+    return list(search(model, others, seconds, clock, enclosure))[-1]
 
 
 def stray(model, rng, share=1.0):
@@ -129,13 +137,13 @@ def stray(model, rng, share=1.0):
 
 def coarse(model, block, grid):
     """A certificate with wide boxes: no place is halved, and the basis is as good as any."""
-    return BlockProof(block, np.eye(model.spec.d_model), {}, len(block.cases) * mark(Status.RIGHT, grid))
+    return BlockProof(block, np.eye(model.spec.d_model), {}, len(block.cases) * mark(LeafStatus.RIGHT, grid))
 
 
 def _stray_tree(rng, sizes):
     places = [place for place, size in sizes.items() if size > 1]
     if not places or rng.random() < 0.9:
-        return mark(Status.RIGHT, int(rng.integers(0, 3)))
+        return mark(LeafStatus.RIGHT, int(rng.integers(0, 3)))
     place = places[int(rng.integers(len(places)))]
     half = sizes[place] // 2
     return (
@@ -180,7 +188,7 @@ class Bounded:
     def remarked(self):
         """The same trees, each leaf marked as its bounds allow: the certificate that says most."""
         marks = [
-            mark(Status.RIGHT if lowest > 0 else Status.WRONG if beaten < 0 else Status.OPEN, leaf.grid)
+            mark(LeafStatus.RIGHT if lowest > 0 else LeafStatus.WRONG if beaten < 0 else LeafStatus.OPEN, leaf.grid)
             for leaf, lowest, beaten in zip(
                 self.leaves, self.margins.lowest_L.tolist(), self.margins.beaten_L.tolist(), strict=True
             )
@@ -244,7 +252,9 @@ def _statuses(proofs, problems, tried):
     """No wrong problem in a right leaf, no right one in a wrong leaf."""
     for proof in proofs:
         leaves, asked = decode(proof.text, proof.block), problems.of(proof.block)
-        right_L, wrong_L = (np.array([leaf.status is each for leaf in leaves]) for each in (Status.RIGHT, Status.WRONG))
+        right_L, wrong_L = (
+            np.array([leaf.status is each for leaf in leaves]) for each in (LeafStatus.RIGHT, LeafStatus.WRONG)
+        )
         leaf_B = asked.leaves_of(leaves, proof.orders)
         for name, margins_AB in (("float32", tried.single_AB), ("float64", tried.double_AB)):
             answered_B = margins_AB[proof.block.place, asked.index_B] > 0

@@ -8,7 +8,7 @@ from reprogrok.certificate.checker import attention_box
 from reprogrok.certificate.checker.carries import Block
 from reprogrok.certificate.checker.enclosure import Enclosure
 from reprogrok.certificate.checker.rounding import REAL
-from reprogrok.certificate.checker.trees import Leaf, Status
+from reprogrok.certificate.checker.trees import Leaf, LeafStatus
 
 
 def box_of(spec, weights, block, basis_rD, leaves, *, orders=None):
@@ -32,7 +32,7 @@ def test_the_box_is_the_smallest_that_holds_all_problems_of_a_case(monkeypatch, 
     block = Block(3, place, 11 if place == 0 else 4)
     basis_rD = np.linalg.qr(np.random.default_rng(0).normal(size=(5, 5)))[0][:3]
     chosen = np.linspace(0, len(block.cases) - 1, 3).astype(int)
-    box = box_of(spec, weights, block, basis_rD, [Leaf(int(case), Status.OPEN, 0, ()) for case in chosen])
+    box = box_of(spec, weights, block, basis_rD, [Leaf(int(case), LeafStatus.OPEN, 0, ()) for case in chosen])
     for row, case in enumerate(chosen):
         u_Br = coordinates(spec, weights, block, basis_rD, problems_of(block, case))
         width_r = u_Br.max(0) - u_Br.min(0)
@@ -73,7 +73,9 @@ def test_a_halved_part_has_the_box_of_its_own_problems(monkeypatch, place):
     shapes = [((far, 0, len(order) // 2),) for far, order in orders.items()]
     shapes += [tuple((far, len(order) // 4, len(order) // 2) for far, order in orders.items())]
     basis_rD = np.eye(5)[:2]
-    box = box_of(spec, weights, block, basis_rD, [Leaf(case, Status.OPEN, 0, shape) for shape in shapes], orders=orders)
+    box = box_of(
+        spec, weights, block, basis_rD, [Leaf(case, LeafStatus.OPEN, 0, shape) for shape in shapes], orders=orders
+    )
     for row, shape in enumerate(shapes):
         inside_B = np.ones(len(a_B), dtype=bool)
         for far, first, end in shape:
@@ -92,7 +94,7 @@ def test_with_a_wrong_rule_of_carries_a_problem_leaves_its_box(monkeypatch):
     block = Block(3, 3, 4)
     case = int(np.flatnonzero(block.cases.carry == 1)[0])
     u_Br = coordinates(spec, weights, block, np.eye(5), problems_of(block, case))
-    leaf = Leaf(case, Status.OPEN, 0, ())
+    leaf = Leaf(case, LeafStatus.OPEN, 0, ())
 
     def outside():
         box = box_of(spec, weights, block, np.eye(5), [leaf])
@@ -129,7 +131,7 @@ def test_the_usual_grid_loses_little(monkeypatch):
     spec = spec_of(10, rms=True, d_model=7)
     weights = random_weights(spec, 3, scale=0.4)
     block = Block(10, 5, 3)
-    leaves = [Leaf(case, Status.OPEN, 0, ()) for case in range(0, 2_000, 97)]
+    leaves = [Leaf(case, LeafStatus.OPEN, 0, ()) for case in range(0, 2_000, 97)]
     usual = box_of(spec, weights, block, np.eye(7), leaves)
     monkeypatch.setattr(attention_box, "COARSE", 512)
     fine = box_of(spec, weights, block, np.eye(7), leaves)

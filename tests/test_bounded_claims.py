@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from test_audit import CHECKPOINT, CONTRADICTED, INCONCLUSIVE, OTHER_CHECKPOINT, REPRODUCED, audit, claim, known
 
 from reprogrok.certificate.certified import Stated
-from reprogrok.certificate.document import Verdict
+from reprogrok.certificate.checker.statement import CertificateStatus
 from reprogrok.claims.certificate_quantities import quantities_of
 from reprogrok.claims.claims import Between, Order, Quantity, Value, Word, load_citations
 from reprogrok.claims.documents import document_of
@@ -177,7 +177,7 @@ def test_a_power_of_ten_with_too_many_noughts_is_written_as_one():
 
 
 def stated(low, high, verdict="REFUTED", margin=0.5, seen=0.625):
-    return Stated(Verdict(verdict), bounds(low, high, ALL), margin, seen)
+    return Stated(CertificateStatus(verdict), bounds(low, high, ALL), margin, seen)
 
 
 def test_a_certificate_says_how_many_what_share_and_the_least_margin_of_a_proved_one():

@@ -27,14 +27,14 @@ from reprogrok.certificate.checker.affine import Norm, exactly
 from reprogrok.certificate.checker.carries import Block
 from reprogrok.certificate.checker.enclosure import Enclosure
 from reprogrok.certificate.checker.rounding import FLOAT32, REAL
-from reprogrok.certificate.checker.trees import Leaf, Status
+from reprogrok.certificate.checker.trees import Leaf, LeafStatus
 from reprogrok.model.shapes import parameter_shapes
 
 BLOCKS = (Block(1, 0, 11), Block(1, 1, 0), Block(1, 1, 7))
 
 
 def margins_of(spec, weights, block, arithmetic=FLOAT32):
-    leaves = [Leaf(case, Status.RIGHT, 0, ()) for case in range(len(block.cases))]
+    leaves = [Leaf(case, LeafStatus.RIGHT, 0, ()) for case in range(len(block.cases))]
     return Enclosure(spec, weights, block.digits, arithmetic).block(block, np.eye(spec.d_model), {}).margins(leaves)
 
 

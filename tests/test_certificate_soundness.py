@@ -10,12 +10,11 @@ import torch
 from certificate_models import KEPT, SmallModel, drawn, kept, moved
 from certificate_mutants import FOUND_BY_TRIALS, NOT_SEEN, Case
 from certificate_oracle import Problems, every_problem, tried
-from certificate_statements import Bounded, Comparison, agreement, compare, estimated
+from certificate_statements import Bounded, Comparison, agreement, compare, estimated, search_block
 
 from reprogrok.certificate.checker.carries import Block, blocks
 from reprogrok.certificate.checker.enclosure import Enclosure
 from reprogrok.certificate.checker.rounding import FLOAT32, REAL
-from reprogrok.certificate.search.proof_search import search_block
 from reprogrok.exam.stress import strata
 from reprogrok.formats.checkpoints import load_checkpoint
 from reprogrok.tasks.addition import EQUALS

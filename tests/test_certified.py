@@ -26,7 +26,8 @@ from reprogrok.certificate.certified import (
     stated_of,
 )
 from reprogrok.certificate.certified_lines import stated_text
-from reprogrok.certificate.document import Verdict, beside
+from reprogrok.certificate.checker.statement import CertificateStatus
+from reprogrok.certificate.document import beside
 from reprogrok.errors import InputError
 from reprogrok.evaluation.certificates import CertificateReport, certificate_lines, contradiction
 from reprogrok.evaluation.evaluation import Evaluation
@@ -77,7 +78,7 @@ def test_what_a_certificate_states_is_read_and_travels_in_a_block(read, model):
     assert (found.digits, found.checkpoint, found.ran_on["device"]) == (10, "model.pt", "cpu")
     assert found.checkpoint_sha256 == hashlib.sha256(b"weights").hexdigest()
     assert found.sha256 == hashlib.sha256(beside(model).read_bytes()).hexdigest()
-    assert found.stated == Stated(Verdict.REFUTED, wrong(3, 10**16), 0.5, 0.625)
+    assert found.stated == Stated(CertificateStatus.REFUTED, wrong(3, 10**16), 0.5, 0.625)
     block = found.as_block("there")
     assert block["wrong"] == {"at_least": "3", "at_most": "10000000000000000"}
     assert stated_of(json.loads(json.dumps(block))) == found.stated
@@ -93,7 +94,7 @@ def test_what_a_certificate_states_is_read_and_travels_in_a_block(read, model):
         ({"verdict": "PROVED", "at_most": 1}, "at most 0 is PROVED, and nothing else is"),
         ({"verdict": "REFUTED"}, "at most 0 is PROVED, and nothing else is"),
         ({"seen": 0.25}, r"\$.smallest_seen: expected no less than the smallest margin, 0.5"),
-        ({"format": "reprogrok.certificate/2"}, "expected reprogrok.certificate/1"),
+        ({"format": "reprogrok.certificate/1"}, "a certificate of another version: make it again .*certificate/2"),
         ({"blocks": []}, r"\$.blocks"),
     ],
 )

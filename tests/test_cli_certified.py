@@ -169,7 +169,7 @@ def test_a_certificate_is_added_to_what_was_provided_before(provided, reprogrok)
     ("stated", "message"),
     [
         ({}, "contradicts the scores of the manifest"),
-        ({"format": "reprogrok.certificate/2"}, "expected reprogrok.certificate/1"),
+        ({"format": "reprogrok.certificate/1"}, "expected reprogrok.certificate/2"),
     ],
 )
 def test_nothing_is_written_of_a_certificate_that_does_not_fit(provided, reprogrok, one_error, stated, message):

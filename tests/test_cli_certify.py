@@ -13,7 +13,7 @@ import time
 import pytest
 import torch
 
-from reprogrok.certificate.certification import Work
+from reprogrok.certificate.certification import CertificationWork
 from reprogrok.formats.checkpoints import checkpoint_bytes, load_checkpoint
 from reprogrok.formats.origins import Origin
 from reprogrok.model.initialise import initial_weights
@@ -133,7 +133,7 @@ def test_another_checkpoint_has_another_certificate(copied, reprogrok, one_error
 
 def test_stopped_it_says_how_far_it_is_and_the_same_command_goes_on(tmp_path, reprogrok):
     (tmp_path / "tiny.pt").write_bytes(checkpoint())
-    work = Work.of(load_checkpoint(tmp_path / "tiny.pt"), 3, 0.0, base=tmp_path / ".reprogrok" / "work")
+    work = CertificationWork.of(load_checkpoint(tmp_path / "tiny.pt"), 3, 0.0, base=tmp_path / ".reprogrok" / "work")
     command = [sys.executable, "-m", "reprogrok", "certify", "tiny.pt", "--budget", "0"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         while not work.kept():
@@ -154,7 +154,7 @@ def test_stopped_it_says_how_far_it_is_and_the_same_command_goes_on(tmp_path, re
 
 def test_two_cannot_work_on_the_same(tmp_path, reprogrok, one_error):
     (tmp_path / "tiny.pt").write_bytes(checkpoint())
-    work = Work.of(load_checkpoint(tmp_path / "tiny.pt"), 3, 0.0, base=tmp_path / ".reprogrok" / "work")
+    work = CertificationWork.of(load_checkpoint(tmp_path / "tiny.pt"), 3, 0.0, base=tmp_path / ".reprogrok" / "work")
     lock = work.folder.with_suffix(".lock")
     lock.parent.mkdir(parents=True)
     with lock.open("w", encoding="ascii") as file:
@@ -182,7 +182,7 @@ def broken(folder):
 
 
 def wrong_types(folder):
-    (folder / "x.json").write_text('{"format": "reprogrok.certificate/1", "verdict": 3}', "utf-8")
+    (folder / "x.json").write_text('{"format": "reprogrok.certificate/2", "verdict": 3}', "utf-8")
     return ("tiny.pt", "--check", "x.json")
 
 

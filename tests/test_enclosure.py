@@ -20,9 +20,9 @@ from plain_addition import (
 
 from reprogrok.certificate.checker import affine, enclosure
 from reprogrok.certificate.checker.carries import Block, blocks
-from reprogrok.certificate.checker.enclosure import Enclosure, refuses
+from reprogrok.certificate.checker.enclosure import Enclosure, refusal
 from reprogrok.certificate.checker.rounding import FLOAT32, REAL
-from reprogrok.certificate.checker.trees import GRIDS, Leaf, Status
+from reprogrok.certificate.checker.trees import GRIDS, Leaf, LeafStatus
 from reprogrok.errors import InputError
 from reprogrok.formats.checkpoints import load_checkpoint
 from reprogrok.tasks.addition import EQUALS
@@ -32,7 +32,7 @@ ARITHMETICS = [pytest.param(REAL, id="real"), pytest.param(FLOAT32, id="float32"
 
 
 def whole(block, grid=0):
-    return [Leaf(case, Status.RIGHT, grid, ()) for case in range(len(block.cases))]
+    return [Leaf(case, LeafStatus.RIGHT, grid, ()) for case in range(len(block.cases))]
 
 
 def escapes(spec, weights, digits, arithmetic, *, basis=None, grid=0, problems=None, only=None):
@@ -126,7 +126,7 @@ def test_problems_of_three_digits_lie_within_the_bounds_of_their_halves(place):
     shapes = [()]
     for far in orders:
         shapes = [(*shape, (far, ends[far][h], ends[far][h + 1])) for shape in shapes for h in (0, 1)]
-    leaves = [Leaf(case, Status.RIGHT, 0, shape) for case in range(len(block.cases)) for shape in shapes]
+    leaves = [Leaf(case, LeafStatus.RIGHT, 0, shape) for case in range(len(block.cases)) for shape in shapes]
     bounds = Enclosure(spec, weights, 3, FLOAT32).block(block, np.eye(5), orders).margins(leaves)
     leaf_B = case_B * len(shapes) + half_B
     logits_BV = float32_logits(spec, weights, rows(3, a_B, b_B))[:, block.asked]
@@ -142,7 +142,7 @@ def test_bounds_depend_on_the_leaf_alone():
     block = Block(3, 3, 4)
     order = np.random.default_rng(0).permutation(200)
     part = Enclosure(spec, random_weights(spec, 7), 3).block(block, np.eye(5), {1: order})
-    leaves = [Leaf(case, Status.RIGHT, case % 5, ((1, 0, 100),) if case % 2 else ()) for case in range(20)]
+    leaves = [Leaf(case, LeafStatus.RIGHT, case % 5, ((1, 0, 100),) if case % 2 else ()) for case in range(20)]
     together = part.margins(leaves)
     alone = [part.margins([leaf]) for leaf in leaves]
     assert np.allclose(together.lowest_L, [each.lowest_L[0] for each in alone], rtol=1e-12, atol=1e-12)
@@ -157,7 +157,9 @@ def test_a_part_in_which_no_carries_fit_is_vacuous():
     part = Enclosure(spec, random_weights(spec, 8), 2).block(block, np.eye(5), {0: order})
     with_carry = int(np.flatnonzero(block.cases.carry == 1)[0])
     assert not choices.carry_out[order[:50]].any()
-    bounds = part.margins([Leaf(with_carry, Status.RIGHT, 0, ((0, 0, 50),)), Leaf(0, Status.RIGHT, 0, ((0, 0, 50),))])
+    bounds = part.margins(
+        [Leaf(with_carry, LeafStatus.RIGHT, 0, ((0, 0, 50),)), Leaf(0, LeafStatus.RIGHT, 0, ((0, 0, 50),))]
+    )
     assert (bounds.lowest_L[0], bounds.beaten_L[0], bounds.width_L[0]) == (np.inf, -np.inf, 0.0)
     assert np.isfinite(bounds.lowest_L[1])
 
@@ -278,14 +280,14 @@ TEN = spec_of(10)
     ],
 )
 def test_models_of_other_kinds_are_refused_with_the_reason(spec, digits, word):
-    assert word in refuses(spec, digits)
+    assert word in refusal(spec, digits)
     with pytest.raises(InputError, match=word):
         Enclosure(spec, {}, digits)
 
 
 def test_every_kind_of_the_family_is_taken():
-    assert all(refuses(spec_of(10, **kind)) is None for kind in FAMILY)
-    assert refuses(replace(TEN, max_seq_len=32)) is None
+    assert all(refusal(spec_of(10, **kind)) is None for kind in FAMILY)
+    assert refusal(replace(TEN, max_seq_len=32)) is None
 
 
 @pytest.mark.parametrize("basis", [np.eye(4), np.eye(6, 5), np.full((1, 5), np.nan), np.zeros(5)])

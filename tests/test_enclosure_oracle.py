@@ -14,7 +14,7 @@ from reprogrok.certificate.checker.attention_box import AttentionBox
 from reprogrok.certificate.checker.carries import Block, blocks
 from reprogrok.certificate.checker.enclosure import Enclosure
 from reprogrok.certificate.checker.rounding import FLOAT32, REAL
-from reprogrok.certificate.checker.trees import GRIDS, Leaf, Status
+from reprogrok.certificate.checker.trees import GRIDS, Leaf, LeafStatus
 from reprogrok.model.decoder import logits
 from reprogrok.model.shapes import parameter_shapes
 from reprogrok.spec import ModelSpec
@@ -138,7 +138,9 @@ def random_leaf(block: Block, orders: dict[int, np.ndarray], random: np.random.G
         first = int(random.integers(len(orders[place])))
         if random.random() < 0.9:
             runs.append((place, first, min(len(orders[place]), first + int(random.integers(1, longest + 1)))))
-    return Leaf(int(random.integers(len(block.cases))), Status.OPEN, int(random.integers(len(GRIDS) - 2)), tuple(runs))
+    return Leaf(
+        int(random.integers(len(block.cases))), LeafStatus.OPEN, int(random.integers(len(GRIDS) - 2)), tuple(runs)
+    )
 
 
 def questions(

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from certificate_statements import search_block
 from plain_addition import (
     FAMILY,
     all_pairs,
@@ -17,11 +18,12 @@ from plain_addition import (
 )  # fmt: skip
 
 from reprogrok.certificate.checker.carries import Block, blocks
+from reprogrok.certificate.checker.counts import parts
 from reprogrok.certificate.checker.enclosure import Enclosure
-from reprogrok.certificate.checker.trees import OPEN, Status, allowed, decode
-from reprogrok.certificate.search.estimated_boxes import BlockBoxes, Model, Nodes, halves, runs
+from reprogrok.certificate.checker.trees import OPEN, LeafStatus, decode
+from reprogrok.certificate.search.estimated_boxes import BlockBoxes, Nodes, SearchedModel, halves, runs
 from reprogrok.certificate.search.estimated_margins import leads as estimated_leads
-from reprogrok.certificate.search.proof_search import search, search_block
+from reprogrok.certificate.search.proof_search import search
 from reprogrok.tasks.addition import EQUALS
 
 
@@ -32,7 +34,7 @@ def counted():
 
 
 def searched(spec, weights, digits):
-    return Model(spec, {name: tensor.double().numpy() for name, tensor in weights.items()}, digits)
+    return SearchedModel(spec, {name: tensor.double().numpy() for name, tensor in weights.items()}, digits)
 
 
 def problems_of(block):
@@ -53,7 +55,7 @@ def outcomes(spec, weights, block, a_B, b_B):
 def of_leaf(proof, leaf, a_B, b_B, case_B):
     """Which problems a leaf is about."""
     mine_B = case_B == leaf.case
-    for place, mask in allowed(leaf, proof.orders).items():
+    for place, mask in parts(proof.block, [leaf], proof.orders)[0].allowed.items():
         choices = proof.block.choices(place)
         number = np.full(200, -1)
         number[100 * choices.carry_in + 10 * choices.a + choices.b] = np.arange(len(choices))
@@ -153,11 +155,11 @@ def test_what_it_calls_right_or_wrong_is_so_in_float64(digits, seed):
         for leaf in leaves:
             mine_B = of_leaf(proof, leaf, a_B, b_B, case_B)
             seen_B += mine_B
-            if leaf.status is Status.RIGHT:
+            if leaf.status is LeafStatus.RIGHT:
                 assert (lead_B[mine_B] > 0).all()
-            elif leaf.status is Status.WRONG:
+            elif leaf.status is LeafStatus.WRONG:
                 assert (lead_B[mine_B] < 0).all()
-            decided += leaf.status is not Status.OPEN
+            decided += leaf.status is not LeafStatus.OPEN
         assert (seen_B == 1).all(), "leaves share no problem and leave none out"
     assert decided > 100
 
@@ -170,10 +172,10 @@ def test_an_enclosure_takes_back_what_rounding_in_float32_leaves_open():
     for asked in (True, False):
         for block in list(blocks(2))[::5]:
             proof = search_block(model, block, 0.0, lambda: 1.0, enclosure if asked else None).proof
-            leaves = [leaf for leaf in decode(proof.text, block) if leaf.status is not Status.OPEN]
+            leaves = [leaf for leaf in decode(proof.text, block) if leaf.status is not LeafStatus.OPEN]
             margins = enclosure.block(block, proof.basis_rD, proof.orders).margins(leaves)
             for leaf, lowest, beaten in zip(leaves, margins.lowest_L, margins.beaten_L, strict=True):
-                refused[asked] += not (lowest > 0 if leaf.status is Status.RIGHT else beaten < 0)
+                refused[asked] += not (lowest > 0 if leaf.status is LeafStatus.RIGHT else beaten < 0)
     assert refused[True] == 0
     assert refused[False] > 100
 
@@ -181,7 +183,7 @@ def test_an_enclosure_takes_back_what_rounding_in_float32_leaves_open():
 def test_without_time_every_case_is_tried_as_a_whole_and_none_is_halved():
     spec = spec_of(3)
     model = searched(spec, random_weights(spec, 9), 3)
-    found = search_block(model, Block(3, 3, 5), until=0.0, clock=lambda: 1.0)
+    found = search_block(model, Block(3, 3, 5), seconds=0.0, clock=lambda: 1.0)
     assert len(found.proof.text) == len(Block(3, 3, 5).cases)
     assert OPEN in found.proof.text
     assert found.proof.orders == {}

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reprogrok.certificate.checker.carries import Block, blocks
+from reprogrok.certificate.checker.counts import parts
 from reprogrok.certificate.checker.trees import (
     GRIDS,
     Leaf,
-    Status,
-    allowed,
+    LeafStatus,
     checked_order,
     decode,
     encode,
@@ -35,8 +35,10 @@ def read(tree, case, runs, sizes):
     """All leaves of one tree, as the docstring of the format says."""
     if isinstance(tree, str):
         if tree == "?":
-            return [Leaf(case, Status.OPEN, 0, tuple(runs))]
-        status, grid = (Status.RIGHT, ord(tree) - ord("A")) if tree < "a" else (Status.WRONG, ord(tree) - ord("a"))
+            return [Leaf(case, LeafStatus.OPEN, 0, tuple(runs))]
+        status, grid = (
+            (LeafStatus.RIGHT, ord(tree) - ord("A")) if tree < "a" else (LeafStatus.WRONG, ord(tree) - ord("a"))
+        )
         return [Leaf(case, status, grid, tuple(runs))]
     place, lower, upper = tree
     others = [run for run in runs if run[0] != place]
@@ -65,10 +67,10 @@ def test_the_worked_text():
     text = encode([(3, "A", (5, "a", "?")), *"B" * 99])
     assert text == "3A5a?" + "B" * 99
     assert decode(text, FIRST)[:4] == [
-        Leaf(0, Status.RIGHT, 0, ((3, 0, 50),)),
-        Leaf(0, Status.WRONG, 0, ((3, 50, 100), (5, 0, 50))),
-        Leaf(0, Status.OPEN, 0, ((3, 50, 100), (5, 50, 100))),
-        Leaf(1, Status.RIGHT, 1, ()),
+        Leaf(0, LeafStatus.RIGHT, 0, ((3, 0, 50),)),
+        Leaf(0, LeafStatus.WRONG, 0, ((3, 50, 100), (5, 0, 50))),
+        Leaf(0, LeafStatus.OPEN, 0, ((3, 50, 100), (5, 50, 100))),
+        Leaf(1, LeafStatus.RIGHT, 1, ()),
     ]
 
 
@@ -80,12 +82,12 @@ def test_a_node_may_be_filled_in_later_and_hold_text():
 
 
 def test_every_mark_is_read_as_it_was_written():
-    for status in Status:
+    for status in LeafStatus:
         for grid in range(len(GRIDS)):
             [leaf, *_] = decode(mark(status, grid) + 99 * "A", FIRST)
-            assert (leaf.status, leaf.grid) == (status, 0 if status is Status.OPEN else grid)
+            assert (leaf.status, leaf.grid) == (status, 0 if status is LeafStatus.OPEN else grid)
     with pytest.raises(IndexError):
-        mark(Status.RIGHT, len(GRIDS))
+        mark(LeafStatus.RIGHT, len(GRIDS))
 
 
 def test_the_runs_of_a_place_are_halved_down_to_one_choice():
@@ -200,14 +202,15 @@ def test_the_masks_of_a_cases_leaves_are_parts_of_its_problems(forest, seed):
     orders = {place: rng.permutation(len(LAST.choices(place))) for place in LAST.far}
     chosen = {place: rng.integers(len(orders[place])) for place in LAST.far}
     hits = np.zeros(len(LAST.cases), dtype=int)
-    for leaf in decode(encode(forest), LAST):
-        hits[leaf.case] += all(mask[chosen[place]] for place, mask in allowed(leaf, orders).items())
+    for part in parts(LAST, decode(encode(forest), LAST), orders):
+        hits[part.case] += all(mask[chosen[place]] for place, mask in part.allowed.items())
     assert (hits == 1).all()
 
 
 def test_a_mask_holds_the_run_of_the_order():
     order = np.arange(99, -1, -1)
-    [mask] = allowed(Leaf(0, Status.RIGHT, 0, ((3, 50, 100),)), {3: order}).values()
+    [part] = parts(LAST, [Leaf(0, LeafStatus.RIGHT, 0, ((3, 50, 100),))], {3: order})
+    [mask] = part.allowed.values()
     assert np.flatnonzero(mask).tolist() == list(range(50))
 
 

@@ -1,10 +1,10 @@
-"""What a certificate states, without its proof: what evaluations, manifests and claims take from it.
+"""The statement of a certificate without its proof: what evaluations, manifests and claims take from it.
 
-    CERT.json --schema, what has to fit together--> Certified --as_block--> `certificate` of an evaluation or a manifest
+    CERT.json --schema, consistency--> Certified --as_block--> `certificate` of an evaluation or a manifest
     its bounds + errors that were sampled --agreement--> can both be true?
 
-Nothing is proved here: `reprogrok certify --check` checks a certificate, and what it states is shown as stated. But a
-statement that contradicts itself, is of another file, or cannot be true beside an evaluation is noticed.
+Nothing is proved here: `reprogrok certify --check` checks a certificate. But a statement that contradicts itself, is of
+another file, or cannot be true beside an evaluation is noticed.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from reprogrok.certificate.checker.rounding import FLOAT32
-from reprogrok.certificate.document import FORMAT, SCHEMA, Verdict
+from reprogrok.certificate.checker.statement import CertificateStatus
+from reprogrok.certificate.document import FORMAT, load_document, read_statement
 from reprogrok.errors import InputError
-from reprogrok.schema import Document, load
+from reprogrok.schema import Document
 from reprogrok.stats.proportions import Proportion, proportion
 from reprogrok.stats.ranges import Range
 from reprogrok.tasks.addition import Addition
 
 # An exact interval at this confidence misses the truth once in 10,000 evaluations of honest certificates; one at 95 %
-# would cry out over every twentieth.
+# would raise an alarm at every twentieth.
 SURE = 0.9999
 
 
 class Agreement(StrEnum):
-    """What an evaluation says of the bounds of a certificate."""
+    """Whether an evaluation fits the bounds of a certificate."""
 
     AGREES = "agrees"
     UNLIKELY = "unlikely"
@@ -39,16 +40,16 @@ class Agreement(StrEnum):
 
 @dataclass(frozen=True)
 class Stated:
-    """What is stated of all problems of a checkpoint's task.
+    """A statement about all problems of a checkpoint's task, in brief.
 
     Attributes:
-        verdict: what it comes to.
-        wrong: how many problems are answered wrong, and of how many.
-        smallest_margin: in logits, at most that of every answer that is shown right; None where none is.
-        smallest_seen: the least margin of a right answer that was met; None where none was.
+        status: PROVED, REFUTED or PARTIAL.
+        wrong: number of problems that are answered wrong, and of how many.
+        smallest_margin: in logits, a lower bound over the proved answers; None without any.
+        smallest_seen: the smallest margin that was met in a right answer; None without any.
     """
 
-    verdict: Verdict
+    status: CertificateStatus
     wrong: Range
     smallest_margin: float | None
     smallest_seen: float | None
@@ -60,11 +61,11 @@ class Certified:
 
     Attributes:
         path: the certificate's file.
-        sha256: of that file.
-        checkpoint: name of the weights file it was made of.
-        checkpoint_sha256: of that file; the statement is about these weights alone.
-        digits: of each operand; there are 100^digits problems.
-        stated: what it says.
+        sha256: SHA-256 of that file.
+        checkpoint: name of the checkpoint's file.
+        checkpoint_sha256: SHA-256 of the checkpoint's file; the statement is about these weights alone.
+        digits: n, of each operand; there are 100^n problems.
+        stated: the statement.
         ran_on: the environment that it was made in.
     """
 
@@ -74,19 +75,19 @@ class Certified:
     checkpoint_sha256: str
     digits: int
     stated: Stated
-    ran_on: Mapping[str, Any]
+    ran_on: Mapping[str, object]
 
-    def as_block(self, file: str) -> dict[str, Any]:
-        """What an evaluation or a manifest says of it, which `stated_of` reads back.
+    def as_block(self, file: str) -> dict[str, object]:
+        """Return the block of an evaluation or a manifest, which `stated_of` reads back.
 
         Args:
-            file: by what name it is found from there.
+            file: name of the certificate's file, as seen from there.
         """
         stated = self.stated
         return {
             "file": file,
             "sha256": self.sha256,
-            "verdict": stated.verdict.value,
+            "verdict": stated.status.value,
             "problems": str(stated.wrong.of),
             "wrong": {"at_least": str(stated.wrong.at_least), "at_most": str(stated.wrong.at_most)},
             "smallest_margin": stated.smallest_margin,
@@ -106,10 +107,10 @@ class Certified:
             )  # fmt: skip
 
     def check_is_for(self, task: object) -> None:
-        """See that it is about the problems that are asked.
+        """See that it is about the problems of a task.
 
         Raises:
-            InputError: it is about additions of other digits, or the task is none.
+            InputError: it is about additions of other digits, or the task is no addition.
         """
         if task != Addition(self.digits):
             raise InputError(
@@ -119,68 +120,69 @@ class Certified:
 
 
 def is_certificate(document: Document) -> bool:
-    """Does a file say that it is one?"""
-    return isinstance(document.data, dict) and document.data.get("format") == FORMAT
+    """Tell whether a file says that it is a certificate, of any version."""
+    said = document.data.get("format") if isinstance(document.data, dict) else None
+    return isinstance(said, str) and said.startswith(FORMAT.partition("/")[0] + "/")
 
 
 def read_certified(path: Path) -> Certified:
-    """What a certificate states; its proof is neither unpacked nor checked.
+    """Read the statement of a certificate; its proof is neither unpacked nor checked.
 
     Raises:
         InputError: it cannot be read, is no certificate, or contradicts itself.
     """
-    document = load(path, SCHEMA)
+    document = load_document(path)
     data = document.data
     if data["arithmetic"]["name"] != FLOAT32.name:
         raise document.error(
-            ("arithmetic", "name"), "what a model answers is computed in float32, of which this says nothing",
+            ("arithmetic", "name"), "it says nothing of float32, in which models answer",
             expected=f"a certificate for {FLOAT32.name}", found=data["arithmetic"]["name"],
         )  # fmt: skip
-    digits, verdict = data["task"]["digits"], Verdict(data["verdict"])
-    problems = 100**digits
-    if data["problems"] != str(problems):
+    digits, said = data["task"]["digits"], read_statement(data)
+    problems, high, seen = 100**digits, said.wrong.at_most, said.smallest_seen
+    if said.problems != problems:
         raise document.error(
             ("problems",), expected=f"{problems}, all pairs of {digits} digits", found=data["problems"]
         )
-    low, high = (int(data["wrong"][name]) for name in ("at_least", "at_most"))
-    if not low <= high <= problems:
+    if not said.wrong.at_least <= high <= problems:
         raise document.error(("wrong",), expected=f"at_least <= at_most <= {problems}", found=data["wrong"])
-    if verdict is (Verdict.REFUTED if high == 0 else Verdict.PROVED):
-        raise document.error(("wrong",), "at most 0 is PROVED, and nothing else is", found=f"{verdict}, at most {high}")
-    seen, margin = data["smallest_seen"], data["smallest_margin"]
-    if verdict is Verdict.PROVED and None not in (seen, margin) and seen["margin"] < margin:
-        raise document.error(("smallest_seen",), expected=f"no less than the smallest margin, {margin}", found=seen)
-    stated = Stated(
-        verdict=verdict,
-        wrong=Range(Fraction(low), Fraction(high), problems),
-        smallest_margin=margin,
-        smallest_seen=None if seen is None else seen["margin"],
-    )
+    if said.status is (CertificateStatus.REFUTED if high == 0 else CertificateStatus.PROVED):
+        found = f"{said.status}, at most {high}"
+        raise document.error(("wrong",), "at most 0 is PROVED, and nothing else is", found=found)
+    proved, margin = said.status is CertificateStatus.PROVED, said.smallest_margin
+    if proved and seen is not None and margin is not None and seen.margin < margin:
+        expected = f"no less than the smallest margin, {margin}"
+        raise document.error(("smallest_seen",), expected=expected, found=data["smallest_seen"])
     return Certified(
         path=path,
         sha256=document.sha256,
         checkpoint=PurePath(data["checkpoint"]["path"]).name,
         checkpoint_sha256=data["checkpoint"]["sha256"],
         digits=digits,
-        stated=stated,
+        stated=Stated(
+            status=said.status,
+            wrong=Range(Fraction(said.wrong.at_least), Fraction(high), problems),
+            smallest_margin=margin,
+            smallest_seen=None if seen is None else seen.margin,
+        ),
         ran_on=data["environment"],
     )
 
 
 def stated_of(block: Mapping[str, Any]) -> Stated:
-    """What the block of an evaluation or a manifest states; the schema has checked it."""
+    """Read the block of an evaluation or a manifest, which the schema has checked."""
     wrong = block["wrong"]
     bounds = Range(Fraction(wrong["at_least"]), Fraction(wrong["at_most"]), int(block["problems"]))
-    return Stated(Verdict(block["verdict"]), bounds, block["smallest_margin"], block["smallest_seen"])
+    return Stated(CertificateStatus(block["verdict"]), bounds, block["smallest_margin"], block["smallest_seen"])
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """What an evaluation saw.
+    """The errors of an evaluation.
 
     Attributes:
-        errors: of the uniform problems, with its interval at 95 %; None where they were not asked.
-        wrong: different problems of any kind that were answered wrong, or fewer where only counts are known.
+        errors: error rate on the uniform problems, with its interval at 95 %; None where they were not asked.
+        wrong: number of different problems that were answered wrong, or fewer where only counts are known.
     """
 
     errors: Proportion | None
@@ -188,7 +190,7 @@ class Sampled:
 
 
 def agreement(wrong: Range, seen: Sampled) -> Agreement | None:
-    """Can a certificate and an evaluation of the same weights both be right? None if the evaluation says nothing of it.
+    """Tell whether a certificate and an evaluation of the same weights can both be right; None if nothing compares.
 
     More different wrong answers than there can be wrong problems contradict for certain. A rate contradicts if its
     exact interval at 99.99 % does not meet the certified one, and is unlikely if that at 95 % does not.
@@ -206,6 +208,6 @@ def agreement(wrong: Range, seen: Sampled) -> Agreement | None:
 
 
 def _meets(wrong: Range, rate: Proportion) -> bool:
-    """Has the interval of a rate a point in common with the bounds? A fraction is compared exactly with a float."""
+    """Tell whether the interval of a rate meets the bounds; a fraction is compared exactly with a float."""
     problems = wrong.of or 1
     return wrong.at_least / problems <= rate.high and (wrong.at_most is None or wrong.at_most / problems >= rate.low)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from reprogrok.certificate.certified import Stated
-from reprogrok.certificate.document import Verdict
-from reprogrok.certificate.tables import share_text
+from reprogrok.certificate.checker.statement import CertificateStatus
+from reprogrok.certificate.tables import fraction_text
 from reprogrok.stats.range_text import count_text
 
 _FEW = 1_000_000  # wrong problems up to here are counted out, more are given as a share
@@ -13,11 +13,13 @@ _FEW = 1_000_000  # wrong problems up to here are counted out, more are given as
 def stated_text(stated: Stated) -> str:
     """`PROVED right on all 10^20 problems (smallest margin at least 0.5)`, or what is known of the wrong ones."""
     problems = 0 if stated.wrong.of is None else stated.wrong.of
-    if stated.verdict is Verdict.PROVED:
+    if stated.status is CertificateStatus.PROVED:
         margin = "" if stated.smallest_margin is None else f" (smallest margin at least {stated.smallest_margin:.10g})"
         return f"PROVED right on all {count_text(problems)} problems{margin}"
-    left = "" if stated.verdict is Verdict.REFUTED or stated.wrong.at_least else ", and whether any is stays open"
-    return f"{stated.verdict}: {_wrong_text(stated)} answered wrong{left}"
+    left = (
+        "" if stated.status is CertificateStatus.REFUTED or stated.wrong.at_least else ", and whether any is stays open"
+    )
+    return f"{stated.status}: {_wrong_text(stated)} answered wrong{left}"
 
 
 def _wrong_text(stated: Stated) -> str:
@@ -27,5 +29,5 @@ def _wrong_text(stated: Stated) -> str:
     of = f"of all {count_text(problems)} problems are"
     if high < _FEW:
         return f"{f'exactly {low:,}' if low == high else f'{low:,} to {high:,}' if low else f'at most {high:,}'} {of}"
-    least, most = share_text(low, problems, up=False), share_text(high, problems, up=True)
+    least, most = fraction_text(low, problems, up=False), fraction_text(high, problems, up=True)
     return f"{f'between {least} and {most}' if low else f'at most {most}'} {of}"

@@ -1,99 +1,169 @@
-"""Certificates and what their check found -> sentences and tables, no line of a table wider than 80 columns.
+"""Certificates and the results of their check -> sentences and tables, no line of a table wider than 80 columns.
 
-The first line is the verdict with what it means; the table says by answer digit how much rests on what. Numbers of
-problems and shares are rounded to the side that keeps what is said true.
+The first line is the status with its meaning; the table has a row for each answer digit. Numbers of problems and
+fractions are rounded to the side that keeps the statement true.
 """
 
 from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reprogrok.certificate.document import Verdict
+from reprogrok import __version__
+from reprogrok.certificate.checker.check import CheckedBlock
+from reprogrok.certificate.checker.confirm import CertificateDifference, Confirmation, Reason
+from reprogrok.certificate.checker.statement import Certificate, CertificateStatus, Statement, WrongBounds
+from reprogrok.certificate.document import CertificateFile
 from reprogrok.certificate.failures.tables import print_failures
+from reprogrok.schema import json_path, show
+from reprogrok.tasks.addition import SYMBOLS
 from reprogrok.text import counted, duration
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from reprogrok.certificate.confirmation import Check
-
 SHOWN_COUNTEREXAMPLES = 5
+_SHOWN_REFUSED = 3  # refused leaves of a block that are named
 _WRITTEN_OUT = 10**7  # numbers of problems below are
-_EXPONENT = 1_000  # a share below one of so many is written with an exponent
+_EXPONENT = 1_000  # a fraction below one of so many is written with an exponent
 _SMALL = Decimal("0.001")  # logits: a number below is not shown in four places
-_STYLES = {Verdict.PROVED: "bold green", Verdict.REFUTED: "bold red", Verdict.PARTIAL: "bold yellow"}
-_SAYS = {
-    Verdict.PROVED: "right on all {}",
-    Verdict.REFUTED: "wrong on some of the {}",
-    Verdict.PARTIAL: "not every one of the {} is decided; none was met that is answered wrong",
+_STYLES = {
+    CertificateStatus.PROVED: "bold green",
+    CertificateStatus.REFUTED: "bold red",
+    CertificateStatus.PARTIAL: "bold yellow",
+}
+_MEANINGS = {
+    CertificateStatus.PROVED: "right on all {}",
+    CertificateStatus.REFUTED: "wrong on some of the {}",
+    CertificateStatus.PARTIAL: "not every one of the {} is decided; none was seen to be answered wrong",
 }
 _HOLDS = {
     "float32": "in real arithmetic and in any float32 evaluation within the stated rounding",
     "real": "in real arithmetic on the stored weights; float32 rounding is not covered",
 }
+_FOUND = {
+    Reason.ANSWERED_RIGHT: "the right answer, {}",
+    Reason.ANSWERED_WRONG: "a wrong answer, {}",
+    Reason.NO_SUCH_PROBLEM: "no such problem of {} digits",
+    Reason.NO_SUCH_CONDITION: "no such condition at this place",
+}
 
 
-def print_certificate(content: Mapping[str, Any], console: Console, *, written: Path | None) -> None:
-    """What a certificate says.
+def print_certificate(certificate: Certificate, console: Console, *, written: Path | None) -> None:
+    """Print a certificate.
 
     Args:
-        content: the document.
+        certificate: the certificate.
         console: where to.
-        written: the file it is in, if it was written.
+        written: its file, if it was written.
     """
-    _print(console, content["checkpoint"]["path"], "bold")
-    _print_statement(content, console)
-    console.print(_places_table(content))
-    for line in _counterexample_lines(content):
+    path, stated = certificate.model.path, certificate.statement
+    _print(console, path, "bold")
+    _print_statement(certificate, console)
+    console.print(_places_table(stated))
+    for line in _counterexample_lines(path, stated):
         _print(console, line)
-    if content["failures"] is not None:
+    if stated.failures:
         console.print()
-        print_failures(content["failures"], console)
+        print_failures(stated, console)
     if written is None:
         _print(console, "nothing is written; --output CERT.json writes the certificate, for --check")
     else:
-        command = f"reprogrok certify {_quoted(content['checkpoint']['path'])} --check {_quoted(written)}"
+        command = f"reprogrok certify {_quoted(path)} --check {_quoted(written)}"
         _print(console, f"written to {written}; this checks it again:\n  {command}")
 
 
-def print_check(found: Check, console: Console) -> None:
-    """What the check of a certificate found."""
-    content, path = found.certificate.content, found.certificate.document.path
-    if found.confirmed:
-        _print(console, f"CONFIRMED: all that {path} says of {content['checkpoint']['path']}", "bold green")
-        _print_statement(content, console)
-        leaves = sum(row["leaves"] for row in content["places"])
-        _print(console, f"  checked: {leaves:,} leaves bounded again, {_named(content)}; nothing was searched for")
+def print_confirmation(file: CertificateFile, result: Confirmation, console: Console) -> None:
+    """Print the result of checking a certificate."""
+    certificate, stated = file.certificate, file.certificate.statement
+    if result.confirmed:
+        _print(console, f"CONFIRMED: all that {file.path} says of {certificate.model.path}", "bold green")
+        _print_statement(certificate, console)
+        leaves = sum(row.leaves for row in stated.places)
+        examples = f"{counted(len(stated.counterexamples), 'counterexample')} asked again"
+        _print(console, f"  checked: {leaves:,} leaves bounded again, {examples}; nothing was searched for")
         return
-    _print(console, f"NOT CONFIRMED: {path} says more than could be shown", "bold red")
-    for difference in found.differences:
-        _print(console, f"  {difference.where}: it says {difference.says}, the check finds {difference.found}")
-    _print(console, f"  do not rely on its verdict, {content['verdict']}")
+    _print(console, f"NOT CONFIRMED: {file.path} says more than could be shown", "bold red")
+    for where, said, found in _difference_texts(result):
+        _print(console, f"  {where}: it says {said}, the check finds {found}")
+    _print(console, f"  do not rely on its verdict, {stated.status}")
 
 
-def share_text(problems: int, whole: int, *, up: bool, small: bool = False) -> str:
-    """A share of all problems to three digits, rounded to the safe side: `share_text(1, 3, up=True)` is 0.334.
+def confirmation_document(file: CertificateFile, result: Confirmation) -> dict[str, object]:
+    """Return the result of a check as plain data."""
+    return {
+        "format": "reprogrok.certificate-check/1",
+        "reprogrok": __version__,
+        "certificate": {"path": file.path.as_posix(), "sha256": file.sha256},
+        "checkpoint": file.certificate.model.sha256,
+        "confirmed": result.confirmed,
+        "verdict": file.certificate.statement.status.value,
+        "differences": [
+            {"where": where, "says": said, "found": found} for where, said, found in _difference_texts(result)
+        ],
+    }
+
+
+def _difference_texts(result: Confirmation) -> Iterator[tuple[str, str, str]]:
+    """For each difference: where it is, what is stated there, and what was found."""
+    for each in result.differences:
+        where = json_path(each.field).removeprefix("$.")
+        yield (
+            where,
+            _value_text(each),
+            _FOUND[each.reason].format(each.found) if each.reason in _FOUND else (_plain(each.found)),
+        )
+    if result.refused is not None:
+        yield from _refused_texts(result.refused)
+
+
+def _value_text(difference: CertificateDifference) -> str:
+    if difference.reason is Reason.ANSWERED_WRONG:
+        return f"a right answer with a margin of {difference.stated}"
+    return _plain(difference.stated)
+
+
+def _plain(value: object) -> str:
+    """A value as JSON; text, of which most is numbers, without quotes."""
+    return value if isinstance(value, str) else show(value)
+
+
+def _refused_texts(checked: CheckedBlock) -> Iterator[tuple[str, str, str]]:
+    """The first refused leaves of a block."""
+    cases, place = checked.block.cases, checked.block.place
+    for index in checked.refused[:_SHOWN_REFUSED]:
+        leaf = checked.leaves[index]
+        case = leaf.case
+        where = f"place {place} after {SYMBOLS[checked.block.token]}, case {case}"
+        before = f"{cases.a_before[case]} + {cases.b_before[case]} before, carry {cases.carry[case]} into them"
+        own = f"{cases.a[case]} + {cases.b[case]}"
+        where += f" ({'; '.join(([own] if place < checked.block.digits else []) + ([before] if place else []))})"
+        if leaf.runs:
+            where += f", a part of it halved at {', '.join(f'place {run[0]}' for run in leaf.runs)}"
+        yield where, leaf.status.value, "no proof of it"
+    if (more := len(checked.refused) - _SHOWN_REFUSED) > 0:
+        yield "in the same block", f"as much of {more:,} more", "no proof of it"
+
+
+def fraction_text(problems: int, whole: int, *, up: bool, small: bool = False) -> str:
+    """Write a fraction of all problems to three digits, rounded to the safe side: 1 of 3 upwards is 0.334.
 
     Args:
         problems: how many.
         whole: of how many.
-        up: is it rounded up?
-        small: is it written with an exponent, 3.34e-01?
+        up: whether it is rounded up.
+        small: whether it is written with an exponent, 3.34e-01.
     """
     if problems in (0, whole):
         return str(problems // whole)
-    share = float(_to_digits(3, up=up).divide(Decimal(problems), Decimal(whole)))
-    return f"{share:.2e}" if small else f"{share:.3g}"
+    fraction = float(_to_digits(3, up=up).divide(Decimal(problems), Decimal(whole)))
+    return f"{fraction:.2e}" if small else f"{fraction:.3g}"
 
 
 def _to_digits(digits: int, *, up: bool) -> Context:
@@ -104,35 +174,23 @@ def _print(console: Console, text: str, style: str = "") -> None:
     console.print(Text(text, style=style), soft_wrap=True)
 
 
-def _print_statement(content: Mapping[str, Any], console: Console) -> None:
-    verdict = Verdict(content["verdict"])
-    _print(console, f"{verdict}: {_SAYS[verdict].format(_task(content))}", _STYLES[verdict])
-    for line in (
-        _HOLDS[content["arithmetic"]["name"]],
-        *_wrong_lines(content),
-        *_margin_lines(content),
-        *_effort_lines(content),
-    ):
+def _print_statement(certificate: Certificate, console: Console) -> None:
+    stated, problems = certificate.statement, f"10^{2 * certificate.digits} problems"
+    meaning = _MEANINGS[stated.status].format(f"{problems} of {certificate.digits}-digit addition")
+    _print(console, f"{stated.status}: {meaning}", _STYLES[stated.status])
+    lines = (_HOLDS[certificate.arithmetic.name], *_wrong_lines(stated), *_margin_lines(stated))
+    for line in (*lines, _effort_line(certificate)):
         _print(console, f"  {line}")
 
 
-def _task(content: Mapping[str, Any]) -> str:
-    digits = content["task"]["digits"]
-    return f"10^{2 * digits} problems of {digits}-digit addition"
-
-
-def _named(content: Mapping[str, Any]) -> str:
-    return f"{counted(len(content['counterexamples']), 'counterexample')} asked again"
-
-
-def _wrong_lines(content: Mapping[str, Any]) -> Iterator[str]:
-    """How many problems are answered wrong, as counts and as shares."""
-    if content["verdict"] == Verdict.PROVED:
+def _wrong_lines(stated: Statement) -> Iterator[str]:
+    """How many problems are answered wrong, as counts and as fractions."""
+    if stated.status is CertificateStatus.PROVED:
         return
-    least, most, whole = (int(text) for text in (*content["wrong"].values(), content["problems"]))
+    least, most = stated.wrong.at_least, stated.wrong.at_most
     low, high = _count(least, up=False), _count(most, up=True)
     count = f"exactly {low}" if least == most else f"{low} to {high}" if least else f"at most {high}"
-    yield f"answered wrong: {count} problems, {_shares(least, most, whole)} of all"
+    yield f"answered wrong: {count} problems, {_fractions(stated.wrong, stated.problems)} of all"
 
 
 def _count(problems: int, *, up: bool) -> str:
@@ -142,44 +200,43 @@ def _count(problems: int, *, up: bool) -> str:
     return f"{_to_digits(3, up=up).create_decimal(problems):.3g}"
 
 
-def _shares(least: int, most: int, whole: int) -> str:
+def _fractions(wrong: WrongBounds, whole: int) -> str:
     """Both in one form: with exponents if either needs one."""
+    least, most = wrong.at_least, wrong.at_most
     small = any(0 < problems < whole / _EXPONENT for problems in (least, most))
-    low, high = (share_text(count, whole, up=up, small=small) for count, up in ((least, False), (most, True)))
+    low, high = (fraction_text(count, whole, up=up, small=small) for count, up in ((least, False), (most, True)))
     if least == most:
         return low
     return f"{low} to {high}" if least else f"at most {high}"
 
 
-def _margin_lines(content: Mapping[str, Any]) -> Iterator[str]:
-    proved, seen = content["smallest_margin"], content["smallest_seen"]
-    if proved is not None:
-        where = "" if content["verdict"] == Verdict.PROVED else " where it is right"
-        yield f"smallest margin{where}: at least {_number(proved, up=False)} logits"
+def _margin_lines(stated: Statement) -> Iterator[str]:
+    seen = stated.smallest_seen
+    if stated.smallest_margin is not None:
+        where = "" if stated.status is CertificateStatus.PROVED else " where it is right"
+        yield f"smallest margin{where}: at least {_number(stated.smallest_margin, up=False)} logits"
     if seen is not None:
-        problem = f"{seen['a']} + {seen['b']}, place {seen['place']}"
-        yield f"smallest margin met in a right answer: {_number(seen['margin'], up=True)} logits ({problem})"
+        problem = f"{seen.a} + {seen.b}, place {seen.place}"
+        yield f"smallest margin met in a right answer: {_number(seen.margin, up=True)} logits ({problem})"
 
 
-def _effort_lines(content: Mapping[str, Any]) -> Iterator[str]:
-    places, search = content["places"], content["search"]
-    cases, leaves, opened = (sum(row[name] for row in places) for name in ("cases", "leaves", "open"))
+def _effort_line(certificate: Certificate) -> str:
+    places = certificate.statement.places
+    cases, leaves, opened = (sum(getattr(row, name) for row in places) for name in ("cases", "leaves", "open"))
     left = f", {opened:,} of them open" if opened else ""
-    yield f"{cases:,} cases, {leaves:,} leaves{left}; searched for {duration(search['seconds'])}"
+    return f"{cases:,} cases, {leaves:,} leaves{left}; searched for {duration(certificate.search.seconds)}"
 
 
-def _places_table(content: Mapping[str, Any]) -> Table:
-    """By answer digit: how many cases and leaves, what is left, and how many problems go wrong there."""
+def _places_table(stated: Statement) -> Table:
+    """Cases, leaves, and wrong problems by answer digit."""
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
-    for name in ("place", "cases", "leaves", "wrong", "open", "margin >=", "box <=", "share answered wrong"):
+    for name in ("place", "cases", "leaves", "wrong", "open", "margin >=", "box <=", "fraction wrong"):
         table.add_column(name, justify="right")
-    whole = int(content["problems"])
-    for row in content["places"]:
-        least, most = int(row["wrong_at_least"]), int(row["wrong_at_most"])
-        counts = (f"{row[name]:,}" for name in ("cases", "leaves", "wrong", "open"))
-        widths = _number(row["smallest_margin"], up=False), _number(row["widest_box"], up=True)
-        style = "red" if row["wrong"] else "yellow" if row["open"] else ""
-        table.add_row(f"10^{row['place']}", *counts, *widths, _shares(least, most, whole), style=style)
+    for row in stated.places:
+        counts = (f"{count:,}" for count in (row.cases, row.leaves, row.wrong, row.open))
+        widths = _number(row.smallest_margin, up=False), _number(row.widest_box, up=True)
+        style = "red" if row.wrong else "yellow" if row.open else ""
+        table.add_row(f"10^{row.place}", *counts, *widths, _fractions(row.wrong_problems, stated.problems), style=style)
     return table
 
 
@@ -193,23 +250,22 @@ def _number(value: float | None, *, up: bool) -> str:
     return str(exact.quantize(Decimal("1.0000"), ROUND_CEILING if up else ROUND_FLOOR))
 
 
-def _counterexample_lines(content: Mapping[str, Any]) -> Iterator[str]:
+def _counterexample_lines(path: str, stated: Statement) -> Iterator[str]:
     """A few of them, of different places while there are any, with the command that shows each."""
-    examples = content["counterexamples"]
+    examples = stated.counterexamples
     if not examples:
         return
     seen: Counter[int] = Counter()
     ranked = []
     for example in examples:
-        ranked.append((seen[example["place"]], example["place"], example))
-        seen[example["place"]] += 1
+        ranked.append((seen[example.place], example.place, example))
+        seen[example.place] += 1
     shown = [example for _, _, example in sorted(ranked, key=itemgetter(0, 1))[:SHOWN_COUNTEREXAMPLES]]
     more = "" if len(examples) == len(shown) else f" ({len(shown)} of {len(examples)}; --output writes all)"
     yield f"answered wrong{more}, to be seen with"
     for example in shown:
-        yield f"  reprogrok predict {_quoted(content['checkpoint']['path'])} {example['a']} {example['b']}"
-        problem = f"{example['a']} + {example['b']} = {example['expected']}"
-        yield f"    {problem}; the model answers {example['answer']}"
+        yield f"  reprogrok predict {_quoted(path)} {example.a} {example.b}"
+        yield f"    {example.a} + {example.b} = {example.expected}; the model answers {example.answer}"
 
 
 def _quoted(path: str | Path) -> str:

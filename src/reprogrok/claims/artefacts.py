@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 
-from reprogrok.certificate.document import Verdict
+from reprogrok.certificate.checker.statement import CertificateStatus
 from reprogrok.claims.claims import Between, Expectation, Order, Value, Word
 from reprogrok.claims.evidence import Observation
 from reprogrok.claims.judgements import ClaimDecision, Judgement
@@ -157,7 +157,7 @@ def _word(observation: Observation, expect: Word) -> Judgement:
     if observation.word is None:
         return Judgement(ClaimDecision.INCONCLUSIVE, READ, "no word was measured", "an observation that has a word")
     numbers = f"{observation.word}, claimed: {expect.word}"
-    if observation.word == Verdict.PARTIAL != expect.word and observation.quantity.name == _PROVED_OR_NOT:
+    if observation.word == CertificateStatus.PARTIAL != expect.word and observation.quantity.name == _PROVED_OR_NOT:
         return Judgement(ClaimDecision.INCONCLUSIVE, READ, numbers, "a certificate that leaves nothing open")
     decision = ClaimDecision.REPRODUCED if observation.word == expect.word else ClaimDecision.CONTRADICTED
     return Judgement(decision, READ, numbers)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from reprogrok.certificate.certified import Stated
-from reprogrok.certificate.document import Verdict
+from reprogrok.certificate.checker.statement import CertificateStatus
 from reprogrok.claims.claims import Quantity
 from reprogrok.claims.measurements import Measured, Measurement, Missing
 from reprogrok.stats.ranges import Range
@@ -46,7 +46,7 @@ def _rate(stated: Stated) -> Measurement:
 
 def _smallest_margin(stated: Stated) -> Measurement:
     """Return the smallest margin of any answer, if all are right; the smallest one met bounds it from above."""
-    if stated.verdict is not Verdict.PROVED or stated.smallest_margin is None:
+    if stated.status is not CertificateStatus.PROVED or stated.smallest_margin is None:
         return Missing("not every answer is shown to be right", again=False)
     seen = stated.smallest_seen
     return Measured(bounds=Range(_decimal(stated.smallest_margin), None if seen is None else _decimal(seen)))
@@ -64,7 +64,7 @@ CERTIFICATE: Mapping[str, CertifiedQuantity] = {
     ),
     "wrong_rate": CertifiedQuantity((CERTIFIED,), "fraction", _rate, "the same as a fraction of all problems"),
     "proved": CertifiedQuantity(
-        (CERTIFIED,), "word", lambda stated: Measured(word=stated.verdict.value),
+        (CERTIFIED,), "word", lambda stated: Measured(word=stated.status.value),
         "PROVED: every problem is answered right; REFUTED: not every one; PARTIAL: not decided",
     ),
     "smallest_margin": CertifiedQuantity(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from reprogrok.certificate.certified import Agreement, Certified, Sampled, agreement
 from reprogrok.certificate.certified_lines import stated_text
-from reprogrok.certificate.document import Verdict
+from reprogrok.certificate.checker.statement import CertificateStatus
 from reprogrok.stats.proportions import interval_text
 from reprogrok.text import counted
 
@@ -86,7 +86,7 @@ def _sample_text(report: CertificateReport) -> str | None:
     if sample is Agreement.UNLIKELY:
         return f"the sampled {_errors_text(seen)} is off ({interval}), as chance makes 1 of 20 samples"
     agrees = f"the sampled {_errors_text(seen)} agrees"
-    return agrees if report.certified.stated.verdict is Verdict.PROVED else f"{agrees} ({interval})"
+    return agrees if report.certified.stated.status is CertificateStatus.PROVED else f"{agrees} ({interval})"
 
 
 def _errors_text(seen: Sampled) -> str:

@@ -90,7 +90,7 @@ class Manifest:
                 "its statement contradicts the scores of the manifest: one of the two is wrong",
                 path=certified.path, field="$.wrong",
                 expected=", ".join(f"what fits {score.errors:,} of {score.n:,}" for score in self.scores.values()),
-                found=f"{certified.stated.verdict}, at most {wrong.at_most}",
+                found=f"{certified.stated.status}, at most {wrong.at_most}",
             )  # fmt: skip
         return replace(self, certificate=certified.as_block(beside(Path(self.file)).name))
 

@@ -223,7 +223,7 @@ def _totals_table(suite: str, evaluations: Sequence[Evaluation]) -> Table:
         rate = interval_text(total.errors) if exam.has_one_law else "by stratum, below"
         rate = rate if exam.is_sample else _accuracy_text(total)
         cells = [f"{total.errors.k:,}", rate, _margin_text(total)]
-        cells += ["-" if report is None else str(report.certified.stated.verdict)] if certified else []
+        cells += ["-" if report is None else str(report.certified.stated.status)] if certified else []
         size = f"{evaluation.parameters:,}"
         table.add_row(f"[{number}]", size, *cells, style="yellow" if total.errors.k else "")
     return table

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from reprogrok.tasks.addition import EQUALS
 
 Numbers = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,11 @@ class Choices:
     def digit(self) -> Numbers:
         """The sum digit that stands there."""
         return (self.a + self.b + self.carry_in) % 10
+
+    def by_carries(self, carry_in: int, carry_out: int) -> Mask:
+        """Tell which choices have these carries, (K,)."""
+        fits_K: Mask = (self.carry_in == carry_in) & (self.carry_out == carry_out)
+        return fits_K
 
 
 @dataclass(frozen=True)

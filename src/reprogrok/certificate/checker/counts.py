@@ -19,13 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reprogrok.certificate.checker.carries import Block
+from reprogrok.certificate.checker.carries import Block, Mask
 from reprogrok.certificate.checker.overlaps import paired
-from reprogrok.certificate.checker.sweep import swept
+from reprogrok.certificate.checker.sweep import Rows, swept
 from reprogrok.certificate.checker.trees import Leaf, Run
 
-Mask = NDArray[np.bool_]
-Rows = NDArray[np.int64]
+Exact = NDArray[Any]  # int64 where that suffices, else Python's integers
 
 # Masks of one symbol, and of one digit pair whatever the carry, as keys of a place's table.
 _SYMBOLS = [row.tobytes() for row in np.eye(200, dtype=np.bool_)]
@@ -87,13 +86,13 @@ def counts(block: Block, leaves: Sequence[Leaf], orders: Mapping[int, NDArray[np
         for run in leaf.runs:
             runs = known[run[0]]
             which[run[0]][index] = runs.setdefault(run, len(runs))
-    ways_LI: NDArray[Any] = np.zeros((len(leaves), 2), dtype=numbers)
+    ways_LI: Exact = np.zeros((len(leaves), 2), dtype=numbers)
     ways_LI[:, 0] = 1
     for place in block.below:
         tables_RIO = _tables(block, place, list(known[place]), orders.get(place))
-        tables_LIO: NDArray[Any] = tables_RIO.astype(numbers)[which[place]]
+        tables_LIO: Exact = tables_RIO.astype(numbers)[which[place]]
         ways_LI = ways_LI[:, :1] * tables_LIO[:, 0] + ways_LI[:, 1:] * tables_LIO[:, 1]
-    above_L: NDArray[Any] = np.ones(len(leaves), dtype=numbers)
+    above_L: Exact = np.ones(len(leaves), dtype=numbers)
     for place in block.above:
         sizes_R = [len(block.choices(place)) if run is None else run[2] - run[1] for run in known[place]]
         above_L *= np.array(sizes_R, dtype=numbers)[which[place]]
@@ -118,23 +117,6 @@ def parts(block: Block, leaves: Iterable[Leaf], orders: Mapping[int, NDArray[np.
                 masks[run] = _mask(orders[run[0]], run)
         found.append(Part(block, leaf.case, {run[0]: masks[run] for run in leaf.runs}))
     return found
-
-
-def union(parts: Iterable[Part], limit: int = LIMIT) -> int | None:
-    """How many problems lie in at least one of the parts, or None if that takes more than `limit` sets after a place.
-
-    Of the 10,000 problems of two digits 4,500 have a carry out of place 0, 4,950 one out of place 1; the union of the
-    cases after them is 6,975.
-
-    Args:
-        parts: of blocks of one task, in any order; of the same place or of several.
-        limit: how many sets of rests are kept at most after each place; time and memory grow with it.
-
-    Raises:
-        ValueError: parts of different numbers of digits, or a mask that does not fit its place.
-    """
-    low, high = swept(*_asked(list(parts)), limit)
-    return low if low == high else None
 
 
 def bounds(

@@ -68,7 +68,7 @@ class Margins:
     width_L: Floats
 
 
-def refuses(spec: ModelSpec, digits: int = 10) -> str | None:
+def refusal(spec: ModelSpec, digits: int = 10) -> str | None:
     """Say why a model is not of the family that can be enclosed, or None if it is."""
     length = 3 * digits + 2
     sizes = (spec.d_model, spec.d_ff, spec.pos_rank, spec.qkv_rank, spec.attn_out_rank, spec.ffn_rank)
@@ -95,7 +95,7 @@ class Enclosure:
         arithmetic: which evaluations the bounds hold for.
 
     Raises:
-        InputError: if the model is not of the family; see `refuses`.
+        InputError: if the model is not of the family; see `refusal`.
         ArithmeticError: if this process does not compute in IEEE float64.
     """
 
@@ -103,7 +103,7 @@ class Enclosure:
         self, spec: ModelSpec, weights: Mapping[str, torch.Tensor], digits: int, arithmetic: Arithmetic = FLOAT32
     ) -> None:
         require_ieee()
-        if reason := refuses(spec, digits):
+        if reason := refusal(spec, digits):
             raise InputError(f"this model cannot be enclosed: {reason}")
         self.digits, self.arithmetic = digits, arithmetic
         doubles = {name: tensor.detach().cpu().double().numpy() for name, tensor in weights.items()}

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.sparse.csgraph import minimum_spanning_tree
 
-from reprogrok.certificate.checker.sweep import CARRY_OUT_IK, Mask, Rows
+from reprogrok.certificate.checker.carries import Mask
+from reprogrok.certificate.checker.sweep import CARRY_OUT_IK, Rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -91,24 +91,6 @@ def down(x: Floats) -> Floats:
     return x - (np.abs(x) * ABOVE_UNIT + DOUBLE_STEP)
 
 
-def sum_error(terms: int, magnitudes: Floats) -> Floats:
-    """Bound what a computed sum or dot product is off by, given the computed sum of its terms' magnitudes.
-
-    With n terms t, of which each may be a rounded product, in any order: |fl(sum t) - sum t| <= gamma(n) sum |t| and
-    sum |t| <= fl(sum |t|) / (1 - gamma(n)), so gamma(2 n) fl(sum |t|) is more than enough. Products that underflow
-    add at most half the smallest number each, on both sides.
-
-    Args:
-        terms: n.
-        magnitudes: fl(sum |t|), of any shape.
-
-    Returns:
-        Upper bounds in the shape of `magnitudes`. Worked value: 2^51 terms whose magnitudes sum to 1 are off by at
-        most 1, so the next number above it (and the underflow, which 1 does not feel).
-    """
-    return up(up(gamma(2 * terms, DOUBLE_UNIT) * magnitudes) + 2 * terms * DOUBLE_STEP)
-
-
 def require_ieee() -> None:
     """See that this process rounds float64 to nearest and underflows gradually.
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Mask = NDArray[np.bool_]
+from reprogrok.certificate.checker.carries import Mask
+
 Rows = NDArray[np.int64]
 
 _CHUNK = 1 << 20  # bytes of sets that are turned over at once

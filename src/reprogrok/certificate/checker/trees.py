@@ -47,7 +47,7 @@ Run: TypeAlias = tuple[int, int, int]
 Tree: TypeAlias = "str | Sequence[int | Tree]"
 
 
-class Status(StrEnum):
+class LeafStatus(StrEnum):
     """What is shown about every problem of a leaf."""
 
     RIGHT = "right"
@@ -85,21 +85,21 @@ class Leaf:
     """
 
     case: int
-    status: Status
+    status: LeafStatus
     grid: int
     runs: tuple[Run, ...]
 
 
-_MARKS = {chr(_RIGHT + grid): (Status.RIGHT, grid) for grid in range(len(GRIDS))}
-_MARKS |= {chr(_WRONG + grid): (Status.WRONG, grid) for grid in range(len(GRIDS))}
-_MARKS[OPEN] = (Status.OPEN, 0)
+_MARKS = {chr(_RIGHT + grid): (LeafStatus.RIGHT, grid) for grid in range(len(GRIDS))}
+_MARKS |= {chr(_WRONG + grid): (LeafStatus.WRONG, grid) for grid in range(len(GRIDS))}
+_MARKS[OPEN] = (LeafStatus.OPEN, 0)
 
 
-def mark(status: Status, grid: int = 0) -> str:
-    """The character of a leaf: `mark(Status.RIGHT, 1)` is "B"; of an open leaf it is "?" whatever the grid."""
-    if status is Status.OPEN:
+def mark(status: LeafStatus, grid: int = 0) -> str:
+    """The character of a leaf: `mark(LeafStatus.RIGHT, 1)` is "B"; of an open leaf it is "?" whatever the grid."""
+    if status is LeafStatus.OPEN:
         return OPEN
-    return chr((_RIGHT if status is Status.RIGHT else _WRONG) + range(len(GRIDS))[grid])
+    return chr((_RIGHT if status is LeafStatus.RIGHT else _WRONG) + range(len(GRIDS))[grid])
 
 
 def encode(trees: Iterable[Tree]) -> str:
@@ -127,7 +127,7 @@ def decode(text: str, block: Block) -> list[Leaf]:
     """The leaves of a block, in the order of the text.
 
     `decode("3A5a?" + 99 * "A", Block(10, 0, EQUALS))` are 102 leaves, of which the second is
-    `Leaf(0, Status.WRONG, 0, ((3, 50, 100), (5, 0, 50)))`.
+    `Leaf(0, LeafStatus.WRONG, 0, ((3, 50, 100), (5, 0, 50)))`.
 
     Raises:
         InputError: the text is not one tree for each case of the block, with the character (from 1) where it fails.
@@ -183,15 +183,6 @@ def checked_order(order: Sequence[int] | NDArray[np.int64], block: Block, place:
     if numbers.dtype.kind not in "iu" or not np.array_equal(np.sort(numbers), np.arange(size)):
         raise InputError(where, expected=f"each of 0 to {size - 1} once", found="another list")
     return numbers.astype(np.int64)
-
-
-def allowed(leaf: Leaf, orders: Mapping[int, NDArray[np.int64]]) -> dict[int, NDArray[np.bool_]]:
-    """For every halved place of a leaf, which choices are left, shape (K,); `orders` as `checked_order` gives them."""
-    masks = {}
-    for place, first, end in leaf.runs:
-        masks[place] = np.zeros(len(orders[place]), dtype=np.bool_)
-        masks[place][orders[place][first:end]] = True
-    return masks
 
 
 def pack(text: str) -> bytes:

@@ -1,34 +1,110 @@
-"""Rules and numbers of a failure map -> plain English; nothing here adds to what the numbers say.
+"""Failure conditions of a statement -> plain English. Bounds are rounded outwards.
 
-Numbers that are bounds are rounded outwards: a lower one down, an upper one up. Strong words have a meaning: the model
-"has not learned" what it surely gets wrong in at least nine tenths of the problems that are described; otherwise it
-"does not always" get it right, and where nothing was shown or seen to fail it "is not shown to".
+The model "has not learned" what it surely gets wrong in at least nine tenths of the problems that are described;
+otherwise it "does not always" get it right, and where nothing was shown or seen to fail it "is not shown to".
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context
 from itertools import product
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from reprogrok.certificate.failures.sets import Condition, Rule
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from reprogrok.certificate.checker.carries import Mask, Numbers
+from reprogrok.certificate.checker.problem_sets import DigitCondition, Rule, meets, standing
+from reprogrok.certificate.checker.statement import (
+    Counterexample,
+    FailureCondition,
+    PlaceFailures,
+    Statement,
+    WrongBounds,
+)
+from reprogrok.certificate.failures.mining import mostly_wrong
 
 _EXACT_BELOW = 10_000_000
 _NOT_LEARNED = 0.9  # of the problems under a rule surely fail
-_MOST = 0.9  # of the counterexamples say how a digit is wrong
+_MOST = 0.9  # of the counterexamples have the same kind of wrong digit
 _IN_FULL = 4  # places that get sentences of their own
 _LONG = -6  # power of ten of a percentage, below which it is written as a power of ten
 _FEW = 3  # pairs of digits that are named one by one
+_TOKEN = re.compile(r"<\w+>|.")  # of an answer as text
 
 
-def rule_words(rule: Rule, digits: int) -> str:
-    """The conditions, place by place, the most significant first.
+@dataclass(frozen=True)
+class WrongDigit:
+    """A wrong digit: the right one, the token instead, the carry into the place, and how many counterexamples."""
+
+    right: int
+    answer: str
+    carry: int
+    count: int
+
+
+@dataclass(frozen=True)
+class PlaceReport:
+    """The failures of one place with what describes them.
+
+    Attributes:
+        failures: the conditions.
+        digits: n, of each operand.
+        wrong: number of problems that are wrong at the place.
+        examples: counterexamples of the place.
+    """
+
+    failures: PlaceFailures
+    digits: int
+    wrong: WrongBounds
+    examples: tuple[Counterexample, ...]
+
+    @property
+    def place(self) -> int:
+        """The place."""
+        return self.failures.place
+
+    @property
+    def described(self) -> tuple[FailureCondition, ...]:
+        """The conditions of the failing problems, then those of the counterexamples."""
+        seen = self.failures.seen
+        return (*self.failures.failing, *(() if seen is None else (seen,)))
+
+    def answers(self, rule: Rule = ()) -> list[WrongDigit]:
+        """Count the wrong digits of the counterexamples under a rule, the most frequent first."""
+        counted = Counter(
+            (*_right_and_answer(each), standing(each.a, each.b, each.place)[0])
+            for each in self.examples
+            if meets(rule, each.a, each.b)
+        )
+        ranked = sorted(counted.items(), key=lambda item: (-item[1], *map(str, item[0])))
+        return [WrongDigit(*key, count) for key, count in ranked]
+
+
+def place_reports(statement: Statement) -> list[PlaceReport]:
+    """Return a report for each place with failures."""
+    return [
+        PlaceReport(
+            entry,
+            len(statement.places) - 1,
+            statement.places[entry.place].wrong_problems,
+            tuple(each for each in statement.counterexamples if each.place == entry.place),
+        )
+        for entry in statement.failures
+    ]
+
+
+def _right_and_answer(example: Counterexample) -> tuple[int, str]:
+    """The right digit and the token instead. Of 999 + 1 answered 0999, at place 0: 0 and "9"."""
+    tokens = _TOKEN.findall(example.answer)[::-1]
+    right = (example.a + example.b) // int(10**example.place) % 10
+    return right, tokens[example.place] if example.place < len(tokens) else "0"  # zeros in front may be left out
+
+
+def rule_text(rule: Rule, digits: int) -> str:
+    """Describe conditions place by place, the most significant first.
 
     Worked value: of the carry into place 10 and the pair 5 and 5 at place 9,
     "5 + 5 at place 9 and a carry into place 10".
@@ -36,18 +112,15 @@ def rule_words(rule: Rule, digits: int) -> str:
     if not rule:
         return "nothing that sets them apart"
     places = sorted({condition.place for condition in rule}, reverse=True)
-    clauses = [_place_words(place, [part for part in rule if part.place == place], digits) for place in places]
-    return joined(clauses)
+    return joined([_place_text(place, [part for part in rule if part.place == place], digits) for place in places])
 
 
-def _place_words(place: int, conditions: Sequence[Condition], digits: int) -> str:
-    """What stands at one place."""
+def _place_text(place: int, conditions: Sequence[DigitCondition], digits: int) -> str:
     carries = [0, 1] if place > 0 else [0]
     table = np.array(list(product(carries, range(10), range(10)))).T
     conditions = _needed(conditions, table)
-    fits = _fitting(conditions, table)
-    carry, a, b = table[:, fits]
-    spoken = any(condition.what in ("carry", "digit") for condition in conditions)
+    carry, a, b = table[:, _fitting(conditions, table)]
+    spoken = any(condition.what in {"carry", "digit"} for condition in conditions)
     into = ""
     if spoken and place > 0 and len(set(carry.tolist())) == 1:
         into = "a carry into it" if carry[0] else "no carry into it"
@@ -62,24 +135,25 @@ def _place_words(place: int, conditions: Sequence[Condition], digits: int) -> st
                 [f"{x} + {y} {'with a' if c else 'without a'} carry into it" for c, x, y in sorted(sums)], "or"
             )
         return f"{what} at place {place}" + (f" with {into}" if into else "")
-    parts = [_condition_words(condition) for condition in conditions if condition.what != "carry"]
-    return f"{joined(parts)} at place {place}" + (f" with {into}" if into and _says(conditions, "carry") else "")
+    parts = [_condition_text(condition) for condition in conditions if condition.what != "carry"]
+    carried = into and any(condition.what == "carry" for condition in conditions)
+    return f"{joined(parts)} at place {place}" + (f" with {into}" if carried else "")
 
 
-def _fitting(conditions: Sequence[Condition], table: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which of the carries and pairs of digits (3, N) hold all conditions, (N,)."""
+def _fitting(conditions: Sequence[DigitCondition], table: Numbers) -> Mask:
+    """Tell which of the carries and pairs of digits (3, N) meet all conditions, (N,)."""
     fits = np.ones(table.shape[1], dtype=np.bool_)
     for condition in conditions:
         fits &= condition.holds(table[0], table[1], table[2])
     return fits
 
 
-def _needed(conditions: Sequence[Condition], table: NDArray[np.int64]) -> list[Condition]:
-    """The conditions without those that say no more than the others; ranges of one attribute are one range."""
-    ranges: dict[str, Condition] = {}
+def _needed(conditions: Sequence[DigitCondition], table: Numbers) -> list[DigitCondition]:
+    """Leave out conditions that follow from the others; ranges of one attribute become one range."""
+    ranges: dict[str, DigitCondition] = {}
     for each in conditions:
         known = ranges.get(each.what, each)
-        ranges[each.what] = Condition(each.what, each.place, max(each.low, known.low), min(each.high, known.high))
+        ranges[each.what] = DigitCondition(each.what, each.place, max(each.low, known.low), min(each.high, known.high))
     needed = list(ranges.values())
     fits = _fitting(needed, table)
     for each in list(needed):
@@ -89,23 +163,19 @@ def _needed(conditions: Sequence[Condition], table: NDArray[np.int64]) -> list[C
     return needed
 
 
-def _says(conditions: Sequence[Condition], what: str) -> bool:
-    return any(condition.what == what for condition in conditions)
-
-
-def _condition_words(condition: Condition) -> str:
+def _condition_text(condition: DigitCondition) -> str:
     low, high = condition.low, condition.high
     if condition.what == "least":
-        return f"both digits at least {low}" if high == 9 else f"a smaller digit of {_range(low, high, 9)}"
+        return f"both digits at least {low}" if high == 9 else f"a smaller digit of {_range_text(low, high, 9)}"
     if condition.what == "most":
-        return f"both digits at most {high}" if low == 0 else f"a greater digit of {_range(low, high, 9)}"
+        return f"both digits at most {high}" if low == 0 else f"a greater digit of {_range_text(low, high, 9)}"
     if condition.what == "total":
-        return f"digits that sum to {_range(low, high, 18)}"
+        return f"digits that sum to {_range_text(low, high, 18)}"
     names = {"a": "a digit of the first operand", "b": "a digit of the second operand", "digit": "a sum digit"}
-    return f"{names[condition.what]} of {_range(low, high, 9)}"
+    return f"{names[condition.what]} of {_range_text(low, high, 9)}"
 
 
-def _range(low: int, high: int, top: int) -> str:
+def _range_text(low: int, high: int, top: int) -> str:
     if low == high:
         return str(low)
     if low == 0:
@@ -118,34 +188,38 @@ def joined(parts: list[str], last: str = "and") -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {last} {parts[-1]}"
 
 
-def count_words(count: int, *, upper: bool | None = None) -> str:
-    """A whole number, exact up to ten million and then with three digits; `upper` says which way a bound is rounded.
+def count_text(count: int, *, upper: bool | None = None) -> str:
+    """Write a whole number, exact up to ten million and then with three digits; `upper` says how a bound is rounded.
 
     Worked value: 123,456,789 as an upper bound is "1.24e8", as a lower one "1.23e8".
     """
     if count < _EXACT_BELOW:
         return f"{count:,}"
-    rounding = ROUND_HALF_EVEN if upper is None else ROUND_CEILING if upper else ROUND_FLOOR
-    digits, exponent = f"{Context(prec=3, rounding=rounding).create_decimal(count):.2e}".split("e")
+    digits, exponent = f"{Context(prec=3, rounding=_rounding(upper)).create_decimal(count):.2e}".split("e")
     return f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
-def bounds_words(at_least: int, at_most: int) -> str:
-    """How many there are, as far as it is certain."""
+def _rounding(upper: bool | None) -> str:  # noqa: FBT001 - of this module
+    return ROUND_HALF_EVEN if upper is None else ROUND_CEILING if upper else ROUND_FLOOR
+
+
+def bounds_text(bounds: WrongBounds) -> str:
+    """Write how many there are, as far as it is certain."""
+    at_least, at_most = bounds.at_least, bounds.at_most
     if at_least == at_most:
-        return f"{'' if at_most < _EXACT_BELOW else 'about '}{count_words(at_most)}"
+        return f"{'' if at_most < _EXACT_BELOW else 'about '}{count_text(at_most)}"
     if at_least == 0:
-        return f"at most {count_words(at_most, upper=True)}"
-    return f"at least {count_words(at_least, upper=False)} and at most {count_words(at_most, upper=True)}"
+        return f"at most {count_text(at_most, upper=True)}"
+    return f"at least {count_text(at_least, upper=False)} and at most {count_text(at_most, upper=True)}"
 
 
-def share_words(part: int, whole: int, *, upper: bool | None = None) -> str:
-    """A part of a whole in per cent, with enough digits to be told from none and from all.
+def percent_text(part: int, whole: int, *, upper: bool | None = None) -> str:
+    """Write a part of a whole in per cent, with enough digits to be told from none and from all.
 
-    Worked value: 999 of 1,000 is "99.9 %", 1,000 of 1,000 "100 %", and 1 of a million "0.0001 %".
+    Worked value: 999 of 1,000 is "99.9 %", 1,000 of 1,000 "100 %", and 1 of a million "0.00010 %".
     """
-    rounding = ROUND_HALF_EVEN if upper is None else ROUND_CEILING if upper else ROUND_FLOOR
-    if part in (0, whole):
+    rounding = _rounding(upper)
+    if part in {0, whole}:
         return "100 %" if part else "0 %"
     exact = Context(prec=40)
     percent = exact.divide(exact.multiply(exact.create_decimal(part), 100), exact.create_decimal(whole))
@@ -158,128 +232,120 @@ def share_words(part: int, whole: int, *, upper: bool | None = None) -> str:
     return f"{shown} %"
 
 
-def paragraph(places: Sequence[Mapping[str, Any]], digits: int, bounds: tuple[int, int]) -> str:
-    """What a failure map says, in one paragraph.
+def paragraph(reports: Sequence[PlaceReport], wrong: WrongBounds) -> str:
+    """Describe the failures in one paragraph.
 
     Args:
-        places: the entries of the map.
-        digits: of the task.
-        bounds: how many problems are answered wrong, at least and at most.
+        reports: one for each place that fails, at least one.
+        wrong: number of problems that are wrong at any place.
     """
-    total = 100**digits
-    if not places:
-        return f"No failure: each of the {count_words(total)} problems is answered right."
-    ranked = sorted(places, key=lambda entry: (-int(entry["wrong"]["at_most"]), -entry["counterexamples"]))
-    sentences = [_opening(ranked, total, bounds)]
-    sentences += [_place_sentences(entry, digits) for entry in ranked[:_IN_FULL]]
-    if rest := [str(entry["place"]) for entry in ranked[_IN_FULL:]]:
-        bounds_of = [_pair(entry["wrong"]) for entry in ranked[_IN_FULL:]]
-        least, most = max(each[0] for each in bounds_of), sum(each[1] for each in bounds_of)
-        less = f"{bounds_words(least, most)} wrong" if most else "seen, not counted"
-        sentences.append(f"The rest is at place{'s' * (len(rest) > 1)} {joined(rest)}: {less}.")
+    ranked = sorted(reports, key=lambda report: (-report.wrong.at_most, -len(report.examples)))
+    sentences = [_opening(ranked, wrong), *map(_place_sentences, ranked[:_IN_FULL])]
+    if rest := ranked[_IN_FULL:]:
+        bounds = WrongBounds(
+            max(report.wrong.at_least for report in rest), sum(report.wrong.at_most for report in rest)
+        )
+        less = f"{bounds_text(bounds)} wrong" if bounds.at_most else "seen, not counted"
+        places = joined([str(report.place) for report in rest])
+        sentences.append(f"The rest is at place{'s' * (len(rest) > 1)} {places}: {less}.")
     return " ".join(sentences)
 
 
-def _opening(places: Sequence[Mapping[str, Any]], total: int, bounds: tuple[int, int]) -> str:
-    at_least, at_most = bounds
-    of = f"of the {count_words(total)} problems"
-    seen = sum(entry["counterexamples"] for entry in places)
-    if at_most == 0:
+def _opening(reports: Sequence[PlaceReport], wrong: WrongBounds) -> str:
+    total = 100 ** reports[0].digits
+    of = f"of the {count_text(total)} problems"
+    seen = sum(len(report.examples) for report in reports)
+    if wrong.at_most == 0:
         return f"{seen:,} problem{'s were' if seen > 1 else ' was'} seen to be answered wrong; nothing was counted."
-    if at_least == at_most:
-        return f"{bounds_words(*bounds)} {of} ({share_words(at_most, total)}) are answered wrong.".capitalize()
-    if at_least:
-        share = f"{share_words(at_least, total, upper=False)} to {share_words(at_most, total, upper=True)}"
-        return f"{bounds_words(*bounds)} {of} ({share}) are answered wrong.".capitalize()
+    if wrong.at_least == wrong.at_most:
+        return f"{bounds_text(wrong)} {of} ({percent_text(wrong.at_most, total)}) are answered wrong.".capitalize()
+    most = percent_text(wrong.at_most, total, upper=True)
+    if wrong.at_least:
+        fraction = f"{percent_text(wrong.at_least, total, upper=False)} to {most}"
+        return f"{bounds_text(wrong)} {of} ({fraction}) are answered wrong.".capitalize()
     found = f"{seen:,} of them were seen to be" if seen else "none was shown or seen to be"
-    share = share_words(at_most, total, upper=True)
-    return f"{bounds_words(*bounds)} {of} ({share}) are answered wrong; {found}.".capitalize()
+    return f"{bounds_text(wrong)} {of} ({most}) are answered wrong; {found}.".capitalize()
 
 
-def _place_sentences(entry: Mapping[str, Any], digits: int) -> str:
-    """What is said about one place: what is not learned, how surely, and how much of the failures that is."""
-    place, first = entry["place"], entry["descriptions"][0]
-    at_least, at_most = _pair(entry["wrong"])
-    name = f"Place {place}{', the leading digit' if place == digits else ', the last digit' if place == 0 else ''}"
-    much = f" ({bounds_words(at_least, at_most)} wrong)" if at_most else " (seen, not counted)"
-    rule = _rule(first)
-    fails, problems = _pair(first["wrong"]), int(first["problems"])
-    sure = fails[0] >= _NOT_LEARNED * problems if rule else at_least >= _NOT_LEARNED * 100**digits
-    shown = "never" if sure else "partly" if at_least or entry["counterexamples"] else "open"
-    said = f"{name}{much}: the model {_VERBS[_kind(entry), shown].format(place=place)}"
-    if not rule:
+def _place_sentences(report: PlaceReport) -> str:
+    """Say what is not learned at a place, how surely, and how much of the failures that is."""
+    place, first, examples = report.place, report.described[0], len(report.examples)
+    name = f"Place {place}"
+    name += ", the leading digit" if place == report.digits else ", the last digit" if place == 0 else ""
+    much = f" ({bounds_text(report.wrong)} wrong)" if report.wrong.at_most else " (seen, not counted)"
+    fails, problems = first.wrong, first.problems
+    surely, of = (fails.at_least, problems) if first.conditions else (report.wrong.at_least, 100**report.digits)
+    never = surely >= _NOT_LEARNED * of
+    shown = "never" if never else "partly" if report.wrong.at_least or examples else "open"
+    said = f"{name}{much}: the model {_VERBS[_kind(report), shown].format(place=place)}"
+    if not first.conditions:
         return f"{said}; nothing narrower describes where."
-    said += f" in problems with {first['words']}."
-    if at_most:
-        said += f" Of the {count_words(problems)} problems like this {_fail_words(fails, problems)}, and they make "
-        said += f"{_recall(entry)}."
+    said += f" in problems with {rule_text(first.conditions, report.digits)}."
+    if report.wrong.at_most:
+        said += f" Of the {count_text(problems)} problems like this {_fail_text(fails, problems)}, and they make "
+        said += f"{_recall(report)}."
     else:
-        said += f" So have {first['counterexamples']:,} of the {entry['counterexamples']:,} counterexamples there."
-    sharp = [each for each in entry["descriptions"][1:] if each["of"] == first["of"]]
-    if sharp:
-        sharper = sharp[0]
-        extra = rule_words(_rule(sharper)[len(rule) :], digits)
-        fail = _fail_words(_pair(sharper["wrong"]), int(sharper["problems"]))
-        said += f" Of those that also have {extra} {fail}."
-    if entry["matters"] and fails[0] < _NOT_LEARNED * problems:
-        depends = [str(each["place"]) for each in entry["matters"][:3]]
-        said += f" Which of them fail depends most on place{'s' * (len(depends) > 1)} {joined(depends)}."
-    if (last := entry["descriptions"][-1])["of"] != first["of"]:
-        said += f" Of the {entry['counterexamples']:,} counterexamples there {last['counterexamples']:,} have "
-        said += f"{last['words']}."
-    return said + _answer_sentence(entry)
+        said += f" So have {first.counterexamples:,} of the {examples:,} counterexamples there."
+    if len(report.failures.failing) > 1:
+        sharper = report.failures.failing[1]
+        extra = rule_text(sharper.conditions[len(first.conditions) :], report.digits)
+        said += f" Of those that also have {extra} {_fail_text(sharper.wrong, sharper.problems)}."
+    if report.failures.failing and (seen := report.failures.seen) is not None:
+        said += f" Of the {examples:,} counterexamples there {seen.counterexamples:,} have "
+        said += f"{rule_text(seen.conditions, report.digits)}."
+    return said + _answer_sentence(report)
 
 
-def _fail_words(fails: tuple[int, int], problems: int) -> str:
-    """How many of the problems under a rule fail."""
-    if fails[0] == problems:
+def _fail_text(fails: WrongBounds, problems: int) -> str:
+    """Say how many of the problems under a rule fail."""
+    if fails.at_least == problems:
         return "every one fails"
-    if fails[0] == fails[1]:
-        return f"{share_words(fails[0], problems)} fail"
-    if fails[0] == 0:
-        return f"at most {share_words(fails[1], problems, upper=True)} fail"
-    surely, may = share_words(fails[0], problems, upper=False), share_words(fails[1], problems, upper=True)
-    return f"at least {surely} and at most {may} fail"
+    most = percent_text(fails.at_most, problems, upper=True)
+    if fails.at_least == fails.at_most:
+        return f"{percent_text(fails.at_least, problems)} fail"
+    if fails.at_least == 0:
+        return f"at most {most} fail"
+    return f"at least {percent_text(fails.at_least, problems, upper=False)} and at most {most} fail"
 
 
-def _answer_sentence(entry: Mapping[str, Any]) -> str:
-    """What is answered instead, by the counterexamples."""
-    if not entry["answers"]:
+def _answer_sentence(report: PlaceReport) -> str:
+    """Say what is answered instead, by the counterexamples."""
+    if not (answers := report.answers()):
         return ""
-    top, counted = entry["answers"][0], sum(each["count"] for each in entry["answers"])
-    carry = "a carry" if top["carry"] else "no carry"
-    how = f"{top['answer']} is answered instead of {top['right']}, with {carry} into the place"
-    if top["count"] == counted:
+    top, counted = answers[0], len(report.examples)
+    carry = "a carry" if top.carry else "no carry"
+    how = f"{top.answer} is answered instead of {top.right}, with {carry} into the place"
+    if top.count == counted:
         return f" In {'the one counterexample' if counted == 1 else f'all {counted:,} counterexamples'} there {how}."
-    return f" In {top['count']:,} of {counted:,} counterexamples there {how}."
+    return f" In {top.count:,} of {counted:,} counterexamples there {how}."
 
 
-def _recall(entry: Mapping[str, Any]) -> str:
-    """How much of what fails at the place holds the first description."""
-    first = entry["descriptions"][0]
-    (here_least, here_most), (least, most) = _pair(first["wrong"]), _pair(entry["wrong"])
-    if first["of"] == "wrong":
-        part, of = (here_least, least), "surely fails there" if least < most else "fails there"
+def _recall(report: PlaceReport) -> str:
+    """Say how much of what fails at the place meets the first conditions."""
+    here, all_of = report.described[0].wrong, report.wrong
+    if mostly_wrong(all_of):
+        part, of = (here.at_least, all_of.at_least), "fails there"
+        of = of if all_of.at_least == all_of.at_most else f"surely {of}"
     else:
-        part, of = (here_most, most), "fails or is open there"
-    return f"all of what {of}" if part[0] == part[1] else f"{share_words(*part)} of what {of}"
+        part, of = (here.at_most, all_of.at_most), "fails or is open there"
+    return f"all of what {of}" if part[0] == part[1] else f"{percent_text(*part)} of what {of}"
 
 
-def _kind(entry: Mapping[str, Any]) -> str:
-    """Whether a carry is lost, or one is made up, in most of what is described; else "digit".
+def _kind(report: PlaceReport) -> str:
+    """Tell whether a carry is lost, or one is made up, in most of what is described; else "digit".
 
     Whether there is a carry into the place is counted on what fails, and what is answered on the counterexamples.
     """
-    first = entry["descriptions"][0]
-    bound = "at_least" if first["of"] == "wrong" else "at_most"
-    fails, carried = int(first["wrong"][bound]), int(first["carried"][bound])
-    answers = first["answers"] or entry["answers"]
+    first = report.described[0]
+    bound = "at_least" if mostly_wrong(report.wrong) else "at_most"
+    fails, carried = getattr(first.wrong, bound), getattr(first.carried, bound)
+    answers = report.answers(first.conditions) or report.answers()
     for kind, carry, step in (("lost", 1, -1), ("made up", 0, 1)):
-        with_it = [each for each in answers if each["carry"] == carry]
-        so = [each for each in with_it if each["answer"] == str((each["right"] + step) % 10)]
-        counted = sum(each["count"] for each in (with_it if fails else answers))
+        with_it = [each for each in answers if each.carry == carry]
+        so = [each for each in with_it if each.answer == str((each.right + step) % 10)]
+        counted = sum(each.count for each in (with_it if fails else answers))
         mostly = (carried if carry else fails - carried) >= _MOST * fails
-        if counted and mostly and sum(each["count"] for each in so) >= _MOST * counted:
+        if counted and mostly and sum(each.count for each in so) >= _MOST * counted:
             return kind
     return "digit"
 
@@ -293,11 +359,3 @@ _VERBS = {
     ("digit", "partly"): "does not always get the digit of place {place} right",
     ("digit", "open"): "is not shown to get the digit of place {place} right",
 }
-
-
-def _pair(bounds: Mapping[str, str]) -> tuple[int, int]:
-    return int(bounds["at_least"]), int(bounds["at_most"])
-
-
-def _rule(description: Mapping[str, Any]) -> Rule:
-    return tuple(Condition(**condition) for condition in description["conditions"])

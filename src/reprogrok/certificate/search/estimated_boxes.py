@@ -55,7 +55,7 @@ class Nodes:
         return Nodes(self.case_N[part], self.run_NF[part], self.low_NR[part], self.high_NR[part])
 
 
-class Model:
+class SearchedModel:
     """Everything of a model that does not depend on the block."""
 
     def __init__(self, spec: ModelSpec, weights: Mapping[str, Array], digits: int) -> None:
@@ -103,7 +103,7 @@ class Model:
 class BlockBoxes:
     """One block of a model: sums of weights and of weighted values, by case and by choice."""
 
-    def __init__(self, model: Model, block: Block) -> None:
+    def __init__(self, model: SearchedModel, block: Block) -> None:
         self.model, self.block = model, block
         n, self.far = model.digits, block.far
         read = slice(0, block.asked + 1)

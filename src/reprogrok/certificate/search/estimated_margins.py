@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from reprogrok.certificate.checker.trees import GRIDS
-from reprogrok.certificate.search.estimated_boxes import Array, BlockBoxes, Model, Nodes, Numbers
+from reprogrok.certificate.search.estimated_boxes import Array, BlockBoxes, Nodes, Numbers, SearchedModel
 
 _CHUNK = 4_096  # boxes at once: what fits into the cache of a core
 
@@ -118,7 +118,7 @@ class _Affine:
         return _Affine(self.centre + other.centre, self.slope + other.slope, self.radius + other.radius)
 
 
-def _normed(x: _Affine, weight_D: Array, bias_D: Array, model: Model) -> _Affine:
+def _normed(x: _Affine, weight_D: Array, bias_D: Array, model: SearchedModel) -> _Affine:
     """The norm, x / sqrt(mean(x^2) + eps) * weight + bias, of the deviations from the mean if it is a LayerNorm."""
     if not model.spec.use_rmsnorm:
         width = x.centre.shape[1]

@@ -22,8 +22,8 @@ import numpy as np
 
 from reprogrok.certificate.checker.carries import Block, blocks
 from reprogrok.certificate.checker.enclosure import BlockEnclosure, Enclosure
-from reprogrok.certificate.checker.trees import GRIDS, OPEN, BlockProof, Leaf, Status, Tree, encode, mark
-from reprogrok.certificate.search.estimated_boxes import Array, BlockBoxes, Model, Nodes, Numbers
+from reprogrok.certificate.checker.trees import GRIDS, OPEN, BlockProof, Leaf, LeafStatus, Tree, encode, mark
+from reprogrok.certificate.search.estimated_boxes import Array, BlockBoxes, Nodes, Numbers, SearchedModel
 from reprogrok.certificate.search.estimated_margins import Leads, leads
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ _TABLES = 6  # blocks whose tables are kept in memory
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundProof:
     """What the search has to say of one block.
 
     Attributes:
@@ -64,20 +64,20 @@ class Found:
 
 
 def search(  # noqa: PLR0917 - what is searched, with what, and how it is watched
-    model: Model,
-    have: Mapping[Block, Found],
+    model: SearchedModel,
+    have: Mapping[Block, FoundProof],
     seconds: float,
     clock: Callable[[], float] = time.monotonic,
     enclosure: Enclosure | None = None,
     watch: Callable[[float], None] = lambda _share: None,
-) -> Iterator[Found]:
+) -> Iterator[FoundProof]:
     """Search all blocks; each is handed over once nothing more is to be done about it, so in no order.
 
     First all cases of all blocks are tried as a whole, then parts of them are halved where most problems are open, a
     few seconds at a time.
 
     Args:
-        model: of one layer and one head (`certificate.checker.enclosure.refuses`).
+        model: of one layer and one head (`certificate.checker.enclosure.refusal`).
         have: what an earlier search found; it is handed on first.
         seconds: how long all of it may take; every case is tried as a whole, however long that takes.
         clock: in seconds.
@@ -110,21 +110,6 @@ def search(  # noqa: PLR0917 - what is searched, with what, and how it is watche
             forest.forget_tables()
     for forest in waiting:
         yield forest.found()
-
-
-def search_block(
-    model: Model,
-    block: Block,
-    until: float,
-    clock: Callable[[], float] = time.monotonic,
-    enclosure: Enclosure | None = None,
-) -> Found:
-    """Decide as much of one block as can be until the clock says so; see `search`."""
-    forest = _Forest(BlockBoxes(model, block), enclosure)
-    forest.plant()
-    if block.far:
-        forest.grow(until, clock)
-    return forest.found()
 
 
 @dataclass(frozen=True)
@@ -220,12 +205,12 @@ class _Forest:
             self.telling.append(_heaviest(self.opened))
             self.opened = self.opened[:0]
 
-    def found(self) -> Found:
+    def found(self) -> FoundProof:
         """What there is to say."""
         self.telling.append(_heaviest(self.opened))
         orders = {place: self.boxes.orders[place] for place in sorted(self.halved)}
         proof = BlockProof(self.boxes.block, self.boxes.basis_RD, orders, self.text())
-        return Found(proof, tuple(dict.fromkeys(self.suspects())), self.cells)
+        return FoundProof(proof, tuple(dict.fromkeys(self.suspects())), self.cells)
 
     def forget_tables(self) -> None:
         """Free what takes most memory; it is made again when it is needed."""
@@ -292,7 +277,7 @@ class _Forest:
         cut = []
         for case, run_F in zip(nodes.case_N.tolist(), nodes.run_NF.tolist(), strict=True):
             halved = [(self.boxes.far[f], *self.boxes.spans[f][run]) for f, run in enumerate(run_F) if run]
-            cut.append(Leaf(case, Status.OPEN, grid, tuple(halved)))
+            cut.append(Leaf(case, LeafStatus.OPEN, grid, tuple(halved)))
         return cut
 
     def _tightened(self, parts: _Parts) -> _Parts:
@@ -310,7 +295,10 @@ class _Forest:
         wrong = parts[parts.wrong & (parts.ways > 0)]
         self.wrong_ways += float(wrong.ways.sum())
         self.telling.append(_heaviest(wrong))
-        decided = ((Status.RIGHT, parts.right | (parts.ways == 0)), (Status.WRONG, parts.wrong & (parts.ways > 0)))
+        decided = (
+            (LeafStatus.RIGHT, parts.right | (parts.ways == 0)),
+            (LeafStatus.WRONG, parts.wrong & (parts.ways > 0)),
+        )
         for status, sure in decided:
             for number, grid in zip(parts.number[sure].tolist(), parts.grid[sure].tolist(), strict=True):
                 self.marks[number] = mark(status, grid)
