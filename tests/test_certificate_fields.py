@@ -26,6 +26,7 @@ from reprogrok.certificate.document import certificate_document, load_document, 
 from reprogrok.certificate.search.estimated_boxes import SearchedModel
 from reprogrok.errors import InputError
 from reprogrok.evaluation.examination import examinee
+from reprogrok.exam.exam import CLOSE
 from reprogrok.files import pretty_json
 from reprogrok.formats.checkpoints import Checkpoint
 from reprogrok.model.device import choose_device
@@ -144,16 +145,19 @@ def other_values(value):
         return [str(int(value) + 1), str(max(int(value) - 1, 0)), int(value)]
     if isinstance(value, str):
         return [f"{value}x"]
-    return [value + 1, value - 1, float(value) if isinstance(value, int) else -value, *([True] if value == 1 else [])]
+    other = [float(value), *([True] if value == 1 else [])] if isinstance(value, int) else [value / 2]
+    return [value + 1, value - 1, *other]
 
 
 def is_less(steps, before, after):
     """Whether the change of a number claims less; the counts of failure conditions are exact."""
     name, kinds = steps[-1], {type(before), type(after)}
+    if steps == ("smallest_seen", "margin"):
+        return abs(after - before) < CLOSE  # two evaluations of one margin may differ by less
     if steps[0] == "failures" or name not in SMALLER_IS_LESS + LARGER_IS_LESS or len(kinds) > 1:
         return False
     less, more = float(after) < float(before), float(after) > float(before)
-    return (name in SMALLER_IS_LESS and less) or (name in LARGER_IS_LESS and more)
+    return (name in SMALLER_IS_LESS and less and float(after) >= 0) or (name in LARGER_IS_LESS and more)
 
 
 def same_problems(document, changed, steps):
@@ -165,6 +169,7 @@ def same_problems(document, changed, steps):
     return bool((every.rule(before) == every.rule(after)).all())
 
 
+@pytest.mark.long
 def test_a_change_of_any_field_but_text_that_is_not_checked_is_seen(document, outcome):
     assert outcome(document) == "confirmed"
     places = list(leaves({name: value for name, value in document.items() if name != "blocks"}))
