@@ -10,9 +10,9 @@ import pytest
 import safetensors.torch
 import torch
 from conftest import copy_project
+from llmc_files import model_bytes
 
 from reprogrok.evaluation.comparison_documents import read_evaluations
-from reprogrok.formats.llmc_models import model_bytes
 from reprogrok.model.initialise import initial_weights
 from reprogrok.schema import load
 from reprogrok.spec import ModelSpec

@@ -1,4 +1,4 @@
-"""Models of llm.c: `model.bin` <-> a spec and weights by our published names, byte for byte.
+"""Models of llm.c: `model.bin` -> a spec and weights by our published names.
 
     byte 0     256 int32: 20240326 (magic), 3 (version: float32), T, V, layers, heads, C, padded V, then zeros
     byte 1024  float32: wte (padded V, C), wpe (T, C); then each over all layers: ln1w, ln1b, qkvw (3C, C), qkvb,
@@ -17,7 +17,7 @@ Axes: P numbers of a file, V tokens, D (llm.c's C) channels.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +25,9 @@ import torch
 from numpy.typing import NDArray
 
 from reprogrok.errors import CheckpointError
-from reprogrok.formats.limits import MAX_FILE_BYTES, field_range
+from reprogrok.formats.limits import field_range
 from reprogrok.formats.shards import MAGIC as SHARD_MAGIC
 from reprogrok.model.shapes import count_parameters, parameter_shapes
-from reprogrok.schema import read_bytes, show
 from reprogrok.spec import ModelSpec
 
 MAGIC, VERSION = 20240326, 3
@@ -53,25 +52,11 @@ _ORDER = {
     "fcprojw": "blocks.{}.mlp.fc2.weight", "fcprojb": "blocks.{}.mlp.fc2.bias",
     "lnfw": "ln_f.weight", "lnfb": "ln_f.bias",
 }  # fmt: skip
-_FIXED = {
-    "pos_rank": 0, "qkv_rank": 0, "attn_out_rank": 0, "ffn_rank": 0,
-    "use_rmsnorm": False, "tie_qkv": "none", "bias": True, "gelu": "tanh",
-}  # fmt: skip
 
 
 def padded(vocabulary: int) -> int:
     """Return the number of rows of the embedding in the file: 128 for 101 tokens."""
     return -(-vocabulary // PAD_MULTIPLE) * PAD_MULTIPLE
-
-
-def read_model(path: Path) -> tuple[ModelSpec, dict[str, torch.Tensor]]:
-    """Read the spec of a model and its float32 weights by published name, without the padding.
-
-    Raises:
-        InputError: the file cannot be read or is too large.
-        CheckpointError: the file was refused, at the byte named.
-    """
-    return _parse(path, read_bytes(path, MAX_FILE_BYTES))
 
 
 def read_content(path: Path, data: bytes) -> dict[str, object]:
@@ -82,53 +67,6 @@ def read_content(path: Path, data: bytes) -> dict[str, object]:
     """
     spec, weights = _parse(path, data)
     return {"model_config": spec.as_dict(), "model_state": weights}
-
-
-def model_bytes(spec: ModelSpec, weights: Mapping[str, torch.Tensor]) -> bytes:
-    """Return the bytes of `model.bin`: 1,024, and four for every parameter and every number of the padding.
-
-    Args:
-        spec: a spec that the format can describe.
-        weights: tensors of `parameter_shapes(spec)`, without the replica axis.
-
-    Raises:
-        CheckpointError: the format cannot describe a field of the spec, or a tensor does not fit.
-    """
-    _check_spec(spec)
-    header = np.zeros(HEADER_BYTES // 4, "<i4")
-    header[:2] = MAGIC, VERSION
-    for name, place in _HEADER.items():
-        header[place] = getattr(spec, name)
-    header[_PADDED] = padded(spec.vocab_size)
-    parts = [header.tobytes()]
-    shapes = parameter_shapes(spec)
-    for _, name in _tensors(spec):
-        parts.append(_bytes_of(name, weights.get(name), shapes[name]))
-        if name == _ORDER["wte"]:
-            parts.append(bytes(_pad_bytes(spec)))
-    return b"".join(parts)
-
-
-def _check_spec(spec: ModelSpec) -> None:
-    for name, expected in {**_FIXED, "d_ff": 4 * spec.d_model}.items():
-        if (found := getattr(spec, name)) != expected:
-            message = "not possible in a model.bin of llm.c"
-            raise CheckpointError(message, field=f"$.model_config.{name}", expected=show(expected), found=show(found))
-    if (problem := spec.problem()) is not None:
-        name, wanted, value = problem
-        raise CheckpointError(field=f"$.model_config.{name}", expected=wanted, found=str(value))
-
-
-def _bytes_of(name: str, tensor: torch.Tensor | None, shape: tuple[int, ...]) -> bytes:
-    at = f"$.model_state.{name}"
-    if tensor is None:
-        raise CheckpointError("missing tensor", field=at, expected=f"shape {shape}")
-    if tuple(tensor.shape) != shape:
-        raise CheckpointError(field=at, expected=f"shape {shape}", found=f"{tuple(tensor.shape)}")
-    single = tensor.detach().cpu().float()
-    if not bool(single.isfinite().all()):
-        raise CheckpointError(field=at, expected="finite numbers", found="NaN or infinity")
-    return single.numpy().astype("<f4").tobytes()
 
 
 def _parse(path: Path, data: bytes) -> tuple[ModelSpec, dict[str, torch.Tensor]]:
