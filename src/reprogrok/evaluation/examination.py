@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from reprogrok.errors import CheckpointError, InputError
+from reprogrok.errors import CheckpointError, InputError, located
 from reprogrok.exam.exam import Examinee, Task
 from reprogrok.formats.checkpoints import Checkpoint
 from reprogrok.spec import AdditionTask, Experiment, ModularTask
@@ -68,27 +68,17 @@ def _own_task(checkpoint: Checkpoint) -> Task | None:
     try:
         return _modular(origin.task, origin.block)
     except InputError as error:
-        raise CheckpointError(
-            error.message, path=checkpoint.path, field=_inside("reprogrok", error.field), expected=error.expected,
-            found=error.found,
-        ) from error  # fmt: skip
+        refused = CheckpointError(error.message, expected=error.expected, found=error.found)
+        raise refused.at(checkpoint.path, f"$.reprogrok{(error.field or '$').removeprefix('$')}") from error
 
 
 def _named_task(experiment: Experiment) -> Task:
     if isinstance(experiment.task, AdditionTask):
         return Addition(experiment.task.digits)
-    try:
+    with located(None, f"$.experiments.{experiment.name}"):
         return _modular(experiment.task, experiment.block)
-    except InputError as error:
-        field = _inside(f"experiments.{experiment.name}", error.field)
-        raise InputError(error.message, field=field, expected=error.expected, found=error.found) from error
 
 
 def _modular(task: ModularTask, block: int | None) -> SplitModular:
     make_split(task).in_blocks(block)  # refuses an impossible split before anything is examined
     return SplitModular.of(task, block)
-
-
-def _inside(place: str, field: str | None) -> str:
-    """`$.task.modulus` -> `$.experiments.NAME.task.modulus`."""
-    return f"$.{place}{'' if field is None else field.removeprefix('$')}"

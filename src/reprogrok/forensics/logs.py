@@ -29,7 +29,7 @@ from reprogrok.forensics.findings import (
     share_silent,
 )
 from reprogrok.forensics.repeats import FULL, decimals, equal_columns, equal_seeds, frozen, is_full, repeats
-from reprogrok.formats.foreign_logs import PEER_CSV
+from reprogrok.formats.foreign_logs import PEER_CSV, ContradictedLogError
 from reprogrok.formats.foreign_runs import ANALYSIS, COLUMNS, CONFIG, LOGS, count_test_examples, read_run
 from reprogrok.metrics.bounds import ROUNDING
 from reprogrok.metrics.grokking import MAX_RISE5, MaxRise, StepInterval, first_above, max_rise5, measured, right_answers
@@ -52,9 +52,7 @@ def examine_log(path: Path) -> Examination:
         return Examination(str(path), out_of_order, (Check("everything else", 0, 0, note),))
     try:
         record = read_run(path)
-    except InputError as error:
-        if "contradicts the log" not in error.message:
-            raise
+    except ContradictedLogError as error:
         return Examination(str(path), (_two_accounts(error),), ())
     findings: list[Finding] = []
     checks: list[Check] = []

@@ -64,6 +64,10 @@ _NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|nan|inf)", r
 _LLMC_LINE = re.compile(r"s:(\d{1,18}) (tel|trl):(-?(?:\d+\.\d{4}|nan|inf))", re.ASCII)
 
 
+class ContradictedLogError(InputError):
+    """A summary and a log of one run that cannot both be true."""
+
+
 def holds_peer_run(path: Path) -> bool:
     """Return whether a folder is a run of the layout "peer-csv", whose summary has the same name as ours."""
     if any((path / name).is_file() for name in (record.SPEC, record.METRICS, record.FINGERPRINT)):
@@ -137,7 +141,8 @@ def read_peer_run(path: Path) -> Record:
     """Read a folder with a metrics.csv, a summary.json, or both; several models become one replica each.
 
     Raises:
-        InputError: a file is malformed, or the summary and the csv contradict each other.
+        ContradictedLogError: the summary and the csv contradict each other.
+        InputError: a file is malformed.
     """
     summary = load(path / record.SUMMARY, "foreign_summary") if (path / record.SUMMARY).is_file() else None
     config = load(path / CONFIG, "foreign_train_config").data if (path / CONFIG).is_file() else {}
@@ -231,7 +236,7 @@ def _check_best(path: Path, exact: Series, summary: Document, place: Steps, size
     for step, value in zip(exact.steps, exact.values, strict=True):
         for message, contradicts in tests:
             if contradicts(step, (value - best) * size):
-                raise InputError(
+                raise ContradictedLogError(
                     f"contradicts the log: {path.name} has {value} at step {step}, {message}",
                     path=summary.path, field=json_path((*place, "best_val_exact")),
                     found=f"{best} first at step {best_step}",
