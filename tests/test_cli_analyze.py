@@ -26,9 +26,9 @@ from reprogrok.record import Record, Series
 from reprogrok.runs import analysis
 from reprogrok.runs import checkpoint_snapshots as checkpoint_states
 from reprogrok.runs.analysis import analyse
-from reprogrok.runs.checkpoint_snapshots import first_test_rows, states_of, whole_or_in_parts
-from reprogrok.runs.post_analysis import columns, document
-from reprogrok.runs.snapshots import logged_states, select
+from reprogrok.runs.checkpoint_snapshots import first_test_rows, snapshots_of, whole_or_in_parts
+from reprogrok.runs.post_analysis import columns, document_of
+from reprogrok.runs.snapshots import logged_snapshots, select
 from reprogrok.runs.tables import print_analyses
 from reprogrok.schema import load
 from reprogrok.spec import ModelSpec, ModularTask, SplitSpec
@@ -141,7 +141,7 @@ def test_published_logs_are_analysed_and_say_that_they_are_logs(reprogrok, fixtu
 def test_the_published_keys_hold_the_log_and_its_states(fixtures_dir):
     folder = fixtures_dir / "runs" / V1
     found = analyse(read_run(folder), 42, t_grok=33_700)
-    written = document(found, logged_states(found))
+    written = document_of(found, logged_snapshots(found))
     log = json.loads((folder / "logs" / "analysis.json").read_text("utf-8"))
     assert written["training_metrics"] == json.loads((folder / "logs" / "metrics.json").read_text("utf-8"))
     assert written["analysis_metrics"] == log
@@ -212,7 +212,7 @@ def test_answers_are_those_that_occur(modular_run):
 def test_a_claim_is_judged_as_finely_as_it_was_evaluated(fixtures_dir, steps, holds, answer):
     """v2a reached 99 % in (19,700, 19,800] and was evaluated every 100 steps until 25,000."""
     found = analyse(read_run(fixtures_dir / "runs" / V2A), 42, claim=steps)
-    written = document(found, logged_states(found))
+    written = document_of(found, logged_snapshots(found))
     claim = written["reprogrok"]["claim"]
     assert (claim["steps"], claim["holds"], claim["definition"]) == (steps, holds, "first-above/0.99")
     stream = io.StringIO()
@@ -243,10 +243,10 @@ def test_no_claim_is_judged_unasked(fixtures_dir):
 
 def test_a_rule_that_looks_only_before_the_transition_is_noted(fixtures_dir):
     found = analyse(read_run(fixtures_dir / "runs" / V2A), 42)
-    written = document(found, logged_states(found))
+    written = document_of(found, logged_snapshots(found))
     assert written["checkpoint_steps"] == [5_000, 10_000, 15_000]
     assert (
-        "holds no state at or after t_grok 19,500; candidates there: 20,000, 25,000"
+        "holds no snapshot at or after t_grok 19,500; candidates there: 20,000, 25,000"
         in written["reprogrok"]["notes"][-1]
     )
 
@@ -298,7 +298,7 @@ def test_a_file_that_is_no_analysis_is_still_not_replaced(modular_run):
 def test_ranks_and_entropies_are_those_of_a_plain_computation(modular_run):
     folder = modular_run()
     found = analyse(read_run(folder), 0)
-    state = states_of(found, torch.device("cpu")).measure(200)
+    state = snapshots_of(found, torch.device("cpu")).measure(200)
     tokens_TB, answer = first_test_rows(TASK)
     weights = {name: tensor.unsqueeze(0) for name, tensor in initial_weights(MODEL, 200).items()}
     seen = trace(MODEL, weights, tokens_TB[:-1].unsqueeze(0))
@@ -363,7 +363,7 @@ def test_another_fault_is_not_taken_for_a_full_memory():
 
 def test_states_read_in_parts_are_the_same_and_say_so(modular_run, monkeypatch):
     found = analyse(read_run(modular_run()), 0)
-    whole = states_of(found, torch.device("cpu")).measure(400)
+    whole = snapshots_of(found, torch.device("cpu")).measure(400)
     represent = checkpoint_states.represent
 
     def small_memory(*words, rows, **others):
@@ -372,12 +372,12 @@ def test_states_read_in_parts_are_the_same_and_say_so(modular_run, monkeypatch):
         return represent(*words, rows=rows, **others)
 
     monkeypatch.setattr(checkpoint_states, "represent", small_memory)
-    states = states_of(found, torch.device("cpu"))
+    states = snapshots_of(found, torch.device("cpu"))
     parts = states.measure(400)
     assert parts.representation_rank == whole.representation_rank
     assert parts.attention_entropy == [pytest.approx(heads, abs=1e-6) for heads in whole.attention_entropy]
     assert "read 16 at a time" in parts.note
-    assert parts.note in document(found, states)["reprogrok"]["notes"]
+    assert parts.note in document_of(found, states)["reprogrok"]["notes"]
 
 
 def test_an_unknown_experiment_is_answered_with_the_nearest_names(reprogrok, modular_run, project, one_error):
@@ -459,7 +459,7 @@ def test_holes_in_a_log_become_null_and_stay_visible(columns_run):
 
     folder = columns_run(metrics=drill, analysis=drill_analysis)
     found = analyse(read_run(folder), 42, t_grok=15_000)
-    written = document(found, logged_states(found))
+    written = document_of(found, logged_snapshots(found))
     index = written["checkpoint_steps"].index(5_000)
     assert written["test_accuracy"][index] is None
     assert (written["final_layer_rank"][index], written["avg_rank"][index], written["avg_entropy"][index]) == (
@@ -473,7 +473,7 @@ def test_without_a_logged_analysis_there_are_no_states(columns_run):
     folder = columns_run()
     (folder / "logs" / "analysis.json").unlink()
     found = analyse(read_run(folder), 42)
-    written = document(found, logged_states(found))
+    written = document_of(found, logged_snapshots(found))
     assert (written["full_analyses"], written["analysis_metrics"], written["reprogrok"]["source"]) == ([], {}, "none")
 
 

@@ -16,11 +16,11 @@ from reprogrok.metrics.fourier import (
     check_waves,
     embedding_energy,
     excluded_loss,
+    fourier_measures,
     full_loss,
     grids,
     key_frequencies,
     logit_energy,
-    progress,
     restricted_loss,
 )
 from reprogrok.spec import ModelSpec
@@ -239,11 +239,11 @@ def test_a_group_without_a_modulus_is_refused():
         grids(torch.zeros(1, 122, 14_400), task.equations(), task.modulus)
 
 
-def test_the_progress_of_a_state_puts_each_loss_on_its_pairs():
+def test_the_measures_of_a_snapshot_puts_each_loss_on_its_pairs():
     grid, chosen_N = rotating(31, {3: 12.0, 7: 12.0}), torch.rand(31**2, generator=generator(3)) < 0.5
     noisy = Grid(grid.logits_NC + 3 * random_grid(31).logits_NC, grid.sum_N)
     embedding_PD = torch.cos(2 * math.pi * 3 / 31 * torch.arange(31.0))[:, None].expand(-1, 4)
-    seen = progress(noisy, embedding_PD, (3,), chosen_N, ~chosen_N)
+    seen = fourier_measures(noisy, embedding_PD, (3,), chosen_N, ~chosen_N)
     waves_NC = projected(noisy, (3,))
     assert (seen.logit_keys, seen.embedding_keys) == ((3, 7), (3,))
     assert seen.key_energy == pytest.approx(float(logit_energy(noisy)[2]))
@@ -255,7 +255,7 @@ def test_the_progress_of_a_state_puts_each_loss_on_its_pairs():
     assert seen.restricted_loss_all == pytest.approx(cross_entropy(alone_NC, noisy.sum_N))
     without_NC = noisy.logits_NC - waves_NC
     assert seen.excluded_loss_train == pytest.approx(cross_entropy(without_NC, noisy.sum_N, chosen_N))
-    assert progress(noisy, embedding_PD, (), chosen_N, ~chosen_N).key_energy == 0.0
+    assert fourier_measures(noisy, embedding_PD, (), chosen_N, ~chosen_N).key_energy == 0.0
 
 
 def test_the_energy_of_logits_that_are_no_numbers_is_no_number():

@@ -25,8 +25,8 @@ from reprogrok.metrics.logged import definitions_of
 from reprogrok.metrics.registry import ANALYSED
 from reprogrok.runs import checkpoint_snapshots as checkpoint_states
 from reprogrok.runs.analysis import analyse, task_of
-from reprogrok.runs.checkpoint_snapshots import first_test_rows, states_of
-from reprogrok.runs.post_analysis import document
+from reprogrok.runs.checkpoint_snapshots import first_test_rows, snapshots_of
+from reprogrok.runs.post_analysis import document_of
 from reprogrok.runs.tables import print_analyses
 from reprogrok.schema import load
 from reprogrok.spec import ModularTask, SplitSpec
@@ -78,7 +78,7 @@ def waves(made_once, reprogrok):
 def written(waves):
     """Its document, with all that can be looked at: near the transition, after it, and the last state."""
     found = analyse(read_run(waves), 0, t_grok=150)
-    return document(found, states_of(found, CPU), window=60)
+    return document_of(found, snapshots_of(found, CPU), window=60)
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ def test_waves_are_shown_in_eighty_columns_with_the_last_state_named(written):
 
 def test_the_last_state_is_shown_where_it_was_not_selected(waves):
     found = analyse(read_run(waves), 0, t_grok=150)
-    chosen = document(found, states_of(found, CPU))  # the first two near 150: 0 and 100
+    chosen = document_of(found, snapshots_of(found, CPU))  # the first two near 150: 0 and 100
     assert [state["step"] for state in chosen["reprogrok"]["fourier"]["states"]] == [0, 100]
     text = shown([chosen])
     assert "\n  300  " in text[text.index("Fourier, by") :]
@@ -220,7 +220,7 @@ def test_the_last_state_is_shown_where_it_was_not_selected(waves):
 def test_keys_that_are_missing_are_said_to_be(waves, monkeypatch):
     monkeypatch.setattr(fourier, "key_frequencies", lambda _share_K: ())
     found = analyse(read_run(waves), 0)
-    without = document(found, states_of(found, CPU))
+    without = document_of(found, snapshots_of(found, CPU))
     (state, *_) = without["reprogrok"]["fourier"]["states"]
     assert state["key_energy"] == 0.0
     assert state["excluded_loss_train"] == state["full_loss_train"]
@@ -245,7 +245,7 @@ def test_training_pairs_of_waves_are_those_that_fill_a_block(another):
     """Blocks of 100 of 420 rows: 400 are trained on, and the losses of training are over these."""
     folder = another({"batches": "blocks", "batch": 100})
     run = read_run(folder)
-    found = document(analyse(run, 0), states_of(analyse(run, 0), CPU))["reprogrok"]["fourier"]
+    found = document_of(analyse(run, 0), snapshots_of(analyse(run, 0), CPU))["reprogrok"]["fourier"]
     assert found["measures"]["excluded_loss_train"]["n"] == 400
     grid, _ = plain_grid(folder / "seed-0" / "last.pt")
     expected = cross_entropy(grid.logits_NC, grid.sum_N, make_split(task_of(run)).train_N[:400])
@@ -254,7 +254,7 @@ def test_training_pairs_of_waves_are_those_that_fill_a_block(another):
 
 def test_differences_are_measured_too(another):
     found = analyse(read_run(another(operation="sub")), 0)
-    states = document(found, states_of(found, CPU))["reprogrok"]["fourier"]["states"]
+    states = document_of(found, snapshots_of(found, CPU))["reprogrok"]["fourier"]["states"]
     assert len(states) == 2
 
 
@@ -270,7 +270,7 @@ def test_what_has_no_waves_or_too_many_logits_is_not_read(operation, modulus, wh
 
 def test_runs_without_checkpoints_have_no_waves_and_no_line_of_them(columns_run):
     found = analyse(read_run(columns_run()), 42)
-    without = document(found, checkpoint_states.states_of(found, CPU))
+    without = document_of(found, checkpoint_states.snapshots_of(found, CPU))
     assert without["reprogrok"]["fourier"]["unknown"] == "no checkpoints"
     assert without["reprogrok"]["alternatives"] == []
     assert "Fourier" not in shown([without])
@@ -287,7 +287,7 @@ def test_answers_that_fill_the_memory_are_read_in_parts_and_say_so(waves, writte
 
     monkeypatch.setattr(fourier, "answer_logits", small_memory)
     found = analyse(read_run(waves), 0, t_grok=150)
-    parts = document(found, states_of(found, CPU), window=60)["reprogrok"]
+    parts = document_of(found, snapshots_of(found, CPU), window=60)["reprogrok"]
     assert tried[:3] == [512, 256, 128]
     assert "memory did not suffice for 512 pairs at once; read 128 at a time" in parts["notes"]
     whole = written["reprogrok"]["fourier"]
@@ -302,7 +302,7 @@ def test_a_last_state_that_was_changed_is_refused(another):
     folder = another()
     shutil.copy(folder / "seed-0" / "step-100.pt", folder / "seed-0" / "step-300.pt")
     with pytest.raises(InputError, match="changed since the run wrote it"):
-        states_of(analyse(read_run(folder), 0), CPU)
+        snapshots_of(analyse(read_run(folder), 0), CPU)
 
 
 @pytest.mark.parametrize(
@@ -318,7 +318,7 @@ def test_every_metric_of_a_modular_run_lands_on_its_side(waves, operation, modul
     # grad_norm and its like are of every run, whatever its task.
     metrics = dict.fromkeys((*definitions, "grad_norm", "learning_rate"), series)
     as_if = dataclasses.replace(run, definitions=run.definitions | definitions, replicas={0: metrics})
-    written = document(analyse(as_if, 0), checkpoint_states.States("none", (), lambda _step: None, {}, ()))
+    written = document_of(analyse(as_if, 0), checkpoint_states.RunSnapshots("none", (), lambda _step: None, {}, ()))
     analysed = {
         *("final_layer_rank", "average_rank", "final_layer_rank_after", "final_layer_entropy_rank"),
         *("final_layer_participation_ratio", "attention_entropy", "answer_entropy"),
@@ -336,5 +336,5 @@ def test_first_rows_are_copies_that_may_be_written(recwarn):
     assert list(recwarn) == []
 
 
-def test_every_field_of_a_progress_has_a_definition():
+def test_every_field_of_the_fourier_measures_has_a_definition():
     assert set(MEASURES) == set(fourier.Progress.__dataclass_fields__)

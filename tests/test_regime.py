@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reprogrok.metrics.regime import RULES, Regime, Rules, count_regimes, find_regime
+from reprogrok.metrics.regime import RULES, Regime, Rules, find_regime
 from reprogrok.record import Series
 
 
@@ -184,8 +184,3 @@ def test_the_thresholds_travel_with_the_answer():
     rules = Rules(delay_factor=100.0)
     assert run(RISING, LATE).rules == RULES
     assert (run(RISING, LATE, rules=rules).regime, run(RISING, LATE, rules=rules).rules) == (Regime.AT_ONCE, rules)
-
-
-def test_replicas_are_counted_by_regime():
-    findings = [run(RISING, LATE), run(RISING, [0.01]), run(RISING, LATE)]
-    assert count_regimes(findings) == {Regime.DELAYED: 2, Regime.MEMORISING: 1}

@@ -19,7 +19,7 @@ from reprogrok.record import Record, Series
 from reprogrok.runs.comparison import COMMON, MOMENTS, compare_runs, median_of
 from reprogrok.runs.comparison_documents import document_of, metrics_of
 from reprogrok.runs.comparison_tables import print_run_comparison
-from reprogrok.runs.identity import Kind, flatten, identify, run_labels
+from reprogrok.runs.identity import SettingKind, flatten, identify, run_labels
 
 MORE = " and 1 more"
 STEPS = tuple(range(0, 1_001, 100))
@@ -127,7 +127,7 @@ def test_the_length_of_a_falling_schedule_is_a_setting_of_the_training(tmp_path)
     other = ours(tmp_path, "b", reaching(300), spec=changed(**falling, steps=2_000))
     (difference,) = identify(one, other).differences
     assert (difference.path, difference.first, difference.second, difference.kind) == (
-        "steps", 1_001, 2_000, Kind.TRAINING,
+        "steps", 1_001, 2_000, SettingKind.TRAINING,
     )  # fmt: skip
 
 
@@ -168,10 +168,10 @@ def test_how_often_a_run_was_looked_at_is_no_setting_of_the_training(tmp_path):
     one = ours(tmp_path, "a", reaching(300), spec=changed(**seldom))
     identity = identify(one, ours(tmp_path, "b", reaching(300), spec=changed(**often)))
     assert {(d.path, d.first, d.second, d.kind) for d in identity.differences} == {
-        ("early.every", "not stated", 1, Kind.OBSERVATION),
-        ("early.until", "not stated", 100, Kind.OBSERVATION),
-        ("analyse_every", None, 200, Kind.OBSERVATION),
-        ("checkpoint_every", 500, None, Kind.OBSERVATION),
+        ("early.every", "not stated", 1, SettingKind.OBSERVATION),
+        ("early.until", "not stated", 100, SettingKind.OBSERVATION),
+        ("analyse_every", None, 200, SettingKind.OBSERVATION),
+        ("checkpoint_every", 500, None, SettingKind.OBSERVATION),
     }
     assert identity.sentence == "nothing differs that decides the training"
 
@@ -186,8 +186,8 @@ def test_dropout_and_the_rhythm_of_another_project_meet_ours(tmp_path, columns_r
     spec = changed(dropout=0.0, checkpoint_every=5_000, analyse_every=200)
     identity = identify(ours(tmp_path, "a", reaching(300), spec=spec), theirs)
     found = {d.path: (d.first, d.second, d.kind) for d in identity.differences}
-    assert found["dropout"] == (0.0, 0.1, Kind.TRAINING)
-    assert found["analyse_every"] == (200, 500, Kind.OBSERVATION)
+    assert found["dropout"] == (0.0, 0.1, SettingKind.TRAINING)
+    assert found["analyse_every"] == (200, 500, SettingKind.OBSERVATION)
     assert "checkpoint_every" in identity.same
 
 
@@ -203,14 +203,14 @@ def test_of_the_recorded_runs_only_the_split_differs(recorded):
     identity = identify(recorded["v1"], recorded["v2a"])
     assert identity.only_split_differs
     assert [(d.path, d.first, d.second, d.kind) for d in identity.differences] == [
-        ("data.train_split", 0.8, 0.55, Kind.SPLIT),
-        ("training.num_steps", 200_000, 25_000, Kind.LENGTH),
-        ("version", "not stated", "v2", Kind.NAME),
+        ("data.train_split", 0.8, 0.55, SettingKind.SPLIT),
+        ("training.num_steps", 200_000, 25_000, SettingKind.LENGTH),
+        ("version", "not stated", "v2", SettingKind.NAME),
     ]
     assert len([path for path in identity.same if path.startswith("model.")]) == 7
     identity = identify(recorded["v2a"], recorded["v2b"])
     assert identity.only_split_differs
-    assert {d.path for d in identity.of(Kind.SPLIT)} == {"data.train_split", "split_type", "split_rule"}
+    assert {d.path for d in identity.of(SettingKind.SPLIT)} == {"data.train_split", "split_type", "split_rule"}
     assert identity.notes == (
         "data.train_split 0.8 of v2b_conflict_split is a left-over: its split_rule decides the split",
     )

@@ -30,7 +30,7 @@ from reprogrok.metrics.grokking import GROK_THRESHOLDS, MAX_RISE5
 from reprogrok.metrics.regime import DEFINITION as REGIME
 from reprogrok.metrics.registry import CROSS_ENTROPY, DIMENSION, FRACTION, GENERALISATION, NATS, Use, used_in
 from reprogrok.record import Record
-from reprogrok.runs.identity import Kind, identify
+from reprogrok.runs.identity import SettingKind, identify
 from reprogrok.schema import load
 
 # The metrics that every run is asked for, beside the quantities that claims ask for.
@@ -101,7 +101,7 @@ def collect_settings(logs: Sequence[Record]) -> list[EvidenceEntry]:
         for other in logs:
             if other is run or other.layout != run.layout or not (identity := identify(run, other)).verified:
                 continue
-            differing = len(identity.of(Kind.TRAINING, Kind.OBSERVATION))
+            differing = len(identity.of(SettingKind.TRAINING, SettingKind.OBSERVATION))
             quantity = Quantity("settings_that_differ", f"config/{subject_of_run(other).name}")
             found[quantity] = Measured(differing)
         if found:

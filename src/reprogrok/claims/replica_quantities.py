@@ -22,7 +22,7 @@ from reprogrok.claims.measurements import Measured, Measurement, Missing, is_fol
 from reprogrok.claims.series_quantities import SERIES, cut, first_step
 from reprogrok.metrics.grokking import Censored, Delay, right_answers
 from reprogrok.metrics.regime import DEFINITION as REGIME
-from reprogrok.metrics.regime import Finding, find_regime
+from reprogrok.metrics.regime import RegimeResult, find_regime
 from reprogrok.metrics.registry import GENERALISATION, MEMORISATION
 from reprogrok.record import Record, Series
 from reprogrok.runs.analysis import support_of
@@ -161,7 +161,7 @@ def _diverged(replica: Replica, quantity: Quantity) -> Measurement:
     return Measured(0.0) if replica.reaches(quantity.until) else replace(replica.short(quantity.until), open=True)
 
 
-def _regime_finding(replica: Replica, until: int | None) -> Finding:
+def _regime_finding(replica: Replica, until: int | None) -> RegimeResult:
     metrics = replica.run.replicas[replica.seed]
     test, train = (
         next((cut(metrics[name], until) for name in names if name in metrics), None)

@@ -1,7 +1,7 @@
 """The answers to all pairs of a modular sum -> which frequencies carry them, and the loss with those alone or without.
 
     answer logits (V, p^2) + equations --Grid--> energy by frequency --> key frequencies --> restricted, excluded loss
-                                                 all of them, for one state of a run --> Progress
+                                                 all of them, for one state of a run --> FourierMeasures
 
 A network that adds by rotation answers with logits that are waves of the sum, cos(w_k (a + b - c)), w_k = 2 pi k / p,
 at few frequencies k. The measures are those of Nanda et al. 2023 ("Progress measures for grokking via mechanistic
@@ -53,7 +53,7 @@ LOGIT_KEYS = "key-frequencies/logits/twice-even"
 EMBEDDING_KEYS = "key-frequencies/embedding/twice-even"
 ENERGY = "energy-share/logits/cos+sin-of-sum"
 
-# Every field of a `Progress`: its definition and what it is taken on, which is pairs but for the embeddings.
+# Every field of a `FourierMeasures`: its definition and what it is taken on, which is pairs but for the embeddings.
 MEASURES = {
     "logit_keys": (LOGIT_KEYS, "all"),
     "embedding_keys": (EMBEDDING_KEYS, "residues"),
@@ -90,7 +90,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Progress:
+class FourierMeasures:
     """What one state of a run shows; the losses in nats, `MEASURES` says by which definition and over which pairs.
 
     Attributes:
@@ -227,8 +227,10 @@ def excluded_loss(grid: Grid, frequencies: Sequence[int], chosen_N: Tensor | Non
     return _loss(grid.logits_NC - _waves(grid, frequencies)[grid.sum_N], grid.sum_N, chosen_N)
 
 
-def progress(grid: Grid, embedding_PD: Tensor, frequencies: Sequence[int], train_N: Tensor, test_N: Tensor) -> Progress:
-    """All measures of one state.
+def fourier_measures(
+    grid: Grid, embedding_PD: Tensor, frequencies: Sequence[int], train_N: Tensor, test_N: Tensor
+) -> FourierMeasures:
+    """Measure one snapshot.
 
     Args:
         grid: its answers to all pairs.
@@ -238,7 +240,7 @@ def progress(grid: Grid, embedding_PD: Tensor, frequencies: Sequence[int], train
         test_N: the test pairs, likewise.
     """
     energy_K = logit_energy(grid)
-    return Progress(
+    return FourierMeasures(
         logit_keys=key_frequencies(energy_K),
         embedding_keys=key_frequencies(embedding_energy(embedding_PD)),
         key_energy=float(energy_K[[k - 1 for k in frequencies]].sum()),

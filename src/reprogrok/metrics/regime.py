@@ -13,8 +13,6 @@ written beside the answer, so that nobody has to guess what "delayed" meant. Def
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -78,7 +76,7 @@ RULES = Rules()
 
 
 @dataclass(frozen=True)
-class Finding:
+class RegimeResult:
     """The regime of one replica.
 
     Attributes:
@@ -110,7 +108,7 @@ def find_regime(
     memoriser: float | None = None,
     diverged: int | None = None,
     rules: Rules = RULES,
-) -> Finding:
+) -> RegimeResult:
     """Decide the regime of one replica.
 
     Args:
@@ -134,12 +132,7 @@ def find_regime(
         or _learned(memorised, generalised, later, losses, rules)
         or _not_learned(memorised, generalised, best, ceiling=ceiling, memoriser=memoriser, rules=rules)
     )
-    return Finding(regime, reason, memorised, generalised, later, losses, rules)
-
-
-def count_regimes(findings: Iterable[Finding]) -> dict[Regime, int]:
-    """How many replicas show each regime, the most frequent first."""
-    return dict(Counter(finding.regime for finding in findings).most_common())
+    return RegimeResult(regime, reason, memorised, generalised, later, losses, rules)
 
 
 _Answer = tuple[Regime, str]

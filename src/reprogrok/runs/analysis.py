@@ -32,7 +32,7 @@ from reprogrok.metrics.grokking import (
     right_answers,
     within,
 )
-from reprogrok.metrics.regime import Finding, find_regime
+from reprogrok.metrics.regime import RegimeResult, find_regime
 from reprogrok.metrics.registry import GENERALISATION, MEMORISATION
 from reprogrok.metrics.spikes import Spikes, answer_levels, fall_levels, find_spikes
 from reprogrok.record import Record, Series
@@ -113,7 +113,7 @@ class Analysis:
         transition: the published estimate.
         t_grok: the step that checkpoints are selected around: as asked for, else that of `transition`; None if none.
         t_grok_definition: `given` or `max-rise5`.
-        finding: the regime.
+        regime: the regime.
         spikes: of every loss that the record has, by metric.
         guessing: scores beside guessing; None where the number of examples or answers is not known.
         support: what the split implies.
@@ -129,7 +129,7 @@ class Analysis:
     transition: MaxRise | Unknown
     t_grok: int | None
     t_grok_definition: str
-    finding: Finding
+    regime: RegimeResult
     spikes: Mapping[str, Spikes]
     guessing: Guessing | None
     support: Support
@@ -155,7 +155,7 @@ def analyse(run: Record, seed: int, t_grok: int | None = None, claim: int | None
     times = tuple(first_above(test, threshold) for threshold in GROK_THRESHOLDS)
     transition = max_rise5(test)
     estimated = transition.step if isinstance(transition, MaxRise) else None
-    finding = find_regime(
+    regime = find_regime(
         train, test, ceiling=support.ceiling, memoriser=support.memoriser, diverged=run.diverged.get(seed)
     )
     return Analysis(
@@ -167,12 +167,12 @@ def analyse(run: Record, seed: int, t_grok: int | None = None, claim: int | None
         transition=transition,
         t_grok=estimated if t_grok is None else t_grok,
         t_grok_definition=transition.definition if t_grok is None else GIVEN,
-        finding=finding,
+        regime=regime,
         spikes=_spikes(metrics),
         guessing=_guessing(test, run.facts.get("test_examples"), support.classes),
         support=support,
-        claim=None if claim is None else judge(test, finding.generalised, claim),
-        notes=tuple(_notes(metrics, run, times=times, transition=transition, finding=finding, support=support)),
+        claim=None if claim is None else judge(test, regime.generalised, claim),
+        notes=tuple(_notes(metrics, run, times=times, transition=transition, regime=regime, support=support)),
     )
 
 
@@ -267,7 +267,7 @@ def _notes(
     *,
     times: Sequence[Time],
     transition: MaxRise | Unknown,
-    finding: Finding,
+    regime: RegimeResult,
     support: Support,
 ) -> list[str]:
     notes = []
@@ -278,7 +278,7 @@ def _notes(
         )
     if isinstance(transition, MaxRise) and transition.skipped:
         notes.append(f"max-rise5 passed over {transition.skipped} evaluations for want of a value")
-    if isinstance(finding.memorised, Unknown) and (gap := _loss_gap(metrics, run, finding, support)):
+    if isinstance(regime.memorised, Unknown) and (gap := _loss_gap(metrics, run, regime, support)):
         notes.append(gap)
     if isinstance(transition, MaxRise) and isinstance(low := times[0], StepInterval) and transition.step < low.earliest:
         notes.append(
@@ -288,7 +288,7 @@ def _notes(
     return notes
 
 
-def _loss_gap(metrics: Mapping[str, Series], run: Record, finding: Finding, support: Support) -> str | None:
+def _loss_gap(metrics: Mapping[str, Series], run: Record, regime: RegimeResult, support: Support) -> str | None:
     """What the losses say of memorisation where train accuracy was not logged.
 
     If training were memorised and test answers guessed, the mean loss over T positions would differ by at least
@@ -299,7 +299,7 @@ def _loss_gap(metrics: Mapping[str, Series], run: Record, finding: Finding, supp
     train, test, positions = metrics.get("train_loss"), metrics.get("test_loss"), run.facts.get("positions")
     if train is None or test is None or positions is None or support.classes is None:
         return None
-    until = finding.generalised.by if isinstance(finding.generalised, StepInterval) else math.inf
+    until = regime.generalised.by if isinstance(regime.generalised, StepInterval) else math.inf
     trained = dict(measured(train))
     gaps = [(value - trained[step], -step) for step, value in measured(test) if step in trained and step <= until]
     if not gaps:

@@ -1,12 +1,12 @@
-"""The checkpoints of a replica + rows of its sets -> rank, entropy and waves of each state, for `post_analysis`.
+"""Checkpoints of a replica + rows of its sets -> snapshots with rank, entropy and Fourier measures.
 
-    RUN/seed-N/step-S.pt, best.pt, last.pt --first 256 test rows, whole or in parts---> published keys of a State
+    RUN/seed-N/step-S.pt, best.pt, last.pt --first 256 test rows, whole or in parts---> published keys of a Snapshot
                                            --first 10 x 256 test rows, likewise-------> its alternatives, as in training
                                            --all pairs of a sum or difference, likewise--> its Fourier measures
 
 The first 256 rows of the test side, in the order of the split, are the first batch of the published post-analysis.
-Where memory does not suffice rows are read in halves, quarters and so on; the numbers are those of all rows together.
-The Fourier measures of every state are by the key frequencies of the last one, as in the paper (`metrics.fourier`).
+Where memory does not suffice, rows are read in halves, quarters and so on, with the same result.
+The Fourier measures of every snapshot are by the key frequencies of the last one, as in the paper (`metrics.fourier`).
 Axes: T positions   N rows or pairs   P residues   D width
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,36 +24,40 @@ from reprogrok.errors import InputError
 from reprogrok.formats.checkpoints import Checkpoint, load_checkpoint
 from reprogrok.metrics import fourier, registry, representation
 from reprogrok.metrics.representation import BATCH, BATCHES, Representation, represent
-from reprogrok.runs.analysis import block_of, task_of
-from reprogrok.runs.snapshots import CHECKPOINTS, NOTHING, Keys, State, States, logged_states, unmeasured
+from reprogrok.record import Record
+from reprogrok.runs.analysis import Analysis, block_of, task_of
+from reprogrok.runs.snapshots import (
+    CHECKPOINTS,
+    NOTHING,
+    KeyFrequencies,
+    RunSnapshots,
+    Snapshot,
+    logged_snapshots,
+    unmeasured,
+)
 from reprogrok.schema import load
+from reprogrok.spec import ModularTask
 from reprogrok.tasks.modular import Modular
 from reprogrok.tasks.splits import make_split
 
-if TYPE_CHECKING:
-    from reprogrok.record import Record
-    from reprogrok.runs.analysis import Analysis
-    from reprogrok.spec import ModularTask
-
 T = TypeVar("T")
 
-# What a full memory is called: by torch for an accelerator, and by its allocator for a CPU.
+# Messages of a full memory: by torch for an accelerator, and by its allocator for a CPU.
 _FULL = ("out of memory", "not enough memory", "can't allocate memory")
 
 
-def states_of(analysis: Analysis, device: torch.device) -> States:
-    """The states of a replica that can be looked at: its checkpoints, or what its logs hold.
+def snapshots_of(analysis: Analysis, device: torch.device) -> RunSnapshots:
+    """Return the snapshots of a replica: its checkpoints, or those that its logs hold.
 
     Raises:
-        InputError: the summary or the spec of the run cannot be read, or its last state (where the Fourier measures
-            need it).
+        InputError: the summary, the spec or the last checkpoint of the run cannot be read.
     """
     run = analysis.run
     if run.layout != "reprogrok":
-        return logged_states(analysis)
+        return logged_snapshots(analysis)
     if (task := task_of(run)) is None:
-        note = "rank and entropy of states are measured for modular tasks alone: analysed from its evaluations"
-        return States(NOTHING, (), unmeasured, {}, (note,))
+        note = "rank and entropy of snapshots are measured for modular tasks alone: analysed from its evaluations"
+        return RunSnapshots(NOTHING, (), unmeasured, {}, (note,))
     files = checkpoint_files(run, analysis.seed)
     tokens_TN, answer = first_test_rows(task, BATCHES * BATCH)
     positions = len(tokens_TN) - 1
@@ -63,17 +67,17 @@ def states_of(analysis: Analysis, device: torch.device) -> States:
     }
     waves = _waves_of(task, files, device, block_of(run))
 
-    def measure(step: int) -> State:
+    def measure(step: int) -> Snapshot:
         checkpoint = load_checkpoint(files[step])
         (first, seen), rows = whole_or_in_parts(
             lambda rows: _represent(checkpoint, tokens_TN, answer, rows, device), BATCH
         )
         notes = [_in_parts(rows, BATCH, "rows")]
-        progress = None
+        measures = None
         if isinstance(waves, _Waves):
-            progress, rows = waves.progress(checkpoint, step)
+            measures, rows = waves.measure(checkpoint, step)
             notes.append(_in_parts(rows, fourier.ROWS, "pairs"))
-        return State(
+        return Snapshot(
             step=step,
             representation_rank=first.rank()[0].tolist(),
             singular_values=first.singular_RSK[0, :-1].tolist(),
@@ -81,15 +85,15 @@ def states_of(analysis: Analysis, device: torch.device) -> States:
             note="; ".join(filter(None, notes)),
             examples=seen.examples,
             alternatives=_alternatives(seen, positions),
-            progress=progress,
+            fourier=measures,
         )
 
     keys = waves.keys if isinstance(waves, _Waves) else waves
-    return States(CHECKPOINTS, tuple(sorted(files)), measure, definitions, (), keys)
+    return RunSnapshots(CHECKPOINTS, tuple(sorted(files)), measure, definitions, (), keys)
 
 
 def checkpoint_files(run: Record, seed: int) -> dict[int, Path]:
-    """Step -> checkpoint of a replica; of several at one step, the one that is named after it.
+    """Map steps to the checkpoints of a replica; of several at one step, the one that is named after it.
 
     Raises:
         InputError: the summary cannot be read.
@@ -107,7 +111,7 @@ def checkpoint_files(run: Record, seed: int) -> dict[int, Path]:
 
 
 def first_test_rows(task: ModularTask, rows: int = BATCH) -> tuple[Tensor, int]:
-    """The first rows of the test side as columns (T + 1, rows), and the position that predicts the answer.
+    """Return the first rows of the test side as columns (T + 1, rows), and the position that predicts the answer.
 
     Raises:
         InputError: the task or its split cannot be.
@@ -119,7 +123,7 @@ def first_test_rows(task: ModularTask, rows: int = BATCH) -> tuple[Tensor, int]:
 
 
 def whole_or_in_parts(work: Callable[[int], T], rows: int) -> tuple[T, int]:
-    """The result of `work(rows)`, or of half as many rows at a time as long as memory is full; and how many it was.
+    """Return the result of `work(rows)`, with half as many rows while memory is full, and the number of rows.
 
     Raises:
         InputError: memory does not suffice for a single row.
@@ -149,7 +153,7 @@ def _in_parts(rows: int, wanted: int, noun: str) -> str:
 def _represent(
     checkpoint: Checkpoint, tokens_TN: Tensor, answer: int, rows: int, device: torch.device
 ) -> tuple[Representation, Representation]:
-    """What the first batch shows, and what all rows do."""
+    """Measure the first batch, and all rows."""
     weights, tokens_TN = _weights(checkpoint, device), tokens_TN.to(device)
 
     def of(tokens_TN: Tensor) -> Representation:
@@ -165,7 +169,7 @@ def _weights(checkpoint: Checkpoint, device: torch.device) -> dict[str, Tensor]:
 
 
 def _alternatives(seen: Representation, positions: int) -> dict[str, list[object]]:
-    """By every definition but the two of the published keys."""
+    """Return the values by every definition but the two of the published keys."""
     found = {
         registry.RANK: seen.rank(),
         registry.RANK_AFTER: seen.rank_after(),
@@ -177,7 +181,7 @@ def _alternatives(seen: Representation, positions: int) -> dict[str, list[object
     return {representation.definition(name, positions): values[0].tolist() for name, values in found.items()}
 
 
-class _Answers(NamedTuple):
+class _SnapshotLogits(NamedTuple):
     """What the Fourier measures need of one state, and how many pairs were read at a time."""
 
     grid: fourier.Grid
@@ -186,14 +190,14 @@ class _Answers(NamedTuple):
 
 
 class _Waves:
-    """The Fourier measures of a replica's states.
+    """The Fourier measures of the snapshots of a replica.
 
     Args:
-        task: whose equations have waves.
-        last: the last state.
-        step: of it.
-        device: that computes the answers.
-        block: rows of a batch, where batches are fixed blocks: training pairs are those that fill one.
+        task: a sum or difference.
+        last: the last checkpoint.
+        step: step of the last checkpoint.
+        device: device of the forward passes.
+        block: rows of a batch if batches are fixed blocks: training pairs are those that fill one.
     """
 
     def __init__(
@@ -207,31 +211,33 @@ class _Waves:
         sets = {"train": len(split.train_N), "test": len(split.test_N), "all": self._modular.problems}
         p = self._last.grid.modulus
         shown = self._measured(self._last)
-        self.keys = Keys(p, self._frequencies, step, shown, sets | {"residues": p})
+        self.keys = KeyFrequencies(p, self._frequencies, step, shown, sets | {"residues": p})
 
-    def progress(self, checkpoint: Checkpoint, step: int) -> tuple[fourier.Progress, int]:
-        """The measures of one state, and how many pairs were read at a time."""
+    def measure(self, checkpoint: Checkpoint, step: int) -> tuple[fourier.FourierMeasures, int]:
+        """Return the measures of one snapshot, and the number of pairs per pass."""
         if step == self._step:
             return self.keys.last, self._last.rows
         answers = self._answers(checkpoint)
         return self._measured(answers), answers.rows
 
-    def _answers(self, checkpoint: Checkpoint) -> _Answers:
+    def _answers(self, checkpoint: Checkpoint) -> _SnapshotLogits:
         def work(rows: int) -> Tensor:
             return fourier.answer_logits(checkpoint.spec, _weights(checkpoint, self._device), self._modular, rows)
 
         answer_1VN, rows = whole_or_in_parts(work, fourier.ROWS)
         (grid,) = fourier.grids(answer_1VN, self._modular.equations(), self._modular.modulus)
-        return _Answers(grid, checkpoint.weights["token_emb.weight"][: grid.modulus], rows)
+        return _SnapshotLogits(grid, checkpoint.weights["token_emb.weight"][: grid.modulus], rows)
 
-    def _measured(self, answers: _Answers) -> fourier.Progress:
-        return fourier.progress(answers.grid, answers.embedding_PD, self._frequencies, self._train_N, self._test_N)
+    def _measured(self, answers: _SnapshotLogits) -> fourier.FourierMeasures:
+        return fourier.fourier_measures(
+            answers.grid, answers.embedding_PD, self._frequencies, self._train_N, self._test_N
+        )
 
 
 def _waves_of(
     task: ModularTask, files: Mapping[int, Path], device: torch.device, block: int | None = None
 ) -> _Waves | str:
-    """The measures of a sum or difference, or why there are none."""
+    """Return the measures of a sum or difference, or the reason why there are none."""
     equations = Modular(task.operation, task.modulus, task.format).equations()
     try:
         fourier.check_waves(equations, task.modulus)

@@ -45,7 +45,7 @@ _OUR_NAMES = {
 _LONG_NAMES = {"batch": "batch.size", "evaluate_every": "evaluate_every.metrics"}
 
 
-class Kind(StrEnum):
+class SettingKind(StrEnum):
     """What a setting decides."""
 
     SPLIT = "split"
@@ -56,26 +56,26 @@ class Kind(StrEnum):
 
 
 _SETTINGS = {
-    Kind.SPLIT: ("task.split", "task.hold_out", "hold_out", "data.train_split", "split_rule", "split_type"),
-    Kind.LENGTH: ("steps", "stopped_at", "training.num_steps", "train.train_steps"),
-    Kind.OBSERVATION: (
+    SettingKind.SPLIT: ("task.split", "task.hold_out", "hold_out", "data.train_split", "split_rule", "split_type"),
+    SettingKind.LENGTH: ("steps", "stopped_at", "training.num_steps", "train.train_steps"),
+    SettingKind.OBSERVATION: (
         *("evaluate_every", "early", "analyse_every", "checkpoint_every", "metrics", "gates", "checkpoints"),
         "analysis",
         *("training.log_interval", "training.checkpoint_interval", "training.eval_num_batches"),
     ),
-    Kind.NAME: ("name", "version"),
+    SettingKind.NAME: ("name", "version"),
 }
 _SEEDS = ("seeds", "data.seed", "train.seed")
 
 
 @dataclass(frozen=True)
-class Difference:
+class SettingDifference:
     """One setting by its dotted path, its value in either run (`NOT_STATED` where there is none), and its kind."""
 
     path: str
     first: Any
     second: Any
-    kind: Kind
+    kind: SettingKind
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Identity:
     """What two runs share and where they differ.
 
     Attributes:
-        differences: settings that differ, in the order of `Kind`.
+        differences: settings that differ, in the order of `SettingKind`.
         same: paths of the settings that are equal.
         one_sided: paths that only one of two projects states; empty between runs of one layout.
         apart: seeds, device, engine, ... -> their values in either run.
@@ -91,21 +91,21 @@ class Identity:
         verified: False where a run holds no settings at all.
     """
 
-    differences: tuple[Difference, ...]
+    differences: tuple[SettingDifference, ...]
     same: tuple[str, ...]
     one_sided: tuple[str, ...]
     apart: Mapping[str, tuple[Any, Any]]
     notes: tuple[str, ...]
     verified: bool = True
 
-    def of(self, *kinds: Kind) -> tuple[Difference, ...]:
+    def of(self, *kinds: SettingKind) -> tuple[SettingDifference, ...]:
         """The differences of these kinds."""
         return tuple(difference for difference in self.differences if difference.kind in kinds)
 
     @property
     def only_split_differs(self) -> bool:
         """Does the split differ, and nothing else that decides how a replica is trained?"""
-        return self.verified and bool(self.of(Kind.SPLIT)) and not self.of(Kind.TRAINING)
+        return self.verified and bool(self.of(SettingKind.SPLIT)) and not self.of(SettingKind.TRAINING)
 
     @property
     def sentence(self) -> str:
@@ -116,7 +116,7 @@ class Identity:
         return f"{scope}{self._what_differs()}{self._also()}"
 
     def _what_differs(self) -> str:
-        training, split = self.of(Kind.TRAINING), self.of(Kind.SPLIT)
+        training, split = self.of(SettingKind.TRAINING), self.of(SettingKind.SPLIT)
         if not training:
             return "only the split differs" if split else "nothing differs that decides the training"
         names = ", ".join(difference.path for difference in training[:4])
@@ -128,7 +128,7 @@ class Identity:
     def _also(self) -> str:
         words = [
             f"how long they ran ({_steps(difference.first)} against {_steps(difference.second)} steps)"
-            for difference in self.of(Kind.LENGTH)
+            for difference in self.of(SettingKind.LENGTH)
         ]
         first, second = self.apart["seeds"]
         words += [] if first == second else ["the seeds"]
@@ -169,12 +169,12 @@ def identify(first: Record, second: Record) -> Identity:
     # Within one layout, a setting that only one run states is a difference: both were written by the same program.
     kinds = {path: _kind(path, asked) for path in paths}
     found = [
-        Difference(path, one.get(path, NOT_STATED), other.get(path, NOT_STATED), kinds[path])
+        SettingDifference(path, one.get(path, NOT_STATED), other.get(path, NOT_STATED), kinds[path])
         for path in (shared if mixed else paths)
         if path not in one or path not in other or one[path] != other[path]
     ]
     return Identity(
-        differences=tuple(sorted(found, key=lambda difference: list(Kind).index(difference.kind))),
+        differences=tuple(sorted(found, key=lambda difference: list(SettingKind).index(difference.kind))),
         same=tuple(path for path in shared if one[path] == other[path]),
         one_sided=tuple(path for path in paths if path not in shared) if mixed else (),
         apart=_apart(first, second),
@@ -237,13 +237,13 @@ def _in_our_names(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {_OUR_NAMES.get(path, path): value for path, value in settings.items()}
 
 
-def _kind(path: str, asked: Sequence[Mapping[str, Any]]) -> Kind:
+def _kind(path: str, asked: Sequence[Mapping[str, Any]]) -> SettingKind:
     for kind, names in _SETTINGS.items():
         if any(path == name or path.startswith(f"{name}.") for name in names):
             # A schedule that falls is stretched over the steps: another length is then another learning rate.
             stretched = any(settings.get("schedule.floor", 1) != 1 for settings in asked)
-            return Kind.TRAINING if path == "steps" and stretched else kind
-    return Kind.TRAINING
+            return SettingKind.TRAINING if path == "steps" and stretched else kind
+    return SettingKind.TRAINING
 
 
 def _apart(first: Record, second: Record) -> dict[str, tuple[Any, Any]]:

@@ -16,10 +16,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 from matplotlib import style
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
@@ -27,13 +27,9 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from reprogrok.files import write_bytes
 from reprogrok.metrics.grokking import StepInterval, first_above
 from reprogrok.metrics.registry import GENERALISATION, Scale
+from reprogrok.record import Record, Series
 from reprogrok.runs.curves import Panel, median_line, panels_of, quantity_of
 from reprogrok.text import counted
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from reprogrok.record import Record, Series
 
 # Okabe and Ito's palette for every kind of colour vision, less its yellow, which is faint on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

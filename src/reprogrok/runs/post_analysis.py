@@ -1,9 +1,9 @@
-"""An analysis and what is known of the states around the transition -> `post_analysis.json`, in its published keys.
+"""An analysis and the snapshots around the transition -> `post_analysis.json`, in its published keys.
 
-    analysis of a replica + its states --those around t_grok are measured--> document, held to post_analysis.schema.json
+    analysis of a replica + its snapshots --those around t_grok are measured--> document of post_analysis.schema.json
 
-The published keys stand at the top level, as in the files of their authors, so that what reads those can read ours.
-What those files do not say (definitions, intervals, regime, where the numbers come from) is in the block `reprogrok`.
+The published keys stand at the top level, as in the files of their authors, so that readers of those can read ours.
+The block `reprogrok` adds definitions, intervals, the regime and the sources of the numbers.
 """
 
 from __future__ import annotations
@@ -11,23 +11,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from reprogrok import __version__
 from reprogrok.errors import InputError
 from reprogrok.formats import foreign_runs
 from reprogrok.metrics import registry, representation
-from reprogrok.metrics.fourier import LOGIT_KEYS, MEASURES, Progress
+from reprogrok.metrics.fourier import LOGIT_KEYS, MEASURES, FourierMeasures
 from reprogrok.metrics.grokking import Chance, Delay, MaxRise, StepInterval, Time, Unknown
-from reprogrok.metrics.regime import Finding
+from reprogrok.metrics.regime import RegimeResult
 from reprogrok.metrics.spikes import Spikes
 from reprogrok.record import Series
 from reprogrok.runs.analysis import Analysis, Guessing
-from reprogrok.runs.snapshots import AFTER, BEFORE, NEAR, WINDOW, Keys, State, States, plain, select
+from reprogrok.runs.snapshots import AFTER, BEFORE, NEAR, WINDOW, KeyFrequencies, RunSnapshots, Snapshot, plain, select
 from reprogrok.schema import check_written, load
 
 FORMAT = "reprogrok.post_analysis/1"
-# What a logged metric of the states is measured by; all else describes training.
+# Definitions of logged metrics that belong to the analysis; all others describe training.
 _REPRESENTATION = frozenset({
     registry.RANK, representation.RANK_FIRST_BATCH, registry.RANK_AFTER, registry.ENTROPY_RANK,
     registry.PARTICIPATION_RATIO, registry.ENTROPY, representation.ENTROPY_CLAMPED,
@@ -35,48 +34,48 @@ _REPRESENTATION = frozenset({
 })  # fmt: skip
 
 
-def document(analysis: Analysis, states: States, window: int = WINDOW) -> dict[str, Any]:
-    """The document as plain data, held to its schema.
+def document_of(analysis: Analysis, snapshots: RunSnapshots, window: int = WINDOW) -> dict[str, object]:
+    """Write the document as plain data, checked by its schema.
 
     Raises:
-        InputError: a state cannot be measured (a checkpoint is refused, or memory does not suffice).
+        InputError: a snapshot cannot be measured: its checkpoint is refused, or memory does not suffice.
     """
-    chosen = select(states.steps, analysis.t_grok, window)
-    measured = [states.measure(step) for step in chosen]
+    chosen = select(snapshots.steps, analysis.t_grok, window)
+    measured = [snapshots.measure(step) for step in chosen]
     accuracy = _by_step(analysis.run.replicas[analysis.seed].get(analysis.test_metric or ""))
     t_grok = analysis.t_grok
     training, analysed = _logs(analysis)
-    # A state that diverged has numbers that JSON has not: null, wherever they come from.
-    written: dict[str, Any] = plain({
+    # A diverged snapshot has numbers that are not finite: null in JSON.
+    written: dict[str, object] = plain({
         "t_grok": t_grok,
         "checkpoint_steps": list(chosen),
         "relative_steps": [None if t_grok is None else step - t_grok for step in chosen],
         "test_accuracy": [accuracy.get(step) for step in chosen],
-        "final_layer_rank": [state.final_layer_rank for state in measured],
-        "avg_rank": [state.average_rank for state in measured],
-        "avg_entropy": [state.average_entropy for state in measured],
-        "full_analyses": [_full(state) for state in measured],
+        "final_layer_rank": [snapshot.final_layer_rank for snapshot in measured],
+        "avg_rank": [snapshot.average_rank for snapshot in measured],
+        "avg_entropy": [snapshot.average_entropy for snapshot in measured],
+        "full_analyses": [_full(snapshot) for snapshot in measured],
         "training_metrics": training,
         "analysis_metrics": analysed,
-        "reprogrok": _ours(analysis, states, measured, window),
+        "reprogrok": _ours(analysis, snapshots, measured, window),
     })  # fmt: skip
     check_written(written, "post_analysis")
     return written
 
 
-def _full(state: State) -> dict[str, Any]:
+def _full(snapshot: Snapshot) -> dict[str, object]:
     return {
-        "step": state.step,
-        "representation_rank": state.representation_rank,
-        "singular_values": state.singular_values,
-        "attention_entropy": state.attention_entropy,
-        "final_layer_rank": state.final_layer_rank,
-        "avg_rank": state.average_rank,
-        "avg_entropy": state.average_entropy,
+        "step": snapshot.step,
+        "representation_rank": snapshot.representation_rank,
+        "singular_values": snapshot.singular_values,
+        "attention_entropy": snapshot.attention_entropy,
+        "final_layer_rank": snapshot.final_layer_rank,
+        "avg_rank": snapshot.average_rank,
+        "avg_entropy": snapshot.average_entropy,
     }
 
 
-def _ours(analysis: Analysis, states: States, measured: Sequence[State], window: int) -> dict[str, Any]:
+def _ours(analysis: Analysis, snapshots: RunSnapshots, measured: Sequence[Snapshot], window: int) -> dict[str, object]:
     run = analysis.run
     transition = analysis.transition
     metrics = run.replicas[analysis.seed]
@@ -85,46 +84,46 @@ def _ours(analysis: Analysis, states: States, measured: Sequence[State], window:
         "version": __version__,
         "run": _run(analysis),
         "seed": analysis.seed,
-        "source": states.source,
+        "source": snapshots.source,
         "selection": {
             "definition": f"around/{window}-{BEFORE}-{NEAR}-{AFTER}",
             "t_grok_definition": analysis.t_grok_definition,
-            "candidates": list(states.steps),
+            "candidates": list(snapshots.steps),
         },
         "definitions": {name: run.definitions[name] for name in metrics if name in run.definitions},
-        "state_definitions": dict(states.definitions),
+        "state_definitions": dict(snapshots.definitions),
         "alternatives": [
-            {"step": state.step, "examples": state.examples, "values": state.alternatives}
-            for state in measured
-            if state.alternatives
+            {"step": snapshot.step, "examples": snapshot.examples, "values": snapshot.alternatives}
+            for snapshot in measured
+            if snapshot.alternatives
         ],
-        "fourier": _fourier(states.keys, measured),
+        "fourier": _fourier(snapshots.keys, measured),
         "metrics": {"train": analysis.train_metric, "test": analysis.test_metric},
         "first_above": [_time(time) for time in analysis.times],
         "transition": vars(transition) | {"unknown": None}
         if isinstance(transition, MaxRise)
         else {"definition": transition.definition, "unknown": transition.reason},
-        "regime": _regime(analysis.finding),
+        "regime": _regime(analysis.regime),
         "spikes": {name: _spikes(found) for name, found in analysis.spikes.items()},
         "guessing": None if analysis.guessing is None else _guessing(analysis.guessing),
         "support": vars(analysis.support),
         "claim": None if analysis.claim is None else asdict(analysis.claim),
         "notes": [
             *analysis.notes,
-            *states.notes,
-            *dict.fromkeys(state.note for state in measured if state.note),
-            *_unseen(analysis.t_grok, states.steps, window),
+            *snapshots.notes,
+            *dict.fromkeys(snapshot.note for snapshot in measured if snapshot.note),
+            *_unseen(analysis.t_grok, snapshots.steps, window),
         ],
     }
 
 
-def _fourier(keys: Keys | str, measured: Sequence[State]) -> dict[str, Any]:
-    """One entry per state and one for the last, all by the key frequencies of the last."""
+def _fourier(keys: KeyFrequencies | str, measured: Sequence[Snapshot]) -> dict[str, object]:
+    """Return one entry per snapshot and one for the last, all by the key frequencies of the last."""
     if isinstance(keys, str):
         return {"unknown": keys, "keys": None, "measures": {}, "states": [], "last": None}
 
-    def entry(step: int, progress: Progress) -> dict[str, Any]:
-        return {"step": step, **vars(progress)}
+    def entry(step: int, measures: FourierMeasures) -> dict[str, object]:
+        return {"step": step, **vars(measures)}
 
     return {
         "unknown": None,
@@ -138,24 +137,24 @@ def _fourier(keys: Keys | str, measured: Sequence[State]) -> dict[str, Any]:
             name: {"definition": definition, "set": over, "n": keys.sets[over]}
             for name, (definition, over) in MEASURES.items()
         },
-        "states": [entry(state.step, state.progress) for state in measured if state.progress is not None],
+        "states": [entry(snapshot.step, snapshot.fourier) for snapshot in measured if snapshot.fourier is not None],
         "last": entry(keys.step, keys.last),
     }
 
 
 def _unseen(t_grok: int | None, steps: Sequence[int], window: int) -> list[str]:
-    """What the published rule leaves out: it takes the first two states near t_grok, which may all lie before it."""
+    """Note that the published rule, which takes the first two near t_grok, selected no snapshot after it."""
     chosen = select(steps, t_grok, window)
     if t_grok is None or not chosen or chosen[-1] >= t_grok:
         return []
     later = [step for step in steps if step >= t_grok]
     has = f"candidates there: {', '.join(f'{step:,}' for step in later[:5])}" if later else "no candidate lies there"
-    return [f"the published selection holds no state at or after t_grok {t_grok:,}; {has}"]
+    return [f"the published selection holds no snapshot at or after t_grok {t_grok:,}; {has}"]
 
 
-def _time(time: Time) -> dict[str, Any]:
+def _time(time: Time) -> dict[str, object]:
     """Exactly one of `by`, `censored_at` and `unknown` is not null."""
-    fields: dict[str, Any] = dict.fromkeys(("after", "by", "censored_at", "unknown"))
+    fields: dict[str, object] = dict.fromkeys(("after", "by", "censored_at", "unknown"))
     if isinstance(time, StepInterval):
         fields |= {"after": time.after, "by": time.by}
     elif isinstance(time, Unknown):
@@ -165,13 +164,13 @@ def _time(time: Time) -> dict[str, Any]:
     return {"definition": time.definition} | fields
 
 
-def _delay(delay: Delay | Unknown) -> dict[str, Any]:
+def _delay(delay: Delay | Unknown) -> dict[str, object]:
     if isinstance(delay, Unknown):
         return {"definition": delay.definition, "unknown": delay.reason}
     return vars(delay) | {"resolution": delay.resolution, "unknown": None}
 
 
-def _regime(finding: Finding) -> dict[str, Any]:
+def _regime(finding: RegimeResult) -> dict[str, object]:
     return {
         "definition": finding.definition,
         "regime": finding.regime.value,
@@ -184,7 +183,7 @@ def _regime(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _spikes(found: Spikes) -> dict[str, Any]:
+def _spikes(found: Spikes) -> dict[str, object]:
     return {
         **asdict(found.levels),
         "settled": found.settled,
@@ -196,8 +195,8 @@ def _spikes(found: Spikes) -> dict[str, Any]:
     }
 
 
-def _guessing(guessing: Guessing) -> dict[str, Any]:
-    def score(score: Chance, step: int) -> dict[str, Any]:
+def _guessing(guessing: Guessing) -> dict[str, object]:
+    def score(score: Chance, step: int) -> dict[str, object]:
         return {"step": step, "k": score.k, "n": score.n, "classes": score.classes, "probability": score.probability}
 
     return {
@@ -207,11 +206,8 @@ def _guessing(guessing: Guessing) -> dict[str, Any]:
     }
 
 
-def _logs(analysis: Analysis) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The whole log of training and that of the analysis, as columns; those of others as they wrote them.
-
-    A metric of ours belongs to the analysis if its definition is one that `measure` has for states of a model.
-    """
+def _logs(analysis: Analysis) -> tuple[Mapping[str, object], Mapping[str, object]]:
+    """Return the logs of training and of the analysis as columns; foreign logs as they were written."""
     run = analysis.run
     if run.layout == foreign_runs.COLUMNS:
         analysed = load(run.path / foreign_runs.ANALYSIS).data if (run.path / foreign_runs.ANALYSIS).exists() else {}
@@ -227,8 +223,8 @@ def _logs(analysis: Analysis) -> tuple[dict[str, Any], dict[str, Any]]:
     )
 
 
-def columns(metrics: Mapping[str, Series]) -> dict[str, list[Any]]:
-    """Series as columns over all of their steps; null where a metric has no value."""
+def columns(metrics: Mapping[str, Series]) -> Mapping[str, Sequence[object]]:
+    """Return series as columns over all of their steps; null where a metric has no value."""
     if not metrics:
         return {}
     steps = sorted({step for series in metrics.values() for step in series.steps})
@@ -241,10 +237,10 @@ def _by_step(series: Series | None) -> dict[int, float | None]:
 
 
 def place(analysis: Analysis) -> Path:
-    """Where the document lies: in the folder of a run of ours, in the current folder for a run of others.
+    """Return the path of the document: in the folder of our own run, in the current folder for a foreign run.
 
     Raises:
-        InputError: in the current folder there is one of another run, or a file that is none.
+        InputError: the current folder holds that of another run, or a file that is no post-analysis.
     """
     one = len(analysis.run.replicas) == 1
     name = "post_analysis.json" if one else f"post_analysis-seed-{analysis.seed}.json"

@@ -1,7 +1,7 @@
-"""The states of a replica that can be looked at: what is known of each, which are chosen, and those that logs hold.
+"""Snapshots of a replica: their measurements, the selection around the transition, and those that logs hold.
 
-checkpoints of a run (`runs.checkpoint_snapshots`), or where it left logs alone, the steps at which it saved them and
-their logged analysis --3 before, 2 near, 3 after t_grok--> rank, entropy and waves of each (`runs.post_analysis`)
+checkpoints of a run (`runs.checkpoint_snapshots`), or the logged analyses of a run without checkpoints
+--3 before, 2 near, 3 after t_grok--> rank, entropy and Fourier measures of each (`runs.post_analysis`)
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reprogrok.formats import foreign_runs
-from reprogrok.metrics.fourier import Progress
+from reprogrok.metrics.fourier import FourierMeasures
 from reprogrok.runs.analysis import Analysis
 from reprogrok.schema import load
 
@@ -21,18 +21,18 @@ CHECKPOINTS, LOGS, NOTHING = "checkpoints", "logs", "none"
 
 
 @dataclass(frozen=True)
-class State:
-    """What was measured of one state: first in the published keys, then what those have no place for.
+class Snapshot:
+    """The measurements of one snapshot: the published ones first, then those without a published key.
 
     Attributes:
-        step: the update after which the state was saved.
+        step: the update after which it was saved.
         representation_rank: at the input of each layer; None if not measured.
-        singular_values: of each layer, falling; None if not known.
+        singular_values: of each layer, in falling order; None if not known.
         attention_entropy: of each layer and head, in nats; None if not measured.
-        note: what a reader has to know of this measurement; empty for nothing.
-        examples: how many rows the alternatives were read from.
-        alternatives: definition -> the same by other estimators, per layer, or per layer and head.
-        progress: its Fourier measures; None where they were not taken.
+        note: a caveat of this measurement; empty if there is none.
+        examples: number of rows behind the alternatives.
+        alternatives: definition -> values by other estimators, per layer, or per layer and head.
+        fourier: its Fourier measures; None if they were not taken.
     """
 
     step: int
@@ -42,7 +42,7 @@ class State:
     note: str = ""
     examples: int = 0
     alternatives: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    progress: Progress | None = None
+    fourier: FourierMeasures | None = None
 
     @property
     def final_layer_rank(self) -> float | None:
@@ -64,47 +64,47 @@ class State:
 
 
 @dataclass(frozen=True)
-class Keys:
-    """The key frequencies that all states of a replica are measured by: those of its last state.
+class KeyFrequencies:
+    """The key frequencies for all snapshots of a replica: those of its last one.
 
     Attributes:
         modulus: p.
-        frequencies: in rising order; there may be none.
-        step: of the last state.
-        last: what that state itself shows by them.
-        sets: how many `train`, `test` and `all` pairs and `residues` there are.
+        frequencies: in rising order; possibly none.
+        step: step of the last snapshot.
+        last: measures of that snapshot.
+        sets: numbers of `train`, `test` and `all` pairs and of `residues`.
     """
 
     modulus: int
     frequencies: tuple[int, ...]
     step: int
-    last: Progress
+    last: FourierMeasures
     sets: Mapping[str, int]
 
 
 @dataclass(frozen=True)
-class States:
-    """The states of one replica that can be looked at.
+class RunSnapshots:
+    """The snapshots of one replica that can be measured.
 
     Attributes:
         source: `checkpoints`, `logs`, or `none`.
-        steps: of every candidate, increasing.
-        measure: step -> what is measured there.
-        definitions: of rank and entropy.
-        notes: what a reader has to know of them.
-        keys: what the Fourier measures of every state rest on, or why there are none.
+        steps: steps of all candidates, increasing.
+        measure: step -> its snapshot.
+        definitions: definitions of rank and entropy.
+        notes: caveats for a reader.
+        keys: key frequencies of the Fourier measures, or the reason why there are none.
     """
 
     source: str
     steps: tuple[int, ...]
-    measure: Callable[[int], State]
+    measure: Callable[[int], Snapshot]
     definitions: Mapping[str, str]
     notes: tuple[str, ...]
-    keys: Keys | str = "no checkpoints"
+    keys: KeyFrequencies | str = "no checkpoints"
 
 
 def select(steps: Sequence[int], t_grok: int | None, window: int = WINDOW) -> tuple[int, ...]:
-    """Which states to look at: `around/10000-3-2-3`, the published rule.
+    """Select snapshots by the published rule, `around/10000-3-2-3`.
 
     The last 3 before t_grok - window, the first 2 within it (ends included), the first 3 after t_grok + window; all if
     that is none, or if there is no t_grok. Steps 5,000, 10,000, ..., 60,000 around 33,700 give 10,000, 15,000, 20,000;
@@ -118,8 +118,8 @@ def select(steps: Sequence[int], t_grok: int | None, window: int = WINDOW) -> tu
     return (*before, *near, *after) or tuple(steps)
 
 
-def logged_states(analysis: Analysis) -> States:
-    """The states of a run that left logs and no checkpoints, as far as the logs hold them.
+def logged_snapshots(analysis: Analysis) -> RunSnapshots:
+    """Return the snapshots that the logs of a run without checkpoints hold.
 
     Candidates are the steps at which the run saved checkpoints, if its configuration says so, else all analysed ones.
     """
@@ -127,35 +127,37 @@ def logged_states(analysis: Analysis) -> States:
     evaluations = len({step for series in run.replicas[analysis.seed].values() for step in series.steps})
     read = f"analysed from its logs: {evaluations:,} evaluations, no checkpoints"
     if run.layout != foreign_runs.COLUMNS or not (run.path / foreign_runs.ANALYSIS).exists():
-        return States(NOTHING, (), unmeasured, {}, (f"{read}, no logged rank or entropy",))
+        return RunSnapshots(NOTHING, (), unmeasured, {}, (f"{read}, no logged rank or entropy",))
     log: Mapping[str, Any] = load(run.path / foreign_runs.ANALYSIS).data
     rows = {step: index for index, step in enumerate(log["step"])}
     every = load(run.path / foreign_runs.CONFIG).data.get("training", {}).get("checkpoint_interval")
     saved = [step for step in rows if type(every) is int and every > 0 and step % every == 0]
     where = f"the steps at which checkpoints were saved, every {every:,}" if saved else "all analysed steps"
 
-    def measure(step: int) -> State:
+    def measure(step: int) -> Snapshot:
         ranks, entropies = (
             plain(log[name][rows[step]]) if name in log else None
             for name in ("representation_rank", "attention_entropy")
         )
-        return State(step, ranks, None, entropies)
+        return Snapshot(step, ranks, None, entropies)
 
     definitions = {
         name: run.definitions[metric]
         for name, metric in (("representation_rank", "final_layer_rank"), ("attention_entropy", "attention_entropy"))
         if metric in run.definitions
     }
-    return States(LOGS, tuple(saved or rows), measure, definitions, (f"{read}; rank and entropy as logged at {where}",))
+    return RunSnapshots(
+        LOGS, tuple(saved or rows), measure, definitions, (f"{read}; rank and entropy as logged at {where}",)
+    )
 
 
-def unmeasured(step: int) -> State:
-    """A state of which nothing is known."""
-    return State(step, None, None, None)
+def unmeasured(step: int) -> Snapshot:
+    """Return a snapshot without measurements."""
+    return Snapshot(step, None, None, None)
 
 
 def plain(value: Any) -> Any:
-    """The same with null where a number is not finite, for JSON has no other."""
+    """Replace numbers that are not finite by null, which JSON requires."""
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
