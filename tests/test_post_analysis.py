@@ -337,4 +337,4 @@ def test_first_rows_are_copies_that_may_be_written(recwarn):
 
 
 def test_every_field_of_the_fourier_measures_has_a_definition():
-    assert set(MEASURES) == set(fourier.Progress.__dataclass_fields__)
+    assert set(MEASURES) == set(fourier.FourierMeasures.__dataclass_fields__)
