@@ -1,1 +1,1 @@
-"""Spec + data -> record: the engine with its replica axis, and what drives it."""
+"""Experiment and data -> record: the engine with its replica axis, its jobs, saved work and publication."""

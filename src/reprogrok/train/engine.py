@@ -84,30 +84,19 @@ class EngineState:
 
     def content(self) -> StateContent:
         """Return the state as plain tensors on the CPU and numbers, for a file."""
-        return {
-            "weights": self.weights_RP.detach().cpu(),
-            "mean": self.mean_RP.detach().cpu(),
-            "square": self.square_RP.detach().cpu(),
-            "diverged": self.diverged_R.detach().cpu(),
-            "best": self.best_RP.detach().cpu(),
-            "step": self.step,
-            "best_step": self.best_step,
-            "best_score": self.best_score,
-        }
+        weights, mean, square, diverged, best = (x.detach().cpu() for x in (*self.updated(), self.best_RP))
+        return StateContent(
+            weights=weights, mean=mean, square=square, diverged=diverged, best=best,
+            step=self.step, best_step=self.best_step, best_score=self.best_score,
+        )  # fmt: skip
 
     @classmethod
     def restore(cls, content: StateContent, device: torch.device) -> Self:
         """Return the state that `content` describes, on a device."""
-        return cls(
-            step=content["step"],
-            weights_RP=content["weights"].to(device),
-            mean_RP=content["mean"].to(device),
-            square_RP=content["square"].to(device),
-            diverged_R=content["diverged"].to(device),
-            best_RP=content["best"].to(device),
-            best_step=list(content["best_step"]),
-            best_score=list(content["best_score"]),
-        )
+        tensors = (content["weights"], content["mean"], content["square"], content["diverged"], content["best"])
+        weights_RP, mean_RP, square_RP, diverged_R, best_RP = (tensor.to(device) for tensor in tensors)
+        best = (best_RP, list(content["best_step"]), list(content["best_score"]))
+        return cls(content["step"], weights_RP, mean_RP, square_RP, diverged_R, *best)
 
 
 @dataclass(frozen=True)
@@ -145,16 +134,10 @@ class Engine:
         rows = [self.layout.flatten(initial_weights(model, seed, biases)) for seed in self.seeds]
         weights_RP = torch.stack(rows).to(self.device)
         count = len(self.seeds)
-        return EngineState(
-            step=0,
-            weights_RP=weights_RP,
-            mean_RP=torch.zeros_like(weights_RP),
-            square_RP=torch.zeros_like(weights_RP),
-            diverged_R=torch.full((count,), -1, device=self.device),
-            best_RP=weights_RP.clone(),
-            best_step=[0] * count,
-            best_score=[-1.0] * count,
-        )
+        mean_RP, square_RP = torch.zeros_like(weights_RP), torch.zeros_like(weights_RP)
+        diverged_R = torch.full((count,), -1, device=self.device)
+        best = (weights_RP.clone(), [0] * count, [-1.0] * count)
+        return EngineState(0, weights_RP, mean_RP, square_RP, diverged_R, *best)
 
     def train(self, state: EngineState, stop: Callable[[], bool]) -> Iterator[StepEvaluation]:
         """Update `state` in place to the end of the run and yield the metrics at every evaluation step.
@@ -233,11 +216,9 @@ class Engine:
 
     def _sent(self, numbers: Tensor) -> Tensor:
         """Send numbers to the device, from pinned memory: otherwise the host would wait for them."""
-        return (
-            numbers.pin_memory().to(self.device, non_blocking=True)
-            if self.device.type == "cuda"
-            else numbers.to(self.device)
-        )
+        if self.device.type == "cuda":
+            return numbers.pin_memory().to(self.device, non_blocking=True)
+        return numbers.to(self.device)
 
     def _training_batches(self, first: int) -> Iterator[tuple[Tensor, ...]]:
         """Yield tokens (R, T + 1, B), numbers (3,), step () and, with dropout, seeds (R,) from `first` on."""

@@ -1,7 +1,7 @@
 """Gradients of R replicas -> their next weights: a clip per replica, the schedule, AdamW, on flat (R, P) tensors.
 
-One flat row per replica turns the whole update into a dozen operations whatever the number of tensors, and a replica's
-row never meets another's. What changes from step to step are three numbers, computed beforehand in double precision.
+One flat row per replica makes the whole update a dozen operations, whatever the number of tensors, and keeps replicas
+apart. Only three numbers change from step to step; they are computed beforehand in double precision.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from reprogrok.spec import OptimiserSpec, ScheduleSpec
 
 
 def learning_rate(schedule: ScheduleSpec, peak: float, step: int, steps: int) -> float:
-    """The learning rate of update `step` (from 0) of a run of `steps` updates.
+    """Return the learning rate of update `step` (from 0) of a run of `steps` updates.
 
     peak * (s + 1) / W while s < W, then peak * (f + (1 - f) * (1 + cos(pi * (s - W) / (N - W))) / 2).
     Worked value: peak 0.02, W 1350, N 27000, s 1350 gives 0.02; s 26999 gives 0.0020000.
@@ -27,7 +27,7 @@ def learning_rate(schedule: ScheduleSpec, peak: float, step: int, steps: int) ->
 
 
 def step_numbers(spec: OptimiserSpec, rates: list[float], first: int) -> Tensor:
-    """What `adamw` needs of every step from `first` on, with these learning rates: (S, 3) float64.
+    """Return the numbers that `adamw` needs for every step from `first` on, with these learning rates: (S, 3) float64.
 
     1 - lr * decay, lr / (1 - beta1^n) and sqrt(1 - beta2^n), for the n-th update, n = step + 1.
     """
@@ -40,9 +40,7 @@ def step_numbers(spec: OptimiserSpec, rates: list[float], first: int) -> Tensor:
 
 
 def clipped(gradient_RP: Tensor, largest: float | None) -> tuple[Tensor, Tensor]:
-    """Each replica's gradient scaled down to an L2 norm of at most `largest`, and the norms before, (R,).
-
-    Without a largest norm the gradient stays as it is.
+    """Scale each replica's gradient to an L2 norm of at most `largest`, if given; return it and the norms before, (R,).
 
     The 1e-6 in the denominator is that of `torch.nn.utils.clip_grad_norm_`.
     """
@@ -55,9 +53,9 @@ def clipped(gradient_RP: Tensor, largest: float | None) -> tuple[Tensor, Tensor]
 def adamw(
     spec: OptimiserSpec, weights_RP: Tensor, moments: tuple[Tensor, Tensor], gradient_RP: Tensor, numbers_3: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The next weights, mean and square, all (R, P), with one row of `step_numbers`.
+    """Return the next weights, mean and square, all (R, P), from one row of `step_numbers`.
 
-    Decoupled weight decay (Loshchilov & Hutter 2019) on every parameter, corrected as in `torch.optim.AdamW`.
+    Decoupled weight decay (Loshchilov & Hutter 2019) on every parameter; bias correction as in `torch.optim.AdamW`.
     """
     (beta1, beta2), (keep, rate, root) = spec.betas, numbers_3.unbind()
     mean_RP = torch.lerp(moments[0], gradient_RP, 1 - beta1)

@@ -77,7 +77,7 @@ class Stop(Protocol):
 
 
 def run(plan: TrainingPlan, stop: Event, report: Callable[[JobProgress], None], warn: Callable[[str], None]) -> Path:
-    """Train what is missing, publish the run and return its folder.
+    """Train the steps that are missing, publish the run and return its folder.
 
     Args:
         plan: the plan of the run.

@@ -1,8 +1,8 @@
 """(seeds, steps) -> training batches of the addition task, drawn by curriculum and never from the hold-out.
 
-For every problem one digit count n is uniform in the range of the step's stage, both operands are uniform in
-[0, 10**n). A pair that is held out is redrawn, keeping n. A batch is a pure function of (seed, step): batches come in
-chunks of many steps at once because one large draw costs far less than many small ones, not because order matters.
+For every problem a digit count n is uniform in the range of the step's stage, and both operands are uniform in
+[0, 10**n). A held-out pair is redrawn with the same n. A batch is a pure function of (seed, step); many steps are drawn
+at once because one large draw costs far less than many small ones.
 
 Axes: S steps, R replicas, B problems.
 """
@@ -22,14 +22,14 @@ from reprogrok.tasks.streams import Purpose, below, draw
 
 
 class Batches:
-    """The training problems of some seeds, made on the device where they are used.
+    """The training problems of some seeds, made on the device that uses them.
 
     Args:
         seeds: one per replica.
         size: problems per step.
         stages: the curriculum, in order, the first one starting at step 0.
-        held: the distinct pairs that each seed keeps out of training; none is ever drawn for it.
-        device: where the draws are made; the numbers are the same everywhere.
+        held: the distinct pairs that each seed holds out; none is ever drawn for it.
+        device: the device of the draws; the numbers are the same on all.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Batches:
         self._redraws = None if device.type == "cpu" else _enough_redraws(stages, held)
 
     def pairs(self, first: int, last: int) -> Pairs:
-        """The problems of steps first..last-1: two int64 tensors of shape (S, R, B)."""
+        """Return the problems of steps first..last-1: two int64 tensors of shape (S, R, B)."""
         steps_S11 = torch.arange(first, last, device=self._index_B.device).reshape(-1, 1, 1)
         word_SRB = draw(self._seeds_R1, Purpose.DIGIT_COUNT, steps_S11, self._index_B)[0]
         bound_SRB = 10 ** self._digit_counts(steps_S11, word_SRB)
@@ -64,7 +64,7 @@ class Batches:
         return pairs
 
     def _digit_counts(self, steps_S11: torch.Tensor, word_SRB: torch.Tensor) -> torch.Tensor:
-        """Uniform in each step's range, by multiply and shift: off by at most (range / 2**32) of a probability."""
+        """Return digit counts uniform in each step's range, by multiply and shift: off by at most range / 2**32."""
         stage_S11 = torch.bucketize(steps_S11, self._starts, right=True) - 1
         least, most = self._least[stage_S11], self._most[stage_S11]
         return least + ((word_SRB * (most - least + 1)) >> 32)
@@ -75,13 +75,13 @@ class Batches:
 
 
 def _enough_redraws(stages: Sequence[CurriculumStage], held: Sequence[Pairs]) -> int:
-    """So many that none of 10**12 problems is still held out after the last one, but for one chance in 10**12.
+    """Return a number of redraws after which one of 10**12 problems is still held out with probability 10**-12 at most.
 
-    An accelerator makes them all without asking: to ask whether one is needed is to wait for it. A redraw changes only
-    what is held out, so the problems are those of a loop that asks.
+    An accelerator makes them all, because checking whether one is needed would wait for it. A redraw changes only pairs
+    that are held out, so the problems are those of a loop that checks.
     """
     counts = {n for stage in stages for n in range(stage.digits[0], stage.digits[1] + 1)}
-    share = max(int(((p.a < 10**n) & (p.b < 10**n)).sum()) / 100**n for p in held for n in counts)
-    if share == 1:
+    fraction = max(int(((p.a < 10**n) & (p.b < 10**n)).sum()) / 100**n for p in held for n in counts)
+    if fraction == 1:
         raise ValueError("every problem of some number of digits is held out")
-    return math.ceil(-24 * math.log(10) / math.log(share)) if share else 0
+    return math.ceil(-24 * math.log(10) / math.log(fraction)) if fraction else 0
