@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reprogrok import record
-from reprogrok.cli.reproduce import next_seeds
+from reprogrok.commands.reproduce import next_seeds
 from reprogrok.schema import load
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -89,7 +89,7 @@ def test_a_dry_run_says_what_would_be_trained_and_trains_nothing(claimed, reprog
     assert not (claimed / ".reprogrok").exists()
 
 
-def test_what_no_number_of_seeds_decides_is_not_trained_for_unasked(reprogrok):
+def test_a_claim_that_no_number_of_seeds_decides_is_trained_for_only_on_request(reprogrok):
     words = ("reproduce", "log-456-rate", "--dry-run")
     result = reprogrok(*words, cwd=ROOT)
     assert result.returncode == 0, result.stderr
@@ -99,7 +99,7 @@ def test_what_no_number_of_seeds_decides_is_not_trained_for_unasked(reprogrok):
 
 
 def test_where_nothing_is_known_the_experiments_own_seeds_are_trained_and_judged(claimed, reprogrok):
-    words = ("--workers", "1", "--quiet", "--observed", "seen.json")
+    words = ("--workers", "1", "--quiet", "--collect", "seen.json")
     result = reprogrok("reproduce", "smoke-groks", *words, cwd=claimed)
     run = record.read(claimed / "runs" / "smoke-seeds-0-1")
     assert sorted(run.replicas) == [0, 1]
@@ -152,7 +152,7 @@ def test_what_cannot_be_done_is_one_line_and_trains_nothing(claimed, reprogrok, 
     assert not (claimed / "runs").exists()
 
 
-def test_stopped_the_same_command_goes_on(claimed, reprogrok):
+def test_stopped_the_same_command_resumes(claimed, reprogrok):
     text = (claimed / "params.yaml").read_text("utf-8")
     head, smoke = text.split("  smoke:\n")
     (claimed / "params.yaml").write_text(f"{head}  smoke:\n{smoke.replace('steps: 200', 'steps: 2000')}", "utf-8")

@@ -35,7 +35,8 @@ SURFACE = {
     "analyze": "RUN --t-grok --window --claim --seed --output --device --format",
     "plot": "RUN --csv --png --svg --log-steps --metric",
     "audit": "[CLAIM|FILE]... --output --format --claims --evidence --runs --no-runs --ledger --params",
-    "reproduce": "CLAIM --seeds --device --workers --dry-run --quiet --observed --claims --evidence --runs --params",
+    "reproduce": "CLAIM --seeds --device --workers --dry-run --quiet --collect --observed --claims --evidence --runs"
+    " --params",
     "collect": "RUN --output --title --note --claims",
     "observe": "RUN --output --title --note --claims",  # hidden, the older name of collect
     "forensics": "FILE --output --format",
