@@ -17,7 +17,7 @@ from reprogrok.claims.claims import load_citations
 from reprogrok.cli.init import init
 from reprogrok.commands.init import project_files, run
 from reprogrok.errors import InputError
-from reprogrok.gates.criteria import load_gate
+from reprogrok.gates.gate_files import load_gate
 from reprogrok.params import read_params
 from reprogrok.schema import load
 

@@ -13,7 +13,7 @@ import pytest
 
 from reprogrok.errors import InputError
 from reprogrok.gates.controls import _sampled, check_controls
-from reprogrok.gates.criteria import CONTROLS, gate_names, load_gate
+from reprogrok.gates.gate_files import CONTROLS, gate_names, load_gate
 from reprogrok.schema import load, validator
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -90,8 +90,8 @@ ALSO_LOW = "also: [accuracy-stays-low, no-entropy-collapse]"
         ("smoke", ("[50, 3.9]", "[0, 3.9]"), "$.fails[0].metrics.train_loss[1]", "steps must increase"),
         ("smoke", ("loss: [[0, 2.64], [150", "lass: [[0, 2.64], [150"), "$.fails[1].metrics.train_lass", "judges no"),
         ("smoke", ("- id: learning-moves", "- id: loss-is-sane"), "$.fails[1]", "expected loss-is-sane to fail"),
-        ("smoke", (PASSES, "passes: null"), "$.passes", "the field reason does not say why"),
-        ("smoke", ("passes:\n", "reason: none\npasses:\n"), "$.reason", "beside a run that passes"),
+        ("smoke", (PASSES, "passes: null"), "$.passes", "the field reason is missing"),
+        ("smoke", ("passes:\n", "reason: none\npasses:\n"), "$.reason", "next to a run that passes"),
         ("smoke", (PASSES, "passes: null\nreason: untried"), "$.passes", "no condition is IMPOSSIBLE"),
         ("v2b", (ALSO_LOW, ALSO), "$.fails[5]", "this trace fails accuracy-stays-low, no-accuracy-jump, no-entropy"),
         ("v2b", (ALSO, "also: [no-accuracy-jump, no-entropy-collapse]"), "$.fails[2]", "no-accuracy-jump HOLDS"),
@@ -137,7 +137,7 @@ def test_the_command_says_how_many_controls_there_are_and_stops_at_a_false_one(
     words = ("sanity", "v2b", "--run", columns_run(), "--criteria", gates)
     shown = reprogrok(*words, cwd=ROOT)
     assert "controls:     none can pass (no-entropy-collapse asks for more than 2.0 nats" in shown.stdout
-    assert "6 fail, each what it is there for" in shown.stdout
+    assert "6 fail as stated" in shown.stdout
     document = json.loads(reprogrok(*words, "--format", "json", cwd=ROOT).stdout)
     assert (document["gate"]["controls"]["passing"], document["gate"]["controls"]["failing"]) == (0, 6)
     edit(gates / CONTROLS / "v2b.yaml", ("[20000, 0.08]", "[20000, 0.04]"))
@@ -176,7 +176,7 @@ def test_a_folder_of_controls_can_be_checked_against_its_gate_alone(gates):
 
 def test_loading_every_gate_with_its_controls_needs_no_torch():
     script = (
-        "import sys\nfrom pathlib import Path\nfrom reprogrok.gates.criteria import gate_names, load_gate\n"
+        "import sys\nfrom pathlib import Path\nfrom reprogrok.gates.gate_files import gate_names, load_gate\n"
         "folder = Path('audit/criteria')\n"
         "assert all(load_gate(folder / f'{name}.yaml').controls for name in gate_names(folder))\n"
         "assert not {'torch', 'matplotlib'} & set(sys.modules)\n"

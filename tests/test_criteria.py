@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reprogrok.errors import InputError
-from reprogrok.gates.criteria import find_gate, gate_names, load_gate
+from reprogrok.gates.gate_files import find_gate, gate_names, load_gate
 from reprogrok.gates.operators import OPERATORS, Feasibility, Limit, Relation, feasibility
 from reprogrok.metrics.bounds import largest_entropy
 from reprogrok.metrics.registry import METRICS, bounds

@@ -21,7 +21,7 @@ from reprogrok.gates.documents import as_github, as_json, as_junit
 from reprogrok.gates.gate import judge
 from reprogrok.gates.operators import Limit, Relation, decimal
 from reprogrok.gates.tables import print_verdict
-from reprogrok.gates.verdict import Decision, Outcome, RegistrationStatus
+from reprogrok.gates.verdict import GateDecision, Outcome, RegistrationStatus
 from reprogrok.record import Record, Registration, Series
 
 GRID = range(10, 101, 10)
@@ -136,7 +136,7 @@ def test_a_condition_agrees_with_a_brute_force_reading_of_the_rules(asked, cells
     assert found.outcome.value == outcome
     assert (None if found.margin is None else Fraction(str(found.margin))) == margin
     assert (None if found.first_violation is None else found.first_violation.step) == first
-    assert result.seen == seen
+    assert result.measured == seen
 
 
 @settings(max_examples=300)
@@ -157,9 +157,9 @@ def test_a_nan_or_a_deleted_point_never_gives_go(asked, cells, step, delete):
     damaged = {key: value for key, value in cells.items() if key != step} if delete else cells | {step: math.nan}
     assume(not delete or step in GRID)
     after = judge(gate_of(criterion_of(*asked)), record_of({"test_accuracy": damaged})).decision
-    assert after is not Decision.GO
-    if before is not Decision.NO_GO:
-        assert after is Decision.INCONCLUSIVE  # missing data creates no violation either
+    assert after is not GateDecision.GO
+    if before is not GateDecision.NO_GO:
+        assert after is GateDecision.INCONCLUSIVE  # missing data creates no violation either
 
 
 @settings(max_examples=100)
@@ -168,8 +168,8 @@ def test_a_run_is_the_worst_of_its_replicas_and_every_format_says_the_same(asked
     gate = gate_of(criterion_of(*asked))
     verdict = judge(gate, record_of(*({"test_accuracy": cells} for cells in replicas)))
     alone = {judge(gate, record_of({"test_accuracy": cells})).decision for cells in replicas}
-    expected = next(d for d in (Decision.NO_GO, Decision.INCONCLUSIVE, Decision.GO) if d in alone)
-    code = {Decision.GO: 0, Decision.NO_GO: 1, Decision.INCONCLUSIVE: 3}[expected]
+    expected = next(d for d in (GateDecision.NO_GO, GateDecision.INCONCLUSIVE, GateDecision.GO) if d in alone)
+    code = {GateDecision.GO: 0, GateDecision.NO_GO: 1, GateDecision.INCONCLUSIVE: 3}[expected]
     assert (verdict.decision, verdict.exit_code) == (expected, code)
 
     document = json.loads(as_json(verdict))
@@ -186,7 +186,7 @@ def test_a_run_is_the_worst_of_its_replicas_and_every_format_says_the_same(asked
         outcomes.count("INCONCLUSIVE"),
     )
     github = as_github(verdict).decode()
-    assert ("::error " in github) == (expected is Decision.NO_GO)
+    assert ("::error " in github) == (expected is GateDecision.NO_GO)
     assert f"g: {expected} (exit {code})" in github
     table = printed(verdict)
     assert table.startswith(f"g: {expected} (exit {code})")
@@ -202,7 +202,7 @@ def printed(verdict, width=200):
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_no_finite_number_is_a_hole(value):
     verdict = judge(gate_of(criterion_of(condition())), record_of({"test_accuracy": full(s50=value)}))
-    assert verdict.decision is Decision.INCONCLUSIVE
+    assert verdict.decision is GateDecision.INCONCLUSIVE
     assert only(verdict).reasons == (
         "1 value not a number, the first at step 50",
         "1 of 10 points missing, the first at step 50",
@@ -212,38 +212,38 @@ def test_what_is_no_finite_number_is_a_hole(value):
 def test_a_drop_is_seen_across_a_nan_and_a_nan_makes_none():
     asked = condition("max_drop", value=0.3)
     seen = judge(gate_of(criterion_of(asked)), record_of({"test_accuracy": full(s40=0.9, s50=math.nan, s60=0.1)}))
-    assert seen.decision is Decision.NO_GO
+    assert seen.decision is GateDecision.NO_GO
     (found,) = only(seen).conditions
     assert (found.first_violation.since, found.first_violation.step) == (40, 60)
     unseen = judge(gate_of(criterion_of(asked)), record_of({"test_accuracy": full(s50=math.nan)}))
-    assert unseen.decision is Decision.INCONCLUSIVE
+    assert unseen.decision is GateDecision.INCONCLUSIVE
 
 
 def test_a_change_of_exactly_the_limit_keeps_it_in_decimals():
     assert 0.8 - 0.7 > 0.1  # the trap: in binary floating point this rise is too large
     cells = dict.fromkeys(GRID, 0.7) | dict.fromkeys(range(60, 101, 10), 0.8)
     verdict = judge(gate_of(criterion_of(condition("max_rise", value=0.1))), record_of({"test_accuracy": cells}))
-    assert verdict.decision is Decision.GO
+    assert verdict.decision is GateDecision.GO
     assert only(verdict).conditions[0].margin == 0
 
 
 def test_points_beside_the_grid_are_judged_but_fill_no_hole():
     holes = {step: value for step, value in full().items() if step != 50} | {49: 0.1, 51: 0.1}
     verdict = judge(gate_of(criterion_of(condition())), record_of({"test_accuracy": holes}))
-    assert (verdict.decision, only(verdict).seen, only(verdict).off_grid) == (Decision.INCONCLUSIVE, 9, 2)
+    assert (verdict.decision, only(verdict).measured, only(verdict).off_grid) == (GateDecision.INCONCLUSIVE, 9, 2)
     violated = judge(gate_of(criterion_of(condition())), record_of({"test_accuracy": full(s51=0.9)}))
-    assert violated.decision is Decision.NO_GO
+    assert violated.decision is GateDecision.NO_GO
 
 
 def test_what_lies_outside_the_window_changes_nothing():
     verdict = judge(gate_of(criterion_of(condition())), record_of({"test_accuracy": full(s4=0.9, s101=math.nan)}))
-    assert (verdict.decision, only(verdict).off_grid) == (Decision.GO, 0)
+    assert (verdict.decision, only(verdict).off_grid) == (GateDecision.GO, 0)
 
 
 def test_a_run_that_was_cut_short_has_not_reached_its_end():
     cells = {step: 0.1 for step in GRID if step <= 50}
     verdict = judge(gate_of(criterion_of(condition("at_end", "at_least", 0.9))), record_of({"test_accuracy": cells}))
-    assert verdict.decision is Decision.INCONCLUSIVE
+    assert verdict.decision is GateDecision.INCONCLUSIVE
     assert only(verdict).reasons == ("5 of 10 points missing, the first at step 60 (the record ends at step 50)",)
 
 
@@ -251,7 +251,7 @@ def test_a_metric_of_another_definition_is_not_judged():
     bad = full(0.9)  # breaks the limit, but measures something else
     record = record_of({"test_accuracy": bad}, definitions={"test_accuracy": "teacher-forced/all"})
     verdict = judge(gate_of(criterion_of(condition())), record)
-    assert verdict.decision is Decision.INCONCLUSIVE
+    assert verdict.decision is GateDecision.INCONCLUSIVE
     assert only(verdict).reasons == ("test_accuracy was measured as teacher-forced/all, not as argmax/answer",)
 
 
@@ -259,19 +259,19 @@ def test_a_missing_metric_is_inconclusive_unless_another_criterion_fails():
     entropy = criterion_of(condition(), metric="attention_entropy", name="entropy")
     accuracy = criterion_of(condition(), name="accuracy")
     missing = judge(gate_of(accuracy, entropy), record_of({"test_accuracy": full()}))
-    assert missing.decision is Decision.INCONCLUSIVE
+    assert missing.decision is GateDecision.INCONCLUSIVE
     assert missing.replicas[0].criteria[1].reasons == ("attention_entropy is missing (recorded: test_accuracy)",)
-    assert judge(gate_of(accuracy, entropy), record_of({"test_accuracy": full(0.9)})).decision is Decision.NO_GO
+    assert judge(gate_of(accuracy, entropy), record_of({"test_accuracy": full(0.9)})).decision is GateDecision.NO_GO
 
 
 def test_a_value_that_the_metric_cannot_have_never_helps():
     # 2.5 nats over 8 positions cannot be; taken at face value it would pass "more than 2".
     entropy = criterion_of(condition("always", "more_than", 2.0), metric="attention_entropy")
     verdict = judge(gate_of(entropy), record_of({"attention_entropy": full(2.5)}))
-    assert verdict.decision is Decision.INCONCLUSIVE
-    assert "10 values that cannot be, the first 2.5 at step 10" in only(verdict).reasons[0]
+    assert verdict.decision is GateDecision.INCONCLUSIVE
+    assert "10 values outside the bounds, the first 2.5 at step 10" in only(verdict).reasons[0]
     rounding = judge(gate_of(criterion_of(condition())), record_of({"test_accuracy": full(-1e-9)}))
-    assert rounding.decision is Decision.GO
+    assert rounding.decision is GateDecision.GO
 
 
 def test_a_record_without_replicas_gives_nothing_to_judge():
@@ -283,7 +283,7 @@ def test_an_impossible_and_a_vacuous_condition_are_named_in_every_format():
     entropy = criterion_of(condition("always", "more_than", 2.0, line=7), metric="attention_entropy", name="entropy")
     rank = criterion_of(condition("always", "at_least", 1, line=9), metric="final_layer_rank", name="rank")
     verdict = judge(gate_of(entropy, rank), record_of({"attention_entropy": full(1.0), "final_layer_rank": full(5.0)}))
-    assert [(f.kind.value, f.criterion.id) for f in verdict.findings] == [
+    assert [(f.kind.value, f.criterion.id) for f in verdict.notes] == [
         ("IMPOSSIBLE", "entropy"),
         ("VACUOUS", "rank"),
     ]
@@ -298,7 +298,7 @@ def test_an_impossible_and_a_vacuous_condition_are_named_in_every_format():
 def test_a_bound_that_cannot_be_known_is_said():
     entropy = criterion_of(condition("always", "more_than", 2.0), metric="attention_entropy")
     verdict = judge(gate_of(entropy), record_of({"attention_entropy": full(2.5)}, facts={}))
-    assert (verdict.decision, verdict.findings) == (Decision.GO, ())
+    assert (verdict.decision, verdict.notes) == (GateDecision.GO, ())
     assert "the record does not state the positions" in printed(verdict)
     assert json.loads(as_json(verdict))["criteria"][0]["bounds"]["high"] is None
 
@@ -320,7 +320,7 @@ def test_registration_is_reported_and_withholds_a_go_only_from_amended_criteria(
     gate = gate_of(criterion_of(condition()), content={"gate": "g", "limit": 2})
     gates = {} if stored is None else {"g": stored}
     verdict = judge(gate, record_of({"test_accuracy": full()}, layout="reprogrok", gates=gates))
-    decision = Decision.GO if difference is None else Decision.INCONCLUSIVE
+    decision = GateDecision.GO if difference is None else GateDecision.INCONCLUSIVE
     assert (verdict.registration.status, verdict.decision) == (status, decision)
     lines = verdict.registration.difference
     assert lines == () if difference is None else set(difference) <= set(lines)
@@ -366,7 +366,7 @@ def test_accepting_an_amendment_that_is_none_is_not_recorded():
     comments_only = {"g": Registration("1" * 64, {"gate": "g", "limit": 2})}
     record = record_of({"test_accuracy": full()}, layout="reprogrok", gates=comments_only)
     verdict = judge(gate, record, accept_amended=True)
-    assert (verdict.registration.status, verdict.decision) == (RegistrationStatus.AMENDED, Decision.GO)
+    assert (verdict.registration.status, verdict.decision) == (RegistrationStatus.AMENDED, GateDecision.GO)
     assert json.loads(as_json(verdict))["registration"]["amendment_accepted"] is False
     assert "only its comments or layout: the criteria are the same, and no GO is withheld" in printed(verdict)
 

@@ -16,9 +16,12 @@ from gate_oracle import METRICS, OPEN, random_case, read
 
 from reprogrok.gates import gate as judging
 from reprogrok.gates import operators
-from reprogrok.gates.criteria import Criterion, Gate, _conditions
+from reprogrok.gates import points as judged
+from reprogrok.gates.criteria import Criterion, Gate
 from reprogrok.gates.gate import judge
+from reprogrok.gates.gate_files import _conditions
 from reprogrok.gates.operators import OPERATORS, Limit, Point, Quantifier
+from reprogrok.metrics.bounds import Bounds
 from reprogrok.record import Record, Series
 from reprogrok.schema import Document
 
@@ -40,7 +43,7 @@ def judged(case):
     )
     verdict = judge(gate, record)
     ((result,),) = (replica.criteria for replica in verdict.replicas)
-    return [(item.outcome.value, item.margin) for item in result.conditions], result.seen
+    return [(item.outcome.value, item.margin) for item in result.conditions], result.measured
 
 
 def agree(case):
@@ -119,11 +122,11 @@ BROKEN = {
     "strict limits hold at the limit": lambda patch: patch.setattr(
         Limit, "holds", lambda limit, value: limit.margin(value) >= 0
     ),
-    "numbers are judged in binary": lambda patch: patch.setattr(judging, "decimal", Decimal),
+    "numbers are judged in binary": lambda patch: patch.setattr(judged, "decimal", Decimal),
     "holes are overlooked": lambda patch: patch.setattr(judging, "usable", lambda *a: (usable(*a)[0], [])),
-    "what cannot be is judged": lambda patch: patch.setattr(judging.Bounds, "contains", lambda *_: True),
+    "what cannot be is judged": lambda patch: patch.setattr(Bounds, "contains", lambda *_: True),
 }  # fmt: skip
-usable = judging.usable
+usable = judged.usable
 
 
 @pytest.mark.parametrize("name", BROKEN)

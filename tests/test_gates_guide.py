@@ -12,7 +12,7 @@ from gate_oracle import Case, read
 from ruamel.yaml import YAML
 from test_gate_oracle import judged
 
-from reprogrok.gates.criteria import load_gate
+from reprogrok.gates.gate_files import load_gate
 
 GUIDE = (Path(__file__).resolve().parents[1] / "docs" / "gates.md").read_text("utf-8")
 ROW = re.compile(

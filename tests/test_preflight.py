@@ -18,15 +18,16 @@ from scipy.stats import binom
 from test_engine_modular import TINY
 
 from reprogrok.errors import ExitCode, InputError
-from reprogrok.gates.criteria import Condition, Criterion, Gate, Requirement, load_gate
+from reprogrok.gates.criteria import Condition, Criterion, Gate, Requirement
+from reprogrok.gates.gate_files import load_gate
 from reprogrok.gates.operators import Limit, Relation, decimal
-from reprogrok.gates.planned import Plan, plan
-from reprogrok.gates.preflight import preflight
-from reprogrok.gates.preflight_criteria import check_criterion, counted
-from reprogrok.gates.preflight_findings import Kind
-from reprogrok.gates.preflight_requirements import check_requirement, least_by_luck
-from reprogrok.gates.requirements import Answers, judge_requirements
-from reprogrok.gates.verdict import Decision, Outcome
+from reprogrok.gates.preflight.checks import NoteKind
+from reprogrok.gates.preflight.criteria import check_criterion, counted
+from reprogrok.gates.preflight.planned_run import PlannedRun, plan_run
+from reprogrok.gates.preflight.preflight import preflight
+from reprogrok.gates.preflight.requirements import check_requirement, least_by_luck
+from reprogrok.gates.requirements import SplitAnswers, judge_requirements
+from reprogrok.gates.verdict import GateDecision, Outcome
 from reprogrok.metrics.logged import facts_of
 from reprogrok.metrics.registry import ANALYSED, METRICS, denominator
 from reprogrok.params import read_params
@@ -61,7 +62,7 @@ def plan_of(n, definitions=None, split=None, **changes):
         "attention_entropy": "attn/all-queries",
         "train_answer_loss": "ce/answer",
     }
-    return Plan(small(**changes), definitions or logged, facts, frozenset({"final_layer_rank"}), split)
+    return PlannedRun(small(**changes), definitions or logged, facts, frozenset({"final_layer_rank"}), split)
 
 
 def condition(operator="always", relation="at_most", value="0.5", within=None):
@@ -128,9 +129,9 @@ def test_what_is_called_impossible_has_no_series_and_what_is_called_vacuous_none
     pass_, fail = (any(holds(asked, values) is wanted for values in every) for wanted in (True, False))
     check = check_criterion(criterion_of(asked), plan_of(n))
     (one,) = check.conditions
-    assert (Kind.IMPOSSIBLE in kinds(check)) is not pass_
-    assert (Kind.VACUOUS in kinds(check)) is not fail
-    assert Kind.NOT_SHOWN not in kinds(check)
+    assert (NoteKind.IMPOSSIBLE in kinds(check)) is not pass_
+    assert (NoteKind.VACUOUS in kinds(check)) is not fail
+    assert NoteKind.NOT_SHOWN not in kinds(check)
     assert (check.can_pass, check.can_fail) == (pass_, fail)
     if pass_:
         assert holds(asked, close(one.passes.values, n))
@@ -147,10 +148,10 @@ def test_all_conditions_at_once_are_shown_by_one_series_or_ruled_out_with_reason
     if check.passes is not None:
         assert all(holds(item, close(check.passes.values, n)) for item in asked)
         assert check.can_pass
-    if Kind.IMPOSSIBLE in kinds(check):
+    if NoteKind.IMPOSSIBLE in kinds(check):
         assert not possible
     if not possible:
-        assert kinds(check) & {Kind.IMPOSSIBLE, Kind.NOT_SHOWN}
+        assert kinds(check) & {NoteKind.IMPOSSIBLE, NoteKind.NOT_SHOWN}
         assert not check.can_pass
 
 
@@ -159,7 +160,7 @@ def test_two_half_lines_without_a_share_between_them_are_impossible_together():
     asked = (condition("always", "more_than", "0.1"), condition("always", "at_most", "0.3"))
     check = check_criterion(criterion_of(*asked), plan_of(3))
     (note,) = check.notes
-    assert note.kind is Kind.IMPOSSIBLE
+    assert note.kind is NoteKind.IMPOSSIBLE
     assert "no value of test_accuracy meets always > 0.1 and always <= 0.3 at once" in note.arithmetic
     assert check_criterion(criterion_of(*asked), plan_of(4)).can_pass
 
@@ -168,7 +169,7 @@ def test_a_drop_larger_than_the_bounds_are_apart_breaks_nothing():
     rank = {"metric": "final_layer_rank", "definition": "pca99/blockin", "grid": range(0, 21, 20)}
     check = check_criterion(criterion_of(condition("max_drop", value="3"), **rank), plan_of(5))
     (note,) = check.conditions[0].notes
-    assert (note.kind, note.line) == (Kind.VACUOUS, 7)
+    assert (note.kind, note.line) == (NoteKind.VACUOUS, 7)
     assert note.arithmetic == "a rank lies in [1, width = 4], so no value can break final_layer_rank largest drop <= 3"
     assert (check.can_pass, check.can_fail) == (True, False)
     assert kinds(check_criterion(criterion_of(condition("max_drop", value="2.9"), **rank), plan_of(5))) == set()
@@ -194,8 +195,8 @@ def test_a_run_that_does_not_measure_where_the_criterion_looks_can_never_hold():
     rank = {"metric": "final_layer_rank", "definition": "pca99/blockin"}
     for criterion, words in (
         # Analyses come at 0, 20 and the end.
-        (criterion_of(condition(value="3"), **rank), "at 1 of the 4 steps that must be there, the first of them 10"),
-        (criterion_of(condition(), grid=range(0, 51, 10)), "2 of the 6 steps"),
+        (criterion_of(condition(value="3"), **rank), "at 1 of the 4 required steps, the first of them 10"),
+        (criterion_of(condition(), grid=range(0, 51, 10)), "2 of the 6 required steps"),
         (
             criterion_of(condition(), grid=range(0, 51, 10)),
             "the first of them 40, and its last evaluation is at step 30",
@@ -204,7 +205,7 @@ def test_a_run_that_does_not_measure_where_the_criterion_looks_can_never_hold():
         (criterion_of(condition(), metric="test_loss", definition="ce/all-8"), "does not log test_loss"),
     ):
         check = check_criterion(criterion, plan_of(5))
-        assert Kind.UNMEASURED in kinds(check)
+        assert NoteKind.UNMEASURED in kinds(check)
         assert words in check.notes[0].arithmetic
         assert not check.can_pass
     other = plan_of(5, {"train_loss": "ce/answer/batch"})
@@ -216,14 +217,14 @@ def test_a_run_that_does_not_measure_where_the_criterion_looks_can_never_hold():
 @pytest.mark.parametrize("name", [*PARAMS.experiments])
 def test_criteria_may_speak_of_whatever_a_run_will_log(name):
     experiment = PARAMS.experiments[name]
-    planned = plan(experiment)
+    planned = plan_run(experiment)
     assert planned.facts == facts_of(experiment)
     assert all(definition in METRICS[metric].definitions for metric, definition in planned.definitions.items())
     assert (planned.split is None) == (experiment.task.name == "addition")
 
 
 def test_the_steps_of_the_plan_are_those_of_a_run():
-    planned = plan(TINY)
+    planned = plan_run(TINY)
     assert planned.analysed == set(ANALYSED)
     torch.set_num_threads(1)
     _, evaluations = finished(Engine(TINY, (44,), torch.device("cpu"), "eager"))
@@ -238,11 +239,11 @@ def found(gate, experiment):
 
 def test_v2b_asks_for_more_entropy_than_there_is_and_its_criteria_1_and_4_say_nothing():
     verdict = found("v2b", "v2b")
-    assert (verdict.decision, verdict.exit_code) == (Decision.NO_GO, ExitCode.FAIL)
+    assert (verdict.decision, verdict.exit_code) == (GateDecision.NO_GO, ExitCode.FAIL)
     assert [(note.kind, note.where) for note in verdict.notes] == [
-        (Kind.UNINFORMATIVE, "accuracy-stays-low"),
-        (Kind.IMPOSSIBLE, "no-entropy-collapse"),
-        (Kind.UNINFORMATIVE, "no-accuracy-jump"),
+        (NoteKind.UNINFORMATIVE, "accuracy-stays-low"),
+        (NoteKind.IMPOSSIBLE, "no-entropy-collapse"),
+        (NoteKind.UNINFORMATIVE, "no-accuracy-jump"),
     ]
     assert f"ln(8!)/8 = {math.log(math.factorial(8)) / 8:.4f} nats" in verdict.notes[1].arithmetic
     assert "1.3256" in verdict.notes[1].arithmetic
@@ -260,19 +261,21 @@ def test_expectations_alone_stop_nothing():
     published = load_gate(CRITERIA / "v2b.yaml")
     gate = dataclasses.replace(published, criteria=(published.criteria[0], published.criteria[3]))
     verdict = preflight(gate, PARAMS.experiments["v2b"], PARAMS)
-    assert {note.kind for note in verdict.notes} == {Kind.UNINFORMATIVE}
-    assert verdict.decision is Decision.GO
+    assert {note.kind for note in verdict.notes} == {NoteKind.UNINFORMATIVE}
+    assert verdict.decision is GateDecision.GO
 
 
 def test_the_corrected_gate_stops_v2_before_it_starts_and_lets_a_fair_split_through():
     verdict = found("v2b-fixed", "v2")
     assert verdict.exit_code is ExitCode.FAIL
-    assert [(note.kind, note.where) for note in verdict.notes if note.kind.stops] == [(Kind.FAILS, "answers-learnable")]
-    assert Kind.OUT_OF_REACH in {note.kind for note in verdict.notes}
+    assert [(note.kind, note.where) for note in verdict.notes if note.kind.stops] == [
+        (NoteKind.FAILS, "answers-learnable")
+    ]
+    assert NoteKind.OUT_OF_REACH in {note.kind for note in verdict.notes}
     assert verdict.requirements[0].decided is Outcome.FAILS
     assert all(check.can_pass and check.can_fail for check in verdict.criteria)
     fair = found("v2b-fixed", "v2a")
-    assert fair.decision is Decision.GO
+    assert fair.decision is GateDecision.GO
     assert fair.requirements[0].decided is Outcome.HOLDS
     assert fair.notes == ()
 
@@ -281,7 +284,7 @@ def test_the_corrected_gate_stops_v2_before_it_starts_and_lets_a_fair_split_thro
 def test_every_sane_long_run_may_start(name, gate):
     verdict = found(gate, name)
     assert verdict.notes == ()
-    assert verdict.decision is Decision.GO
+    assert verdict.decision is GateDecision.GO
     assert all(check.can_pass and check.can_fail for check in verdict.criteria)
     assert PARAMS.experiments[name].gates == (gate,)
 
@@ -292,17 +295,17 @@ def test_what_remembering_reaches_is_named_and_stops_nothing():
     gate = Gate("g", "t", "s", (asked,), Path("g.yaml"), "0" * 64, {})
     verdict = preflight(gate, PARAMS.experiments["v1"], PARAMS)
     (note,) = verdict.notes
-    assert note.kind is Kind.REMEMBERED
+    assert note.kind is NoteKind.REMEMBERED
     assert "reach 1,493 of 1,882 (0.7933), so test_accuracy eventually >= 0.5 does not take the rule" in note.arithmetic
-    assert verdict.decision is Decision.GO
+    assert verdict.decision is GateDecision.GO
 
 
 def test_a_criterion_above_what_seen_answers_reach_is_expected_to_fail():
     asked = criterion_of(condition("at_end", "at_least", "0.9"), grid=range(0, 10_001, 1_000))
     gate = Gate("g", "t", "s", (asked,), Path("g.yaml"), "0" * 64, {})
     verdict = preflight(gate, PARAMS.experiments["v2"], PARAMS)
-    assert [note.kind for note in verdict.notes] == [Kind.OUT_OF_REACH]
-    assert verdict.decision is Decision.GO
+    assert [note.kind for note in verdict.notes] == [NoteKind.OUT_OF_REACH]
+    assert verdict.decision is GateDecision.GO
 
 
 def below(**changes):
@@ -333,7 +336,7 @@ def test_the_line_is_the_judges_own():
             definitions=planned.definitions,
             facts=planned.facts,
         )
-        judged = judge_requirements((below(),), record, Answers(possible=97, ceiling=None, source="the test"))
+        judged = judge_requirements((below(),), record, SplitAnswers(possible=97, ceiling=None, source="the test"))
         assert judged[0][0].outcome is outcome
 
 
@@ -341,7 +344,7 @@ def test_a_test_set_too_small_to_be_below_chance_can_fail_nothing():
     # (96/97)^500 = 0.0056: nothing right of 500 is no surprise at a level of 0.001.
     check = check_requirement(below(), plan_of(500))
     (note,) = check.notes
-    assert (note.kind, note.kind.stops, check.fails) == (Kind.VACUOUS, True, None)
+    assert (note.kind, note.kind.stops, check.fails) == (NoteKind.VACUOUS, True, None)
     assert "even 0 right has a probability of 0.0056" in note.arithmetic
     assert check_requirement(below(level=0.01), plan_of(500)).notes == ()
 
@@ -367,16 +370,16 @@ def test_what_training_has_to_reach_is_looked_for_where_the_run_looks():
         (Requirement("answers-learnable", at_least=decimal(1)), plan_of(5), "no split of known equations"),
     ):
         (note,) = check_requirement(asked, planned).notes
-        assert note.kind is Kind.UNMEASURED
+        assert note.kind is NoteKind.UNMEASURED
         assert words in note.arithmetic
-    for least, kind in ((1.5, Kind.IMPOSSIBLE), (0.0, Kind.VACUOUS)):
+    for least, kind in ((1.5, NoteKind.IMPOSSIBLE), (0.0, NoteKind.VACUOUS)):
         assert [note.kind for note in check_requirement(memorised(at_least=decimal(least)), plan_of(5)).notes] == [kind]
 
 
 def test_any_share_of_learnable_answers_is_more_than_none():
-    planned = plan(PARAMS.experiments["v2"])
+    planned = plan_run(PARAMS.experiments["v2"])
     (note,) = check_requirement(Requirement("answers-learnable", at_least=decimal(0)), planned).notes
-    assert note.kind is Kind.VACUOUS
+    assert note.kind is NoteKind.VACUOUS
 
 
 def test_a_split_that_cannot_be_is_an_error_at_its_place():

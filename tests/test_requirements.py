@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from reprogrok.errors import InputError
-from reprogrok.gates.criteria import Requirement, load_gate
+from reprogrok.gates.criteria import Requirement
 from reprogrok.gates.documents import as_github, as_json, as_junit
 from reprogrok.gates.gate import judge
-from reprogrok.gates.requirements import Answers
+from reprogrok.gates.gate_files import load_gate
+from reprogrok.gates.requirements import SplitAnswers
 from reprogrok.gates.tables import print_verdict
 from reprogrok.record import Record, Series
 
@@ -30,7 +31,7 @@ LEARNABLE = Requirement("answers-learnable", at_least=Decimal(1), line=41)
 CHANCE = Requirement("not-below-chance", "test_accuracy", "argmax/answer", level=0.001, window=range(101), line=42)
 DEFINITIONS = {"train_accuracy": "argmax/answer", "test_accuracy": "argmax/answer"}
 N = 970
-KNOWN = Answers(97, 1.0, "the split")
+KNOWN = SplitAnswers(97, 1.0, "the split")
 
 
 def required(asked, *, train=None, test=None, answers=KNOWN, facts=None, **changes):
@@ -63,7 +64,7 @@ def result(*arguments, **series):
         ({0: 0.1, 50: 1.0}, "INCONCLUSIVE", "the record ends at step 50, before step 100"),
         ({0: 0.1, 50: math.nan, 100: 0.2}, "INCONCLUSIVE", "1 value not a number, the first at step 50"),
         ({0: 0.1, 50: math.nan, 100: 1}, "INCONCLUSIVE", "1 value not a number, the first at step 50"),
-        ({0: 0.1, 50: 1.5, 100: 0.2}, "INCONCLUSIVE", "1 value that cannot be, the first 1.5 at step 50"),
+        ({0: 0.1, 50: 1.5, 100: 0.2}, "INCONCLUSIVE", "1 value outside the bounds, the first 1.5 at step 50"),
         ({120: 1}, "INCONCLUSIVE", "no evaluation with a value from step 0 to 100"),
         (None, "INCONCLUSIVE", "train_accuracy is missing (recorded: train_loss)"),
     ],
@@ -78,7 +79,7 @@ def test_training_is_memorised_if_an_evaluation_says_so_in_time(train, outcome, 
     ("ceiling", "outcome"), [(1.0, "HOLDS"), (0.999, "FAILS"), (0.0, "FAILS"), (None, "INCONCLUSIVE")]
 )
 def test_answers_are_learnable_as_far_as_the_split_lets_them(ceiling, outcome):
-    found = result(LEARNABLE, answers=Answers(97, ceiling, "the split"))
+    found = result(LEARNABLE, answers=SplitAnswers(97, ceiling, "the split"))
     assert (found.outcome.value, found.value) == (outcome, ceiling)
 
 
@@ -113,8 +114,8 @@ def test_every_look_at_the_accuracy_counts():
 @pytest.mark.parametrize(
     ("facts", "answers", "words"),
     [
-        ({}, KNOWN, "it is not known of how many examples the accuracy is"),
-        (None, Answers(None, None, "-"), "it is not known how many answers there are"),
+        ({}, KNOWN, "the number of test examples is not known"),
+        (None, SplitAnswers(None, None, "-"), "the number of possible answers is not known"),
     ],
 )
 def test_chance_needs_the_number_of_examples_and_of_answers(facts, answers, words):
@@ -211,7 +212,7 @@ def test_what_a_file_requires_is_read_with_its_lines(tmp_path):
             "train_accuracy, definition: argmax/answer",
             "train_loss, definition: ce/answer/batch",
             "$.requires[0].training-memorised.metric",
-            "a metric that is a share",
+            "a metric that is a fraction",
         ),
         (
             "metric: test_accuracy",

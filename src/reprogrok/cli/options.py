@@ -25,3 +25,12 @@ class Format(StrEnum):
 
     TABLE = "table"
     JSON = "json"
+
+
+class VerdictFormat(StrEnum):
+    """The output format of a verdict: a `Format`, or a format of CI systems."""
+
+    TABLE = Format.TABLE
+    JSON = Format.JSON
+    JUNIT = "junit"
+    GITHUB = "github"

@@ -1,30 +1,18 @@
-"""`reprogrok sanity NAME`: a gate and a run's folder -> a verdict on the screen, in a file, and as the exit code.
-
-With --preflight there is no run yet: the gate is held against an experiment of params.yaml instead.
-"""
+"""`reprogrok sanity NAME`: judge a run by a gate; with --preflight, check the gate against an experiment instead."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reprogrok.cli.options import CRITERIA, PARAMS
-from reprogrok.errors import InputError, RecordError
+from reprogrok.cli.options import CRITERIA, PARAMS, VerdictFormat
+from reprogrok.errors import InputError
 
 if TYPE_CHECKING:
-    from reprogrok.gates.verdict import Verdict
-
-
-class Format(StrEnum):
-    """How a verdict is printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    JUNIT = "junit"
-    GITHUB = "github"
+    from reprogrok.gates.requirements import SplitAnswers
+    from reprogrok.record import Record
 
 
 def sanity(
@@ -39,7 +27,7 @@ def sanity(
             "--output", metavar="FILE", help="Also write the verdict to FILE, in the chosen format (JSON for table)."
         ),
     ] = None,
-    output_format: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TABLE,
+    output_format: Annotated[VerdictFormat, typer.Option("--format", help="Output format.")] = VerdictFormat.TABLE,
     criteria: CRITERIA = Path("audit/criteria"),
     accept_amended: Annotated[
         bool,
@@ -50,7 +38,7 @@ def sanity(
     ] = False,
     preflight: Annotated[
         bool,
-        typer.Option("--preflight", help="Judge the gate before any run: can each criterion pass, and can it fail?"),
+        typer.Option("--preflight", help="Check the gate before any run: can each criterion pass, and can it fail?"),
     ] = False,
     experiment: Annotated[
         str | None,
@@ -62,30 +50,25 @@ def sanity(
 ) -> None:
     """Judge a run by the criteria of a gate: GO (exit 0), NO_GO (1) or INCONCLUSIVE (3); 2 if it cannot be judged."""
     _check_options(run, experiment, preflight=preflight, accept_amended=accept_amended)
-    from reprogrok.files import write_bytes
-    from reprogrok.formats.foreign_runs import read_run
-    from reprogrok.gates.criteria import find_gate, load_gate
-    from reprogrok.gates.gate import judge
-
-    gate = load_gate(find_gate(name, criteria), name)
     if preflight:
-        from reprogrok.cli.preflight import preflight_command
+        from reprogrok.commands.preflight import run as run_preflight
 
-        preflight_command(gate, experiment, params, output, output_format)
-        return
-    folder = Path("runs") / name if run is None else run
-    if run is None and not folder.exists():
-        advice = f"`reprogrok train {name}` first (if params.yaml has it), or --run DIR for another folder"
-        raise RecordError("no run here", path=folder, expected=advice)
-    verdict = judge(gate, read_run(folder), accept_amended=accept_amended)
-    if output is not None:
-        # Before anything is printed: a verdict that could not be kept is not shown as if it had been.
-        write_bytes(output, _document(verdict, Format.JSON if output_format is Format.TABLE else output_format))
-    if output_format is Format.TABLE:
-        _print_table(verdict)
-    else:
-        typer.echo(_document(verdict, output_format), nl=False)
-    raise typer.Exit(verdict.exit_code)
+        code = run_preflight(
+            name, experiment=experiment, params=params, output=output, output_format=output_format, criteria=criteria
+        )
+        raise typer.Exit(code)
+    from reprogrok.commands.sanity import run as run_sanity
+
+    code = run_sanity(
+        name,
+        folder=run,
+        output=output,
+        output_format=output_format,
+        criteria=criteria,
+        accept_amended=accept_amended,
+        split_answers=_split_answers,
+    )
+    raise typer.Exit(code)
 
 
 def _check_options(run: Path | None, experiment: str | None, *, preflight: bool, accept_amended: bool) -> None:
@@ -95,21 +78,14 @@ def _check_options(run: Path | None, experiment: str | None, *, preflight: bool,
         InputError: one of them was given.
     """
     if preflight and run is not None:
-        raise InputError("a run cannot be judged before it is there", field="--run", expected="no --preflight")
+        raise InputError("a preflight judges no run", field="--run", expected="no --preflight")
     if preflight and accept_amended:
-        raise InputError("nothing was registered yet", field="--accept-amended", expected="no --preflight")
+        raise InputError("nothing is registered yet", field="--accept-amended", expected="no --preflight")
     if experiment is not None and not preflight:
-        raise InputError("only with --preflight; a run that is there is named by --run", field="--experiment")
+        raise InputError("only with --preflight; --run names an existing run", field="--experiment")
 
 
-def _document(verdict: Verdict, output_format: Format) -> bytes:
-    from reprogrok.gates.documents import as_github, as_json, as_junit
+def _split_answers(record: Record) -> SplitAnswers:
+    from reprogrok.gates.split_answers import split_answers  # loads torch
 
-    return {Format.JSON: as_json, Format.JUNIT: as_junit, Format.GITHUB: as_github}[output_format](verdict)
-
-
-def _print_table(verdict: Verdict) -> None:
-    from reprogrok.console import console
-    from reprogrok.gates.tables import print_verdict
-
-    print_verdict(verdict, console())
+    return split_answers(record)

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from reprogrok.console import console
 from reprogrok.errors import ExitCode
-from reprogrok.gates.criteria import find_gate, gate_names, load_gate
+from reprogrok.gates.gate_files import find_gate, gate_names, load_gate
 from reprogrok.metrics import own_metrics
 from reprogrok.model.shapes import count_parameters
 from reprogrok.params import Params, read_params

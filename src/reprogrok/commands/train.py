@@ -13,7 +13,7 @@ from pathlib import Path
 from reprogrok.console import console
 from reprogrok.errors import ExitCode, InputError
 from reprogrok.formats.problem_files import check_problems
-from reprogrok.gates.criteria import find_gate, load_gate
+from reprogrok.gates.gate_files import find_gate, load_gate
 from reprogrok.model.compiler import compiler
 from reprogrok.model.device import choose_device, usable_cores
 from reprogrok.params import read_params

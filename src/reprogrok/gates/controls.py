@@ -1,45 +1,43 @@
-"""The control traces of a gate: runs whose verdict is known beforehand, judged whenever the gate is loaded.
+"""The control traces of a gate: synthetic runs with known verdicts, judged whenever the gate is loaded.
 
     controls/NAME.yaml --JSON Schema--> facts + breakpoints per metric --straight lines on the grid--> Record
-    gate + Record --judge--> verdict --is it what the file says?--> Controls, or an error at the line of the trace
+    gate + Record --judge--> verdict --as the file states?--> Controls, or an error at the line of the trace
 
 A gate that lets everything pass looks like one that was passed. So each gate ships one run that passes it, and for each
-criterion and each requirement one that fails exactly this one. Where no run can pass, the file says why, and the
-bounds of the metrics have to agree: at least one condition is IMPOSSIBLE. What is amended so that a control no longer
-does what it is there for does not load.
+criterion and each requirement one that fails exactly this one. If no run can pass, the file gives the reason, and at
+least one condition must be IMPOSSIBLE by the bounds of its metric. A gate whose controls are not judged as stated does
+not load.
 
 A trace is data: breakpoints, with straight lines between them, sampled at the breakpoints and at every step of the
-grids that its metric is judged on, from its first breakpoint to its last. Where a fact says of how many examples an
-accuracy is, its samples are rounded to whole examples.
+grids of its metric, from its first breakpoint to its last. If the facts state the number of test examples, test
+accuracy is rounded to whole examples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from reprogrok.gates.criteria import COUNTED, Controls, Gate
 from reprogrok.gates.gate import judge
 from reprogrok.gates.operators import Feasibility
-from reprogrok.gates.verdict import Outcome, Verdict
+from reprogrok.gates.requirements import SplitAnswers
+from reprogrok.gates.verdict import GateVerdict, Outcome
 from reprogrok.record import Record, Series
 from reprogrok.schema import Document, Steps, load
-
-if TYPE_CHECKING:
-    from reprogrok.gates.requirements import Answers
 
 CEILING = "seen_answer_ceiling"
 LAYOUT = "control"
 
 
 def check_controls(gate: Gate, path: Path) -> Controls:
-    """Judge every control trace of a gate and hold the outcome against what the trace is there for.
+    """Judge every control trace of a gate and compare the outcome with the stated one.
 
     Raises:
-        InputError: the file is not what the schema asks for, it is about another gate, a criterion or requirement has
-            no trace that fails it, or a trace does something else than its file says; with the line of the trace.
+        InputError: the file breaks its schema or belongs to another gate, a criterion or requirement has no trace that
+            fails it, or a trace is not judged as stated; with the line of the trace.
     """
     document = load(path, "controls")
     data = document.data
@@ -60,8 +58,8 @@ def check_controls(gate: Gate, path: Path) -> Controls:
         verdict = _judge_trace(gate, data, trace)
         failed, asked = _failing(verdict), {trace["id"], *trace.get("also", ())}
         if failed != asked:
-            what = f"this trace fails {_list(failed)}{_why(verdict, asked - failed)}"
-            raise document.error(at, what, expected=f"{_list(asked)} to fail, and nothing else")
+            message = f"this trace fails {_list(failed)}{_why(verdict, asked - failed)}"
+            raise document.error(at, message, expected=f"{_list(asked)} to fail, and nothing else")
     untold = [name for name in ids if name not in {trace["id"] for trace in data["fails"]}]
     if untold:
         expected = f"one trace for each of {', '.join(ids)}"
@@ -70,33 +68,32 @@ def check_controls(gate: Gate, path: Path) -> Controls:
 
 
 def _check_passing(document: Document, gate: Gate) -> None:
-    """The passing trace passes; or no trace can, and the bounds say so.
+    """Check that the passing trace passes, or that the bounds rule out that any can.
 
     Raises:
-        InputError: not so.
+        InputError: neither is so.
     """
     data = document.data
     if data["passes"] is not None:
         if "reason" in data:
-            raise document.error(("reason",), "a reason why no run can pass, beside a run that passes")
+            raise document.error(("reason",), "a reason why no run can pass, next to a run that passes")
         verdict = _judge_trace(gate, data, data["passes"])
         if verdict.outcome is not Outcome.HOLDS:
             names = [name for name, outcome, _ in _outcomes(verdict) if outcome is not Outcome.HOLDS]
             raise document.error(("passes",), f"this trace does not pass{_why(verdict, names)}")
         return
     if "reason" not in data:
-        raise document.error(("passes",), "no run can pass, and the field reason does not say why")
-    findings = _judge_trace(gate, data, {}).findings
-    if not any(finding.kind is Feasibility.IMPOSSIBLE for finding in findings):
-        message = "this gate can be passed as far as the bounds of its metrics tell: no condition is IMPOSSIBLE"
+        raise document.error(("passes",), "no run can pass, and the field reason is missing")
+    if not any(note.kind is Feasibility.IMPOSSIBLE for note in _judge_trace(gate, data, {}).notes):
+        message = "the bounds of its metrics do not keep a run from passing this gate: no condition is IMPOSSIBLE"
         raise document.error(("passes",), message, expected="a trace that passes")
 
 
 def _check_traces(document: Document, gate: Gate) -> None:
-    """Breakpoints come in order of steps, and only of metrics that the gate judges.
+    """Check that breakpoints are in order of steps, and only of metrics that the gate judges.
 
     Raises:
-        InputError: not so.
+        InputError: one is not.
     """
     data, known = document.data, _definitions(gate)
     places: list[tuple[Steps, Mapping[str, Any]]] = [((), data)]
@@ -114,7 +111,7 @@ def _check_traces(document: Document, gate: Gate) -> None:
                     raise document.error(where, "steps must increase", expected=f"> {before[0]}", found=after[0])
 
 
-def _judge_trace(gate: Gate, data: Mapping[str, Any], trace: Mapping[str, Any]) -> Verdict:
+def _judge_trace(gate: Gate, data: Mapping[str, Any], trace: Mapping[str, Any]) -> GateVerdict:
     facts = data["facts"] | trace.get("facts", {})
     drawn = data["metrics"] | trace.get("metrics", {})
     series = {
@@ -123,19 +120,13 @@ def _judge_trace(gate: Gate, data: Mapping[str, Any], trace: Mapping[str, Any]) 
     }
     whole = {name: value for name, value in facts.items() if name != CEILING}
     record = Record(gate.path, gate.name, LAYOUT, {0: series}, _definitions(gate), whole)
-    return judge(gate, record, _answers(facts) if gate.requires else None)
-
-
-def _answers(facts: Mapping[str, Any]) -> Answers:
-    from reprogrok.gates.requirements import Answers  # noqa: PLC0415 - brings NumPy and SciPy
-
-    return Answers(facts.get("classes"), facts.get(CEILING), "the control's facts")
+    return judge(gate, record, SplitAnswers(facts.get("classes"), facts.get(CEILING), "the control's facts"))
 
 
 def _sampled(
     breakpoints: Sequence[tuple[int, float]], grid: set[int], examples: int | None
 ) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Steps and values on the straight lines between breakpoints.
+    """Return steps and values on the straight lines between breakpoints.
 
     [[0, 0.0], [100, 1.0]] on the grid 0, 25, ..., 100 gives 0, 0.25, 0.5, 0.75 and 1.
     """
@@ -147,9 +138,9 @@ def _sampled(
     for step in steps[1:]:
         while step > after[0]:
             before, after = next(section)
-        share = (step - before[0]) / (after[0] - before[0])
-        # At the breakpoints themselves exactly what the file says.
-        values.append(float(after[1]) if share == 1 else before[1] + (after[1] - before[1]) * share)
+        part = (step - before[0]) / (after[0] - before[0])
+        # At a breakpoint, exactly the value of the file.
+        values.append(float(after[1]) if part == 1 else before[1] + (after[1] - before[1]) * part)
     if examples is not None:
         values = [round(value * examples) / examples for value in values]
     return tuple(steps), tuple(values)
@@ -159,7 +150,7 @@ def _steps(gate: Gate, metric: str) -> set[int]:
     return {step for criterion in gate.criteria if criterion.metric == metric for step in criterion.grid}
 
 
-def _examples(gate: Gate, metric: str, facts: Mapping[str, Any]) -> int | None:
+def _examples(gate: Gate, metric: str, facts: Mapping[str, int]) -> int | None:
     return facts.get("test_examples") if (metric, _definitions(gate)[metric]) == COUNTED else None
 
 
@@ -173,7 +164,7 @@ def _ids(gate: Gate) -> list[str]:
     return [*(criterion.id for criterion in gate.criteria), *(asked.kind for asked in gate.requires)]
 
 
-def _outcomes(verdict: Verdict) -> Iterator[tuple[str, Outcome, Sequence[str]]]:
+def _outcomes(verdict: GateVerdict) -> Iterator[tuple[str, Outcome, Sequence[str]]]:
     (replica,) = verdict.replicas
     for result in replica.criteria:
         notes = [condition.note for condition in result.conditions if condition.note]
@@ -182,12 +173,12 @@ def _outcomes(verdict: Verdict) -> Iterator[tuple[str, Outcome, Sequence[str]]]:
         yield required.requirement.kind, required.outcome, [*required.reasons, required.numbers]
 
 
-def _failing(verdict: Verdict) -> set[str]:
+def _failing(verdict: GateVerdict) -> set[str]:
     return {name for name, outcome, _ in _outcomes(verdict) if outcome is Outcome.FAILS}
 
 
-def _why(verdict: Verdict, names: Sequence[str] | set[str]) -> str:
-    """What those did that should have done something else."""
+def _why(verdict: GateVerdict, names: Collection[str]) -> str:
+    """Describe the outcomes of the given criteria and requirements, with their reasons."""
     texts = [
         f"{name} {outcome}" + (f" ({'; '.join(filter(None, reasons))})" if any(reasons) else "")
         for name, outcome, reasons in _outcomes(verdict)
@@ -196,5 +187,5 @@ def _why(verdict: Verdict, names: Sequence[str] | set[str]) -> str:
     return f": {', '.join(texts)}" if texts else ""
 
 
-def _list(names: Sequence[str] | set[str]) -> str:
+def _list(names: Collection[str]) -> str:
     return ", ".join(sorted(names)) or "nothing"

@@ -1,60 +1,61 @@
-"""A verdict -> what machines read: JSON, JUnit XML, and the annotations of GitHub's workflows.
+"""A verdict -> documents for machines: JSON, JUnit XML, and annotations for GitHub workflows.
 
-JSON     everything, checked against `verdict.schema.json` before it leaves
+JSON     everything, checked against `verdict.schema.json`
 JUnit    one test case per seed and criterion or requirement: FAILS is a failure, INCONCLUSIVE an error (never a pass,
-         never skipped); a GO that is withheld is one more error
-GitHub   one annotation per condition or requirement that does not hold and per finding, at its line in the criteria
+         never skipped); a withheld GO is one more error
+GitHub   one annotation per impossible or vacuous condition, and per condition or requirement that does not hold, at its
+         line in the criteria file
 """
 
 from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from collections.abc import Callable, Mapping
 from xml.etree import ElementTree as ET
 
 from reprogrok import __version__
 from reprogrok.files import pretty_json
-from reprogrok.gates import text as words
+from reprogrok.gates import text
 from reprogrok.gates.criteria import Requirement
 from reprogrok.gates.operators import Reading
 from reprogrok.gates.verdict import (
     Assessment,
     CriterionResult,
-    Decision,
+    GateDecision,
+    GateVerdict,
     Outcome,
     RequirementResult,
-    Verdict,
     worst,
 )
 from reprogrok.schema import check_written
 
-# What XML 1.0 has no way to write, escaped or not.
+# Characters that XML 1.0 cannot hold, escaped or not.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def as_json(verdict: Verdict) -> bytes:
-    """The verdict as a JSON document that keeps its schema."""
+def as_json(verdict: GateVerdict) -> bytes:
+    """Write the verdict as JSON, checked against its schema."""
     controls = verdict.gate.controls
-    document: dict[str, Any] = {
+    document: dict[str, object] = {
         "format": "reprogrok.verdict/2",
         "reprogrok": __version__,
         "gate": {
             "name": verdict.gate.name,
             "title": verdict.gate.title,
-            "path": words.path_text(verdict.gate.path),
+            "path": text.path_text(verdict.gate.path),
             "sha256": verdict.gate.sha256,
             "controls": None
             if controls is None
             else {
-                "path": words.path_text(controls.path),
+                "path": text.path_text(controls.path),
                 "passing": controls.passing,
                 "failing": controls.failing,
                 "reason": controls.reason,
             },
         },
         "run": {
-            "path": words.path_text(verdict.run),
+            "path": text.path_text(verdict.run),
             "experiment": verdict.experiment.encode("utf-8", "replace").decode(),
             "layout": verdict.layout,
             "seeds": [replica.seed for replica in verdict.replicas],
@@ -72,12 +73,12 @@ def as_json(verdict: Verdict) -> bytes:
         "exit_code": int(verdict.exit_code),
         "findings": [
             {
-                "kind": finding.kind.value,
-                "criterion": finding.criterion.id,
-                "condition": str(finding.condition),
-                "arithmetic": finding.arithmetic,
+                "kind": note.kind.value,
+                "criterion": note.criterion.id,
+                "condition": str(note.condition),
+                "arithmetic": note.arithmetic,
             }
-            for finding in verdict.findings
+            for note in verdict.notes
         ],
         "criteria": [
             _criterion(assessment, verdict.of_criterion(index)) for index, assessment in enumerate(verdict.assessments)
@@ -90,7 +91,7 @@ def as_json(verdict: Verdict) -> bytes:
     return pretty_json(document)
 
 
-def _criterion(assessment: Assessment, results: tuple[tuple[int, CriterionResult], ...]) -> dict[str, Any]:
+def _criterion(assessment: Assessment, results: tuple[tuple[int, CriterionResult], ...]) -> dict[str, object]:
     criterion, bounds = assessment.criterion, assessment.bounds
     return {
         "id": criterion.id,
@@ -108,7 +109,7 @@ def _criterion(assessment: Assessment, results: tuple[tuple[int, CriterionResult
             {
                 "seed": seed,
                 "outcome": result.outcome.value,
-                "points_seen": result.seen,
+                "points_seen": result.measured,
                 "points_expected": result.expected,
                 "points_off_grid": result.off_grid,
                 "reasons": list(result.reasons),
@@ -129,7 +130,7 @@ def _criterion(assessment: Assessment, results: tuple[tuple[int, CriterionResult
     }
 
 
-def _requirement(asked: Requirement, results: tuple[tuple[int, RequirementResult], ...]) -> dict[str, Any]:
+def _requirement(asked: Requirement, results: tuple[tuple[int, RequirementResult], ...]) -> dict[str, object]:
     return {
         "kind": asked.kind,
         "asked": str(asked),
@@ -148,12 +149,12 @@ def _requirement(asked: Requirement, results: tuple[tuple[int, RequirementResult
     }
 
 
-def _reading(reading: Reading | None) -> dict[str, Any] | None:
+def _reading(reading: Reading | None) -> dict[str, object] | None:
     return None if reading is None else {"step": reading.step, "value": float(reading.value), "since": reading.since}
 
 
-def as_junit(verdict: Verdict) -> bytes:
-    """The verdict as one JUnit test suite."""
+def as_junit(verdict: GateVerdict) -> bytes:
+    """Write the verdict as one JUnit test suite."""
     outcomes = [outcome for replica in verdict.replicas for outcome in replica.outcomes]
     if verdict.withheld:
         outcomes.append(Outcome.INCONCLUSIVE)
@@ -169,17 +170,17 @@ def as_junit(verdict: Verdict) -> bytes:
     for name, value in (
         ("verdict", verdict.decision.value),
         ("exit_code", str(int(verdict.exit_code))),
-        ("run", words.path_text(verdict.run)),
-        ("criteria", words.path_text(verdict.gate.path)),
+        ("run", text.path_text(verdict.run)),
+        ("criteria", text.path_text(verdict.gate.path)),
         ("criteria_sha256", verdict.gate.sha256),
-        ("registration", words.registration_text(verdict)),
-        ("controls", words.controls_text(verdict.gate.controls)),
-        *(("finding", words.finding_text(finding)) for finding in verdict.findings),
+        ("registration", text.registration_text(verdict)),
+        ("controls", text.controls_text(verdict.gate.controls)),
+        *(("finding", text.note_text(note)) for note in verdict.notes),
     ):
         ET.SubElement(properties, "property", {"name": name, "value": _xml(value)})
     if verdict.withheld:
         case = ET.SubElement(suite, "testcase", {"classname": verdict.gate.name, "name": "registration"})
-        _settle(case, Outcome.INCONCLUSIVE, verdict.withheld, words.registration_text(verdict))
+        _settle(case, Outcome.INCONCLUSIVE, verdict.withheld, text.registration_text(verdict))
     for replica in verdict.replicas:
         classname = f"{verdict.gate.name}.seed-{replica.seed}"
         for result, assessment in zip(replica.criteria, verdict.assessments, strict=True):
@@ -187,9 +188,9 @@ def as_junit(verdict: Verdict) -> bytes:
             _test_case(case, result, assessment)
         for required in replica.requires:
             case = ET.SubElement(suite, "testcase", {"classname": classname, "name": required.requirement.kind})
-            text = words.explain_requirement(required)
-            _settle(case, required.outcome, text, text)
-    output = [*map(words.finding_text, verdict.findings), *verdict.registration.difference]
+            line = text.explain_requirement(required)
+            _settle(case, required.outcome, line, line)
+    output = [*map(text.note_text, verdict.notes), *verdict.registration.difference]
     if output:
         ET.SubElement(suite, "system-out").text = _xml("\n".join(output))
     ET.indent(root)
@@ -197,25 +198,25 @@ def as_junit(verdict: Verdict) -> bytes:
 
 
 def _test_case(case: ET.Element, result: CriterionResult, assessment: Assessment) -> None:
-    lines = [words.explain(result, condition) for condition in result.conditions]
+    lines = [text.explain(result, condition) for condition in result.conditions]
     message = next(line for line, item in zip(lines, result.conditions, strict=True) if item.outcome is result.outcome)
-    _settle(case, result.outcome, message, "\n".join([*lines, *map(words.finding_text, assessment.findings)]))
+    _settle(case, result.outcome, message, "\n".join([*lines, *map(text.note_text, assessment.notes)]))
 
 
-def _settle(case: ET.Element, outcome: Outcome, message: str, text: str) -> None:
+def _settle(case: ET.Element, outcome: Outcome, message: str, details: str) -> None:
     if outcome is Outcome.HOLDS:
-        ET.SubElement(case, "system-out").text = _xml(text)
+        ET.SubElement(case, "system-out").text = _xml(details)
         return
     tag = "failure" if outcome is Outcome.FAILS else "error"
-    ET.SubElement(case, tag, {"type": outcome.value, "message": _xml(message)}).text = _xml(text)
+    ET.SubElement(case, tag, {"type": outcome.value, "message": _xml(message)}).text = _xml(details)
 
 
-def as_github(verdict: Verdict) -> bytes:
-    """The verdict as workflow commands: errors and warnings at lines of the criteria file, and one line for the whole.
+def as_github(verdict: GateVerdict) -> bytes:
+    """Write the verdict as workflow commands: annotations at lines of the criteria file, and one for the whole.
 
-    Seeds are gathered into one annotation per condition, because GitHub shows only the first ten of a step.
+    Seeds share one annotation per condition, because GitHub shows only the first ten of a step.
     """
-    path = words.path_text(verdict.gate.path)
+    path = text.path_text(verdict.gate.path)
     commands = []
     for index, criterion in enumerate(verdict.gate.criteria):
         for number, condition in enumerate(criterion.conditions):
@@ -223,18 +224,18 @@ def as_github(verdict: Verdict) -> bytes:
     for index, requirement in enumerate(verdict.gate.requires):
         commands.extend(_requirement_command(verdict, index, _place(path, requirement.line)))
     commands += [
-        _command("warning", f"{finding.kind} in {verdict.gate.name}", words.finding_text(finding), place)
-        for finding in verdict.findings
-        for place in [_place(path, finding.condition.line)]
+        _command("warning", f"{note.kind} in {verdict.gate.name}", text.note_text(note), place)
+        for note in verdict.notes
+        for place in [_place(path, note.condition.line)]
     ]
-    level = {Decision.GO: "notice", Decision.NO_GO: "error", Decision.INCONCLUSIVE: "warning"}[verdict.decision]
-    registration = words.registration_text(verdict)
-    message = "\n".join([words.summary(verdict), f"run {words.path_text(verdict.run)}", registration])
-    commands.append(_command(level, f"sanity {verdict.gate.name}", message, {"file": path}))
+    levels = {GateDecision.GO: "notice", GateDecision.NO_GO: "error", GateDecision.INCONCLUSIVE: "warning"}
+    registration = text.registration_text(verdict)
+    message = "\n".join([text.summary(verdict), f"run {text.path_text(verdict.run)}", registration])
+    commands.append(_command(levels[verdict.decision], f"sanity {verdict.gate.name}", message, {"file": path}))
     return "".join(f"{command}\n" for command in commands).encode()
 
 
-def _condition_command(verdict: Verdict, index: int, number: int, place: dict[str, str]) -> list[str]:
+def _condition_command(verdict: GateVerdict, index: int, number: int, place: dict[str, str]) -> list[str]:
     results = [(seed, result, result.conditions[number]) for seed, result in verdict.of_criterion(index)]
     outcome = worst(item.outcome for _, _, item in results)
     if outcome is Outcome.HOLDS:
@@ -244,10 +245,10 @@ def _condition_command(verdict: Verdict, index: int, number: int, place: dict[st
     seeds = f" ({len(concerned)} of {len(results)} seeds, worst seed {seed})" if len(results) > 1 else ""
     level = "error" if outcome is Outcome.FAILS else "warning"
     title = f"{outcome} {verdict.gate.name} {result.criterion.id}"
-    return [_command(level, title, f"{result.criterion.title}: {words.explain(result, item)}{seeds}", place)]
+    return [_command(level, title, f"{result.criterion.title}: {text.explain(result, item)}{seeds}", place)]
 
 
-def _requirement_command(verdict: Verdict, index: int, place: dict[str, str]) -> list[str]:
+def _requirement_command(verdict: GateVerdict, index: int, place: dict[str, str]) -> list[str]:
     results = verdict.of_requirement(index)
     outcome = worst(result.outcome for _, result in results)
     if outcome is Outcome.HOLDS:
@@ -257,7 +258,7 @@ def _requirement_command(verdict: Verdict, index: int, place: dict[str, str]) ->
     seeds = f" ({len(concerned)} of {len(results)} seeds, the first seed {seed})" if len(results) > 1 else ""
     level = "error" if outcome is Outcome.FAILS else "warning"
     title = f"{outcome} {verdict.gate.name} {result.requirement.kind}"
-    return [_command(level, title, f"{words.explain_requirement(result)}{seeds}", place)]
+    return [_command(level, title, f"{text.explain_requirement(result)}{seeds}", place)]
 
 
 def _place(path: str, line: int | None) -> dict[str, str]:
@@ -269,12 +270,15 @@ def _command(level: str, title: str, message: str, place: dict[str, str]) -> str
     return f"::{level} {properties}::{_escape(message)}"
 
 
-def _escape(text: str, also: str = "") -> str:
-    """GitHub's own escapes: `%` first, line ends, and in properties `:` and `,`."""
+def _escape(value: str, also: str = "") -> str:
+    """Escape as GitHub does: `%` first, then line ends, and in properties `:` and `,`."""
     for character in "%\r\n" + also:
-        text = text.replace(character, f"%{ord(character):02X}")
-    return text
+        value = value.replace(character, f"%{ord(character):02X}")
+    return value
 
 
-def _xml(text: str) -> str:
-    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
+def _xml(value: str) -> str:
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", value)
+
+
+DOCUMENTS: Mapping[str, Callable[[GateVerdict], bytes]] = {"json": as_json, "junit": as_junit, "github": as_github}

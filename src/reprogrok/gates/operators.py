@@ -1,22 +1,22 @@
-"""The operators of criteria: points of one series -> readings, to which the limit of a condition is applied.
+"""The operators of criteria: points of one series -> readings, which a limit is applied to.
 
     always      one reading per point: its value
     eventually  the same readings; one that meets the limit is enough
     at_end      one reading: the value at the last step of the expected grid; none if that point was not measured
-    max_drop    one reading per point j: the largest x_i - x_j over i before j (and within W steps, if asked)
+    max_drop    one reading per point j: the largest x_i - x_j over i before j (within W steps, if requested)
     max_rise    the same for x_j - x_i
     slope       two readings: the ends of the confidence interval of the slope over the grid (`stats.slope`)
 
     points --operator--> readings --limit--> signed margins; the deciding one is the condition's margin
 
-The margin says how far a value is on the right side of its limit, in the metric's unit, as the robustness of signal
-temporal logic does (Fainekos and Pappas 2009; Donze and Maler 2010): positive holds, negative fails, and zero holds
-unless the limit is strict (`more_than`, `less_than`). Over a window "always" is the smallest margin and "eventually"
-the largest. Example: rank 13 under `at_least: 30` has margin 13 - 30 = -17; a rise of 0.04 under `at_most: 0.10` has
-margin 0.10 - 0.04 = +0.06. `docs/gates.md` has more of them, and says what holes do.
+The margin is the signed distance of a value from its limit, in the metric's unit: the robustness of signal temporal
+logic (Fainekos and Pappas 2009; Donze and Maler 2010). Positive holds, negative fails, and zero holds unless the limit
+is strict (`more_than`, `less_than`). Over a window, "always" has the smallest margin and "eventually" the largest.
+Rank 13 under `at_least: 30` has margin 13 - 30 = -17; a rise of 0.04 under `at_most: 0.10` has margin 0.10 - 0.04 =
++0.06. `docs/gates.md` has more examples, and the rules for holes.
 
-Numbers are judged as the decimals they are written as: 0.8 - 0.7 is 0.1 here, while in binary floating point it is
-larger than 0.1 and would break a limit that the log keeps.
+Numbers are judged as the decimals they are written as: 0.8 - 0.7 is 0.1 here, but larger than 0.1 in binary floating
+point, where it would break a limit that the log keeps.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class Reading:
     """One value that a limit is applied to.
 
     Attributes:
-        step: where it was reached.
-        value: what is compared with the limit, in the metric's unit.
-        since: for a change between two points or a slope, the step of the earlier one.
-        note: what it was made from, where value and steps do not say it.
+        step: step of the value; for a change or a slope, of the later point.
+        value: the value compared with the limit, in the metric's unit.
+        since: for a change or a slope, the step of the earlier point.
+        note: origin of the value, where steps do not tell it.
     """
 
     step: int
@@ -61,12 +61,12 @@ class Reading:
 
 @dataclass(frozen=True)
 class Frame:
-    """What an operator has to know beside the points.
+    """The arguments of an operator next to the points.
 
     Attributes:
         grid: the steps at which points are expected.
-        within: for changes, the largest distance in steps between the two points; None is the whole window.
-        confidence: of the interval of a slope.
+        within: for changes, the largest distance in steps between the two points; None for the whole window.
+        confidence: level of the interval of a slope.
     """
 
     grid: range
@@ -75,15 +75,15 @@ class Frame:
 
 
 class Quantifier(StrEnum):
-    """How the readings of an operator decide together."""
+    """How the readings of an operator decide a condition."""
 
     EVERY = "every reading must meet the limit; one that does not is a violation, whatever else is missing"
-    SOME = "one reading that meets the limit is enough; that none does is only known of a whole grid"
-    INTERVAL = "the readings are the ends of an interval: both meet the limit, or neither does, or it is undecided"
+    SOME = "one reading that meets the limit is enough; that none does is known only of a whole grid"
+    INTERVAL = "the readings are the ends of an interval: both meet the limit, or neither does, or nothing is decided"
 
 
 class Relation(StrEnum):
-    """On which side of the limit a value must lie."""
+    """The side of the limit that a value must lie on."""
 
     AT_LEAST = "at_least"
     MORE_THAN = "more_than"
@@ -104,13 +104,13 @@ class Limit:
     value: Decimal
 
     def margin(self, value: Decimal) -> Decimal:
-        """How far `value` lies on the right side, in the metric's unit; negative on the wrong one."""
+        """Return the distance of `value` from the limit, in the metric's unit; negative on the wrong side."""
         if self.relation in {Relation.AT_LEAST, Relation.MORE_THAN}:
             return _EXACT.subtract(value, self.value)
         return _EXACT.subtract(self.value, value)
 
     def holds(self, value: Decimal) -> bool:
-        """Whether `value` meets the limit; a margin of exactly zero does unless the limit is strict."""
+        """Return whether `value` meets the limit; a margin of exactly zero does unless the limit is strict."""
         margin = self.margin(value)
         return margin > 0 if self.relation in {Relation.MORE_THAN, Relation.LESS_THAN} else margin >= 0
 
@@ -128,17 +128,17 @@ class Feasibility(StrEnum):
 
 @dataclass(frozen=True)
 class Operator:
-    """How an operator reads a series.
+    """The reading of a series by one operator.
 
     Attributes:
-        words: for a table, with the limit behind them.
+        text: the operator in a table, before its limit.
         readings: (usable points in order of steps, frame) -> readings in order of steps.
-        span: bounds of the metric -> (smallest, largest) value that a reading can have.
-        needs: the least number of points in the grid for which there is a reading.
-        quantifier: how they decide together.
+        span: bounds of the metric -> (smallest, largest) value of a reading.
+        needs: the least number of points in a grid.
+        quantifier: how the readings decide.
     """
 
-    words: str
+    text: str
     readings: Callable[[Sequence[Point], Frame], Iterator[Reading]]
     span: Callable[[Bounds], tuple[Decimal, Decimal]]
     needs: int
@@ -146,14 +146,14 @@ class Operator:
 
 
 def decimal(value: float) -> Decimal:
-    """The decimal that a double is written as (its shortest spelling), not its binary expansion."""
+    """Return the shortest decimal that reads back as this double, not its binary expansion."""
     return Decimal(repr(float(value)))
 
 
 def feasibility(operator: Operator, limit: Limit, bounds: Bounds) -> Feasibility:
-    """Whether some, no or every value inside the bounds meets the limit.
+    """Return whether some, no or every value inside the bounds meets the limit.
 
-    A limit is a half-line, so looking at the two ends of the readings' span decides it.
+    A limit is a half-line, so the two ends of the readings' span decide.
     """
     smallest, largest = operator.span(bounds)
     ends = (limit.holds(smallest), limit.holds(largest))
@@ -167,12 +167,12 @@ def _every_point(points: Sequence[Point], _frame: Frame) -> Iterator[Reading]:
 
 
 def _last_point(points: Sequence[Point], frame: Frame) -> Iterator[Reading]:
-    # Not "the last point there is": a run that was cut short has not reached its end, neither well nor badly.
+    # Not the last recorded point: a run that was cut short has not reached its end.
     return (Reading(point.step, point.value) for point in points if point.step == frame.grid[-1])
 
 
 def _drops(points: Sequence[Point], frame: Frame) -> Iterator[Reading]:
-    """The largest drop that ends at each point; linear in the number of points.
+    """Yield the largest drop that ends at each point; linear in the number of points.
 
     `highest` holds the earlier points that can still be the maximum, with falling values: its head is the maximum.
     """
@@ -192,8 +192,7 @@ def _rises(points: Sequence[Point], frame: Frame) -> Iterator[Reading]:
 
 
 def _slope_ends(points: Sequence[Point], frame: Frame) -> Iterator[Reading]:
-    # Of the grid alone, and of the whole of it: points in between would tilt the line towards where more was measured,
-    # and the slope of a part is not that of the window.
+    # Only of a whole grid, and of no other points: those in between would tilt the line to where more was measured.
     on_grid = [point for point in points if point.step in frame.grid]
     if len(on_grid) < len(frame.grid) or frame.confidence is None:
         return
@@ -212,7 +211,7 @@ def _change_span(bounds: Bounds) -> tuple[Decimal, Decimal]:
 
 
 def _slope_span(_bounds: Bounds) -> tuple[Decimal, Decimal]:
-    # The steepest line through bounded values depends on the grid; no limit is called impossible for it.
+    # The steepest line through bounded values depends on the grid; no limit on a slope is called impossible.
     return Decimal("-Infinity"), Decimal("Infinity")
 
 
@@ -222,6 +221,6 @@ OPERATORS: Mapping[str, Operator] = {
     "at_end": Operator("at the end", _last_point, _value_span, needs=1),
     "max_drop": Operator("largest drop", _drops, _change_span, needs=2),
     "max_rise": Operator("largest rise", _rises, _change_span, needs=2),
-    # Fewer points tell nothing of how far each of them repeats the one before.
+    # Fewer points do not show the correlation of neighbours.
     "slope": Operator("slope", _slope_ends, _slope_span, needs=10, quantifier=Quantifier.INTERVAL),
 }

@@ -1,9 +1,9 @@
-"""Criteria that were chosen before the training, or after it: (gate, record) -> REGISTERED, AMENDED or UNREGISTERED.
+"""Whether the criteria were fixed before training: (gate, record) -> REGISTERED, AMENDED or UNREGISTERED.
 
-A run of ours stores the hash and the content of every gate that will judge it, before the first step. The hash is of
-the file's bytes: any edit shows, even one of a comment, and then the difference in content says how much it matters.
-Everything in the file is compared, requirements included: a GO by criteria whose content differs is withheld until
-somebody accepts the amendment by name (`Verdict.withheld`); an edit of comments or layout withholds nothing.
+Before its first step, a run stores the hash and the content of every gate that will judge it. The hash is of the file's
+bytes, so any edit shows, even of a comment. Then the whole contents are compared, requirements included: a GO by
+criteria whose content differs is withheld until the amendment is accepted (`GateVerdict.withheld`); an edit of comments
+or layout withholds nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from reprogrok.gates.criteria import Gate
 from reprogrok.gates.verdict import RegistrationCheck, RegistrationStatus
@@ -19,7 +18,7 @@ from reprogrok.record import Record
 
 
 def check_registration(gate: Gate, record: Record) -> RegistrationCheck:
-    """Compare the criteria of `gate` with those that the run registered under the gate's name."""
+    """Compare the criteria of `gate` with those that the run registered under the same name."""
     stored = record.gates.get(gate.name)
     if stored is None:
         foreign = record.layout != "reprogrok"
@@ -38,6 +37,6 @@ def check_registration(gate: Gate, record: Record) -> RegistrationCheck:
     return RegistrationCheck(RegistrationStatus.AMENDED, note, stored.sha256, difference)
 
 
-def _difference(registered: Mapping[str, Any], judged_by: Mapping[str, Any]) -> list[str]:
+def _difference(registered: Mapping[str, object], judged_by: Mapping[str, object]) -> list[str]:
     before, after = (json.dumps(content, indent=2, sort_keys=True).splitlines() for content in (registered, judged_by))
     return list(difflib.unified_diff(before, after, "registered", "judged by", lineterm="", n=2))

@@ -1,13 +1,13 @@
-"""What a gate requires beside its criteria: requirement + record + split -> a result with its numbers, per replica.
+"""The requirements of a gate: requirement + record + answers of the split -> a result with its numbers, per replica.
 
-    training-memorised   metric of training ------------> was the share reached at an evaluation up to step `by`?
-    answers-learnable    split ---tasks.split_audit------> share of test examples whose answer occurs in training
-    not-below-chance     test accuracy ---binomial------> is any evaluation worse than guessing can be by bad luck?
+    training-memorised   metric of training -----------> was the fraction reached at an evaluation up to step `by`?
+    answers-learnable    answers of the split ---------> fraction of test examples whose answer occurs in training
+    not-below-chance     test accuracy --binomial------> is any evaluation worse than guessing explains?
 
 Criteria can hold for a reason that makes them worthless: test accuracy "stays low" for any model whose test answers
-never occur in training, learned or not. Requirements ask for that reason. They follow the rules of the criteria: what
-was seen to be broken FAILS, what has a hole never HOLDS. They have no grid; a hole is a value that is no number or that
-the metric cannot have, or a record that ends before the last step asked about.
+never occur in training. Requirements exclude such reasons. They follow the rules of the criteria: a violation FAILS, a
+hole never HOLDS. They have no grid; a hole is a value that is not a number or lies outside the bounds of the metric, or
+a record that ends before the last step judged.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from reprogrok.gates.criteria import ANSWERS_LEARNABLE, TRAINING_MEMORISED, Requirement
-from reprogrok.gates.gate import not_comparable, usable
 from reprogrok.gates.operators import Point, decimal
+from reprogrok.gates.points import not_comparable, usable
 from reprogrok.gates.verdict import Outcome, RequirementResult
 from reprogrok.metrics.grokking import chance, right_answers
 from reprogrok.metrics.registry import bounds
@@ -25,13 +25,13 @@ from reprogrok.record import Record, Series
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What the task and its split imply for the answers of the test set.
+class SplitAnswers:
+    """The answers of a test set, as its task and split determine them.
 
     Attributes:
-        possible: different answers; None if unknown.
-        ceiling: share of test examples whose answer occurs in training; None if unknown.
-        source: where both come from.
+        possible: number of different answers; None if unknown.
+        ceiling: fraction of test examples whose answer occurs in training; None if unknown.
+        source: origin of both numbers.
     """
 
     possible: int | None
@@ -39,39 +39,24 @@ class Answers:
     source: str
 
 
-def answers_of(record: Record) -> Answers:
-    """The answers of a recorded run, counted over all equations of its split where its configuration tells them.
-
-    Raises:
-        InputError: the configuration of the run cannot be read.
-    """
-    # Control traces know their answers, and are judged wherever a gate is loaded: nothing heavy for them.
-    from reprogrok.runs.analysis import support_of  # noqa: PLC0415 - counting a split brings torch
-
-    found = support_of(record)
-    return Answers(found.classes, found.ceiling, found.source)
+NOT_COUNTED = SplitAnswers(None, None, "the split was not counted")
 
 
 def judge_requirements(
-    requires: tuple[Requirement, ...], record: Record, answers: Answers | None = None
+    requires: tuple[Requirement, ...], record: Record, answers: SplitAnswers
 ) -> Mapping[int, tuple[RequirementResult, ...]]:
-    """Each replica's results, by seed and in the order of the gate; `answers` are those of the record unless given.
-
-    Raises:
-        InputError: the configuration of the run cannot be read.
-    """
-    known = answers_of(record) if answers is None else answers
-    return {seed: tuple(_judge(asked, record, seed, known) for asked in requires) for seed in record.replicas}
+    """Judge the requirements of a gate; return the results by seed, in the order of the gate."""
+    return {seed: tuple(_judge(asked, record, seed, answers) for asked in requires) for seed in record.replicas}
 
 
-def _judge(asked: Requirement, record: Record, seed: int, answers: Answers) -> RequirementResult:
+def _judge(asked: Requirement, record: Record, seed: int, answers: SplitAnswers) -> RequirementResult:
     if asked.kind == ANSWERS_LEARNABLE:
         return _answers_learnable(asked, answers)
     metrics = record.replicas[seed]
     metric, definition = str(asked.metric), str(asked.definition)
     if (reason := not_comparable(metric, definition, metrics, record.definitions)) is not None:
         return RequirementResult(asked, Outcome.INCONCLUSIVE, reasons=(reason,))
-    window = range(int(asked.by or 0) + 1) if asked.window is None else asked.window
+    window = asked.steps
     points, reasons = usable(metrics[metric], window, bounds(metric, definition, record.facts))
     reasons += _short(metrics[metric], window, record.diverged.get(seed))
     if not points:
@@ -83,7 +68,7 @@ def _judge(asked: Requirement, record: Record, seed: int, answers: Answers) -> R
 
 
 def _short(series: Series, window: range, diverged: int | None) -> list[str]:
-    """Why the window was not seen to its end; empty where there is an evaluation at its last step or later."""
+    """Return why the window was not measured to its end; empty if the record has an evaluation at or after it."""
     end = series.steps[-1] if series.steps else None
     if end is not None and end >= window[-1]:
         return []
@@ -93,12 +78,12 @@ def _short(series: Series, window: range, diverged: int | None) -> list[str]:
     )
 
 
-def _answers_learnable(asked: Requirement, answers: Answers) -> RequirementResult:
+def _answers_learnable(asked: Requirement, answers: SplitAnswers) -> RequirementResult:
     if answers.ceiling is None or asked.at_least is None:
-        reason = f"which test answers occur in training is not known ({answers.source})"
+        reason = f"the test answers that occur in training are not known ({answers.source})"
         return RequirementResult(asked, Outcome.INCONCLUSIVE, reasons=(reason,))
     outcome = Outcome.HOLDS if decimal(answers.ceiling) >= asked.at_least else Outcome.FAILS
-    numbers = f"share {answers.ceiling:.6g} ({answers.source})"
+    numbers = f"fraction {answers.ceiling:.6g} ({answers.source})"
     return RequirementResult(asked, outcome, answers.ceiling, numbers=numbers)
 
 
@@ -116,18 +101,20 @@ def _training_memorised(asked: Requirement, points: list[Point], reasons: tuple[
 def _not_below_chance(
     asked: Requirement, points: list[Point], reasons: tuple[str, ...], examples: int | None, classes: int | None
 ) -> RequirementResult:
-    """Judge the evaluation with the fewest right answers; its probability is multiplied by how many were looked at.
+    """Judge the evaluation with the fewest right answers; multiply its probability by the number of evaluations.
 
     On the recorded v2b guessing among 97 answers gives 49 of 4,753; the best of 200 evaluations has 4 (probability
     1.1e-16), the worst none at all (4.1e-22).
     """
     if examples is None or classes is None:
-        missing = "of how many examples the accuracy is" if examples is None else "how many answers there are"
-        return RequirementResult(asked, Outcome.INCONCLUSIVE, reasons=(*reasons, f"it is not known {missing}"))
+        missing = "test examples" if examples is None else "possible answers"
+        return RequirementResult(
+            asked, Outcome.INCONCLUSIVE, reasons=(*reasons, f"the number of {missing} is not known")
+        )
     counted = [(right_answers(float(point.value), examples), point) for point in points]
     odd = [point for k, point in counted if k is None]
     if odd:
-        text = f"{float(odd[0].value):.6g} at step {odd[0].step:,} is no share of {examples:,} examples"
+        text = f"{float(odd[0].value):.6g} at step {odd[0].step:,} is not a whole number of {examples:,} examples"
         reasons = (*reasons, text)
     known = [(k, point.step) for k, point in counted if k is not None]
     if not known:

@@ -1,13 +1,12 @@
-"""One object per judgement: what the table, the JSON, the CI formats and the exit code are all made from.
+"""The verdict of a gate on a run: one object behind the table, the JSON, the CI formats and the exit code.
 
-    Verdict GO / NO_GO / INCONCLUSIVE
+    GateVerdict GO / NO_GO / INCONCLUSIVE
       assessments   per criterion, before any data: the metric's bounds, and which conditions are impossible or vacuous
       replicas      per seed: one CriterionResult per criterion, each with one ConditionResult per condition, and one
                     RequirementResult per requirement
-      registration  whether the run knew these criteria before it trained; a GO by amended ones is withheld
+      registration  whether the criteria were registered before training; a GO by amended ones is withheld
 
-Nothing here judges; the outcomes are set by `gates.gate`, and what can be derived from them is a property, so that
-no two parts of a verdict can disagree.
+`gates.gate` sets the outcomes; everything that follows from them is a property, so that no two parts can disagree.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from reprogrok.errors import ExitCode
 from reprogrok.gates.criteria import Condition, Criterion, Gate, Requirement
@@ -26,15 +24,15 @@ from reprogrok.metrics.bounds import Bounds
 
 
 class Outcome(StrEnum):
-    """What a condition or a criterion came to, for one replica."""
+    """The outcome of a condition, a criterion or a requirement on one replica."""
 
     HOLDS = "HOLDS"
     FAILS = "FAILS"
     INCONCLUSIVE = "INCONCLUSIVE"
 
 
-class Decision(StrEnum):
-    """What a gate came to."""
+class GateDecision(StrEnum):
+    """The decision of a gate."""
 
     GO = "GO"
     NO_GO = "NO_GO"
@@ -50,7 +48,7 @@ class RegistrationStatus(StrEnum):
 
 
 def worst(outcomes: Iterable[Outcome]) -> Outcome:
-    """A violation that was seen outweighs everything, then missing data; no outcome at all is missing data."""
+    """Return the worst outcome: FAILS, then INCONCLUSIVE, then HOLDS; INCONCLUSIVE if there is none."""
     seen = set(outcomes)
     if Outcome.FAILS in seen:
         return Outcome.FAILS
@@ -62,13 +60,13 @@ class ConditionResult:
     """One condition on one replica.
 
     Attributes:
-        condition: what was asked.
-        outcome: as the operator's quantifier says; HOLDS only if the data are complete.
+        condition: the condition judged.
+        outcome: by the operator's quantifier; HOLDS only if the data are complete.
         worst: the reading that decides, the earliest on ties: the one with the smallest margin, or the largest where
             one reading is enough or an interval lies beyond the limit; None if nothing decides.
         margin: its signed margin in the metric's unit; negative fails, zero fails under a strict limit.
-        first_violation: the earliest reading that breaks the limit, where one reading does; else None.
-        note: what the readings were made from, where they do not say it themselves.
+        first_violation: the earliest reading that breaks the limit, where a single reading can; else None.
+        note: origin of the readings, where it is not plain; for a slope, its estimate and interval.
     """
 
     condition: Condition
@@ -84,16 +82,16 @@ class CriterionResult:
     """One criterion on one replica.
 
     Attributes:
-        criterion: what was asked.
+        criterion: the criterion judged.
         conditions: one result per condition, in the order of the criterion.
-        seen: points of the expected grid that carry a usable value.
+        measured: points of the expected grid that carry a usable value.
         off_grid: usable points in the window beside the grid; judged, but they fill no hole.
         reasons: why the data do not suffice for HOLDS; empty when they do.
     """
 
     criterion: Criterion
     conditions: tuple[ConditionResult, ...]
-    seen: int
+    measured: int
     off_grid: int
     reasons: tuple[str, ...]
 
@@ -113,11 +111,11 @@ class RequirementResult:
     """One requirement on one replica.
 
     Attributes:
-        requirement: what was asked.
-        outcome: FAILS if it was seen to be broken, INCONCLUSIVE if it cannot be told, else HOLDS.
-        value: what was compared with the limit: a share, or for `not-below-chance` the corrected probability.
-        step: where; None for what is a property of the split.
-        numbers: the same as one clause, with what it was counted from; empty if there is nothing to show.
+        requirement: the requirement judged.
+        outcome: FAILS if the data break it, INCONCLUSIVE if they do not suffice, else HOLDS.
+        value: the fraction compared with the limit; for `not-below-chance` the corrected probability.
+        step: the step of the value; None for a property of the split.
+        numbers: the value as one clause, with the counts behind it; empty if there is nothing to show.
         reasons: why the data do not suffice for HOLDS; empty when they do.
     """
 
@@ -139,17 +137,17 @@ class ReplicaResult:
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
-        """Those of the criteria, then those of the requirements."""
+        """Outcomes of the criteria, then of the requirements."""
         return (*(result.outcome for result in self.criteria), *(result.outcome for result in self.requires))
 
 
 @dataclass(frozen=True)
-class Finding:
+class FeasibilityNote:
     """A condition that cannot decide anything, whatever a run does.
 
     Attributes:
-        criterion: where it stands.
-        condition: which one.
+        criterion: the criterion of the condition.
+        condition: the condition.
         kind: IMPOSSIBLE (no value can meet it) or VACUOUS (no value can break it).
         arithmetic: why, with the numbers.
     """
@@ -162,21 +160,21 @@ class Finding:
 
 @dataclass(frozen=True)
 class Assessment:
-    """What is known of a criterion before any value is looked at: the bounds of its metric in this run."""
+    """A criterion before any data: the bounds of its metric in this run, and the conditions that cannot decide."""
 
     criterion: Criterion
     bounds: Bounds
-    findings: tuple[Finding, ...]
+    notes: tuple[FeasibilityNote, ...]
 
 
 @dataclass(frozen=True)
 class RegistrationCheck:
-    """The criteria judged by, beside those that the run stored before it trained.
+    """The criteria of a verdict, compared with those that the run registered before training.
 
     Attributes:
-        status: what came out.
-        note: the same as one clause.
-        registered_sha256: hash of the criteria file that the run stored, if it did.
+        status: result of the comparison.
+        note: the status as one clause.
+        registered_sha256: SHA-256 of the registered criteria file; None if the run registered none.
         difference: for AMENDED, a unified diff of the two contents, line by line; empty if only comments or layout of
             the file were edited.
     """
@@ -188,7 +186,7 @@ class RegistrationCheck:
 
     @property
     def amended(self) -> bool:
-        """Whether the criteria that judge say something else than those that were registered."""
+        """Whether the content of the criteria differs from the registered content."""
         return bool(self.difference)
 
 
@@ -196,19 +194,19 @@ WITHHELD = "GO withheld: the criteria were amended after training began (--accep
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateVerdict:
     """A gate judged on a run.
 
     Attributes:
         gate: the criteria.
         run: the run's folder.
-        experiment: the name that the run goes by.
-        layout: the layout it was read from.
-        registration: whether the run knew these criteria.
+        experiment: the name of the run's experiment.
+        layout: the layout that the run was read from.
+        registration: whether the criteria were registered before training.
         assessments: one per criterion, in the order of the gate.
         replicas: one per seed, in order of seeds; at least one.
-        fingerprint: what the run ended on; `earlier` in it names what it ran on before. Empty if that is not known.
-        accept_amended: whoever asked for the verdict wants a GO although the criteria were amended.
+        fingerprint: the run's last fingerprint; earlier ones stand under its key `earlier`. Empty if not known.
+        accept_amended: whether a GO is given although the criteria were amended.
     """
 
     gate: Gate
@@ -218,7 +216,7 @@ class Verdict:
     registration: RegistrationCheck
     assessments: tuple[Assessment, ...]
     replicas: tuple[ReplicaResult, ...]
-    fingerprint: Mapping[str, Any] = field(default_factory=dict)
+    fingerprint: Mapping[str, object] = field(default_factory=dict)
     accept_amended: bool = False
 
     @property
@@ -234,38 +232,38 @@ class Verdict:
 
     @property
     def amendment_accepted(self) -> bool:
-        """The criteria were amended, and whoever asked for the verdict accepted that."""
+        """Whether the criteria were amended and the amendment was accepted."""
         return self.accept_amended and self.registration.amended
 
     @property
-    def decision(self) -> Decision:
+    def decision(self) -> GateDecision:
         """GO if everything holds and nothing withholds it, NO_GO if anything fails, else INCONCLUSIVE."""
         if self.withheld:
-            return Decision.INCONCLUSIVE
+            return GateDecision.INCONCLUSIVE
         return {
-            Outcome.HOLDS: Decision.GO,
-            Outcome.FAILS: Decision.NO_GO,
-            Outcome.INCONCLUSIVE: Decision.INCONCLUSIVE,
+            Outcome.HOLDS: GateDecision.GO,
+            Outcome.FAILS: GateDecision.NO_GO,
+            Outcome.INCONCLUSIVE: GateDecision.INCONCLUSIVE,
         }[self.outcome]
 
     @property
     def exit_code(self) -> ExitCode:
         """0 for GO, 1 for NO_GO, 3 for INCONCLUSIVE."""
         return {
-            Decision.GO: ExitCode.PASS,
-            Decision.NO_GO: ExitCode.FAIL,
-            Decision.INCONCLUSIVE: ExitCode.INCONCLUSIVE,
+            GateDecision.GO: ExitCode.PASS,
+            GateDecision.NO_GO: ExitCode.FAIL,
+            GateDecision.INCONCLUSIVE: ExitCode.INCONCLUSIVE,
         }[self.decision]
 
     @property
-    def findings(self) -> tuple[Finding, ...]:
+    def notes(self) -> tuple[FeasibilityNote, ...]:
         """Every impossible or vacuous condition of the gate."""
-        return tuple(finding for assessment in self.assessments for finding in assessment.findings)
+        return tuple(note for assessment in self.assessments for note in assessment.notes)
 
     def of_criterion(self, index: int) -> tuple[tuple[int, CriterionResult], ...]:
-        """(seed, result) of criterion number `index` for every replica."""
+        """Return (seed, result) of criterion number `index` for every replica."""
         return tuple((replica.seed, replica.criteria[index]) for replica in self.replicas)
 
     def of_requirement(self, index: int) -> tuple[tuple[int, RequirementResult], ...]:
-        """(seed, result) of requirement number `index` for every replica."""
+        """Return (seed, result) of requirement number `index` for every replica."""
         return tuple((replica.seed, replica.requires[index]) for replica in self.replicas)

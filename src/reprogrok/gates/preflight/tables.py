@@ -1,37 +1,33 @@
-"""A look at a gate before the run -> what a person reads: what each part can come to, then every finding.
+"""A preflight -> console tables: whether each part can pass and can fail, then every note.
 
-Rows are built as `Text`, never as markup, as in `gates.tables`.
+Cells are `Text`, never markup, as in `gates.tables`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reprogrok.gates.preflight import Preflight
-from reprogrok.gates.preflight_documents import note_text, summary
-from reprogrok.gates.preflight_findings import ConditionCheck, CriterionCheck, RequirementCheck
+from reprogrok.gates.preflight.checks import ConditionCheck, CriterionCheck, RequirementCheck
+from reprogrok.gates.preflight.documents import note_text, summary
+from reprogrok.gates.preflight.preflight import Preflight
 from reprogrok.gates.text import path_text
-from reprogrok.gates.verdict import Decision
+from reprogrok.gates.verdict import GateDecision
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-_STYLES = {Decision.GO: "bold green", Decision.NO_GO: "bold red"}
+_STYLES = {GateDecision.GO: "bold green", GateDecision.NO_GO: "bold red"}
 
 
 def print_preflight(found: Preflight, console: Console) -> None:
-    """Print it; nothing is cut: cells wrap in a narrow terminal, other lines are as long as they are."""
+    """Print a preflight uncut: cells wrap in a narrow terminal, other lines keep their length."""
 
     def line(text: str, style: str = "") -> None:
         console.print(Text(text, style=style), soft_wrap=True)
 
     line(summary(found), _STYLES[found.decision])
-    experiment = found.plan.experiment
-    line(f"experiment: {experiment.name}, {experiment.steps:,} steps; nothing of it was trained or looked at")
+    experiment = found.planned.experiment
+    line(f"experiment: {experiment.name}, {experiment.steps:,} steps; not trained yet")
     line(f"criteria:   {path_text(found.gate.path)} (sha256 {found.gate.sha256[:16]})")
     console.print(_table(found))
     for note in found.notes:
@@ -66,7 +62,7 @@ def _condition_cells(criterion: CriterionCheck, check: ConditionCheck) -> tuple[
 
 
 def _measured(check: CriterionCheck) -> str:
-    return f"measured at {check.measured:,} of {len(check.criterion.grid):,} steps asked for"
+    return f"measured at {check.measured:,} of {len(check.criterion.grid):,} required steps"
 
 
 def _whole(check: CriterionCheck) -> str:

@@ -1,24 +1,23 @@
-"""A look at a gate before the run -> one line in words, and the JSON that machines read."""
+"""A preflight -> its summary in one line, and its JSON document."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from reprogrok import __version__
 from reprogrok.files import pretty_json
-from reprogrok.gates.preflight import Preflight
-from reprogrok.gates.preflight_findings import ConditionCheck, CriterionCheck, Note, RequirementCheck
+from reprogrok.gates.preflight.checks import ConditionCheck, CriterionCheck, PreflightNote, RequirementCheck
+from reprogrok.gates.preflight.preflight import Preflight
+from reprogrok.gates.preflight.witnesses import Witness
 from reprogrok.gates.text import path_text
 from reprogrok.gates.verdict import Outcome
-from reprogrok.gates.witness import Witness
 from reprogrok.schema import check_written
 from reprogrok.text import counted
 
 
 def summary(found: Preflight) -> str:
-    """The decision, and for NO_GO the first reason, as one line."""
-    gate, name = found.gate, found.plan.experiment.name
+    """Describe the decision in one line, for NO_GO with the first reason."""
+    gate, name = found.gate, found.planned.experiment.name
     head = f"{gate.name} before {name}: {found.decision} (exit {int(found.exit_code)})"
     stops = [note for note in found.notes if note.kind.stops]
     if stops:
@@ -27,22 +26,22 @@ def summary(found: Preflight) -> str:
     expected = len(found.notes)
     tail = f"; {counted(expected, 'thing')} to know" if expected else ""
     held = sum(check.decided is Outcome.HOLDS for check in found.requirements)
-    parts = [counted(len(found.criteria), "criterion").replace("criterions", "criteria")]
+    parts = [f"{len(found.criteria):,} {'criterion' if len(found.criteria) == 1 else 'criteria'}"]
     if open_ones := len(found.requirements) - held:
         parts.append(counted(open_ones, "requirement"))
     already = f"; {counted(held, 'requirement')} already {'holds' if held == 1 else 'hold'}" if held else ""
     return f"{head}: {' and '.join(parts)} can pass and can fail{already}{tail}"
 
 
-def note_text(note: Note) -> str:
-    """A finding with its arithmetic, as one line."""
+def note_text(note: PreflightNote) -> str:
+    """Describe a note in one line, with its arithmetic."""
     return f"{note.kind}: {note.where}: {note.arithmetic}"
 
 
 def as_json(found: Preflight) -> bytes:
-    """The whole of it as a JSON document that keeps its schema."""
-    experiment = found.plan.experiment
-    document: dict[str, Any] = {
+    """Write the preflight as JSON, checked against its schema."""
+    experiment = found.planned.experiment
+    document: dict[str, object] = {
         "format": "reprogrok.preflight/1",
         "reprogrok": __version__,
         "gate": {
@@ -54,7 +53,7 @@ def as_json(found: Preflight) -> bytes:
         "experiment": {
             "name": experiment.name,
             "spec_digest": experiment.digest(),
-            "facts": dict(found.plan.facts),
+            "facts": dict(found.planned.facts),
         },
         "verdict": found.decision.value,
         "exit_code": int(found.exit_code),
@@ -70,7 +69,7 @@ def as_json(found: Preflight) -> bytes:
     return pretty_json(document)
 
 
-def _requirement(check: RequirementCheck) -> dict[str, Any]:
+def _requirement(check: RequirementCheck) -> dict[str, object]:
     return {
         "kind": check.requirement.kind,
         "asked": str(check.requirement),
@@ -80,7 +79,7 @@ def _requirement(check: RequirementCheck) -> dict[str, Any]:
     }
 
 
-def _criterion(check: CriterionCheck) -> dict[str, Any]:
+def _criterion(check: CriterionCheck) -> dict[str, object]:
     criterion, bounds = check.criterion, check.bounds
     return {
         "id": criterion.id,
@@ -101,7 +100,7 @@ def _criterion(check: CriterionCheck) -> dict[str, Any]:
     }
 
 
-def _condition(check: ConditionCheck) -> dict[str, Any]:
+def _condition(check: ConditionCheck) -> dict[str, object]:
     return {
         "condition": str(check.condition),
         "counted": check.counted,

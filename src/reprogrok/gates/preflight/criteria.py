@@ -1,11 +1,11 @@
-"""One criterion and the plan of a run -> what it can do: from bounds, evaluation grid, split, and witnesses.
+"""One criterion and a planned run -> whether it can pass and can fail: bounds, evaluation grid, split, witnesses.
 
     bounds --feasibility--> IMPOSSIBLE, VACUOUS; else a witness for either outcome, or NOT_SHOWN
-    plan's steps ---------> UNMEASURED: a point of the grid is missing, so the criterion can never hold
-    split's ceilings -----> UNINFORMATIVE, OUT_OF_REACH, REMEMBERED: expected, and no law
+    steps of the run -----> UNMEASURED: a point of the grid is missing, so the criterion can never hold
+    ceilings of the split-> UNINFORMATIVE, OUT_OF_REACH, REMEMBERED: expectations, not laws
 
-The ceilings are those of learners that give only answers they have seen, that remember, swap and guess
-(`tasks.split_audit`); a model may do otherwise, and then the criterion has told something.
+The ceilings hold for learners that give only answers seen in training, or that remember, swap and guess
+(`tasks.split_audit`); a model that exceeds them has learned more.
 """
 
 from __future__ import annotations
@@ -14,26 +14,23 @@ from collections.abc import Iterator
 from dataclasses import replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from reprogrok.gates.criteria import Condition, Criterion
 from reprogrok.gates.operators import OPERATORS, Feasibility, Limit, Relation, decimal, feasibility
-from reprogrok.gates.planned import Plan
-from reprogrok.gates.preflight_findings import ConditionCheck, CriterionCheck, Kind, Note
+from reprogrok.gates.preflight.checks import ConditionCheck, CriterionCheck, NoteKind, PreflightNote
+from reprogrok.gates.preflight.planned_run import PlannedRun
+from reprogrok.gates.preflight.witnesses import Witness, find
 from reprogrok.gates.verdict import Outcome
-from reprogrok.gates.witness import Witness, find
 from reprogrok.metrics.bounds import Bounds
 from reprogrok.metrics.registry import bounds, denominator
-
-if TYPE_CHECKING:
-    from reprogrok.tasks.split_audit import SplitAudit
+from reprogrok.tasks.split_audit import SplitAudit
 
 _UPWARDS = {Relation.AT_LEAST, Relation.MORE_THAN}
 _LEVELS = {"always", "eventually", "at_end"}  # the operators whose readings are values, not changes
 
 
-def check_criterion(criterion: Criterion, planned: Plan) -> CriterionCheck:
-    """Look at one criterion: its bounds, where the run measures it, and a witness for either outcome."""
+def check_criterion(criterion: Criterion, planned: PlannedRun) -> CriterionCheck:
+    """Check one criterion: its bounds, the steps at which the run measures it, and a witness for either outcome."""
     metric, definition, facts = criterion.metric, criterion.definition, planned.facts
     limits, count = bounds(metric, definition, facts), denominator(metric, definition, facts)
     checks = tuple(_condition(criterion, condition, limits, count, planned) for condition in criterion.conditions)
@@ -49,7 +46,7 @@ def check_criterion(criterion: Criterion, planned: Plan) -> CriterionCheck:
     return CriterionCheck(criterion, limits, measured, checks, passes, tuple(notes))
 
 
-def _unmeasured(criterion: Criterion, planned: Plan, steps: set[int]) -> Note:
+def _unmeasured(criterion: Criterion, planned: PlannedRun, steps: set[int]) -> PreflightNote:
     name, found = planned.experiment.name, planned.definitions.get(criterion.metric)
     missing = [step for step in criterion.grid if step not in steps]
     if found is None:
@@ -60,27 +57,28 @@ def _unmeasured(criterion: Criterion, planned: Plan, steps: set[int]) -> Note:
         last = max(steps)
         end = f", and its last evaluation is at step {last:,}" if missing[-1] > last else ""
         why = (
-            f"{name} does not measure {criterion.metric} at {len(missing):,} of the {len(criterion.grid):,} steps that "
-            f"must be there, the first of them {missing[0]:,}{end}"
+            f"{name} does not measure {criterion.metric} at {len(missing):,} of the {len(criterion.grid):,} required "
+            f"steps, the first of them {missing[0]:,}{end}"
         )
-    return Note(Kind.UNMEASURED, criterion.id, f"{why}: it can never hold", criterion.line)
+    return PreflightNote(NoteKind.UNMEASURED, criterion.id, f"{why}: it can never hold", criterion.line)
 
 
-def _together(criterion: Criterion, limits: Bounds, count: int | None) -> Note:
-    """Conditions of which each can be met and all of them were not."""
+def _together(criterion: Criterion, limits: Bounds, count: int | None) -> PreflightNote:
+    """Note that each condition can be met but not, or not shown to be, all at once."""
     every = [item for item in criterion.conditions if item.operator in {"always", "at_end"}]
-    asked = " and ".join(map(str, criterion.conditions))
-    if every and not _room([item.limit for item in every], limits, count):
+    conditions = " and ".join(map(str, criterion.conditions))
+    if every and not _compatible([item.limit for item in every], limits, count):
         says = f"no value of {criterion.metric} meets {' and '.join(map(str, every))} at once: {limits.arithmetic}"
-        return Note(Kind.IMPOSSIBLE, criterion.id, says, criterion.line)
-    says = f"no series was found for which {criterion.metric} {asked} hold at once, and no arithmetic rules it out"
-    return Note(Kind.NOT_SHOWN, criterion.id, says, criterion.line)
+        return PreflightNote(NoteKind.IMPOSSIBLE, criterion.id, says, criterion.line)
+    says = f"no series was found for which {criterion.metric} {conditions} hold at once, and no arithmetic rules it out"
+    return PreflightNote(NoteKind.NOT_SHOWN, criterion.id, says, criterion.line)
 
 
-def _room(asked: list[Limit], limits: Bounds, count: int | None) -> bool:
-    """Is there a value inside the bounds, and of k/n where that counts, that meets all of these half-lines?
+def _compatible(asked: list[Limit], limits: Bounds, count: int | None) -> bool:
+    """Return whether a value inside the bounds, k/n where values are counted, meets all of these limits.
 
-    Their meeting is an interval: if it is not empty, it holds one of its ends, a k/n beside one, or the middle.
+    The half-lines of the limits meet in an interval. If it is not empty, it holds one of its ends, a k/n next to one,
+    or the middle.
     """
     ends = [Decimal(repr(float(end))) for end in (limits.low, limits.high)]
     tried = [*ends, *(limit.value for limit in asked)]
@@ -96,7 +94,7 @@ def _room(asked: list[Limit], limits: Bounds, count: int | None) -> bool:
 
 
 def _condition(
-    criterion: Criterion, condition: Condition, limits: Bounds, count: int | None, planned: Plan
+    criterion: Criterion, condition: Condition, limits: Bounds, count: int | None, planned: PlannedRun
 ) -> ConditionCheck:
     alone = replace(criterion, conditions=(condition,))
     kind = feasibility(OPERATORS[condition.operator], condition.limit, limits)
@@ -115,56 +113,56 @@ def _certain(
     kind: Feasibility,
     limits: Bounds,
     shown: tuple[Witness | None, Witness | None],
-) -> Iterator[Note]:
+) -> Iterator[PreflightNote]:
     asked = f"{criterion.metric} {condition}"
     if kind is not Feasibility.POSSIBLE:
-        word = "meet" if kind is Feasibility.IMPOSSIBLE else "break"
-        why = f"{limits.arithmetic}, so no value can {word} {asked}"
-        yield Note(Kind(kind.value), criterion.id, why, condition.line)
+        verb = "meet" if kind is Feasibility.IMPOSSIBLE else "break"
+        why = f"{limits.arithmetic}, so no value can {verb} {asked}"
+        yield PreflightNote(NoteKind(kind.value), criterion.id, why, condition.line)
         return
-    for witness, word in zip(shown, ("meets", "breaks"), strict=True):
+    for witness, verb in zip(shown, ("meets", "breaks"), strict=True):
         if witness is None:
-            why = f"no series was found that {word} {asked}, and no arithmetic rules it out"
-            yield Note(Kind.NOT_SHOWN, criterion.id, why, condition.line)
+            why = f"no series was found that {verb} {asked}, and no arithmetic rules it out"
+            yield PreflightNote(NoteKind.NOT_SHOWN, criterion.id, why, condition.line)
 
 
-def _expected(criterion: Criterion, condition: Condition, planned: Plan) -> Iterator[Note]:
-    """What the split alone makes likely, whatever is learned."""
+def _expected(criterion: Criterion, condition: Condition, planned: PlannedRun) -> Iterator[PreflightNote]:
+    """Yield what the split alone makes likely, whatever is learned."""
     split = planned.split
     if split is None or not _of_test_answers(criterion, planned):
         return
     asked, operator = f"{criterion.metric} {condition}", OPERATORS[condition.operator]
     limits = bounds(criterion.metric, criterion.definition, planned.facts)
     if feasibility(operator, condition.limit, limits) is not Feasibility.POSSIBLE:
-        return  # worse has been said of it
+        return  # `_certain` notes it
     kind = feasibility(operator, condition.limit, Bounds(0.0, split.ceilings.support / split.test, ""))
     if kind is Feasibility.VACUOUS:
         says = f"{_seen(split)}, so {asked} is expected to hold whatever is learned, here and for any task "
         says += "whose answers do not occur in training: it does not tell success from what cannot be learned"
-        yield Note(Kind.UNINFORMATIVE, criterion.id, says, condition.line)
+        yield PreflightNote(NoteKind.UNINFORMATIVE, criterion.id, says, condition.line)
     elif kind is Feasibility.IMPOSSIBLE:
         says = f"{_seen(split)}, so {asked} is expected to fail whatever is learned"
-        yield Note(Kind.OUT_OF_REACH, criterion.id, says, condition.line)
+        yield PreflightNote(NoteKind.OUT_OF_REACH, criterion.id, says, condition.line)
     elif condition.operator in _LEVELS and condition.limit.relation in _UPWARDS:
         memory = split.ceilings.memoriser
         if condition.limit.holds(decimal(memory / split.test)):
             says = f"remembering, swapping operands and one constant answer reach {memory:,} of {split.test:,} "
             says += f"({memory / split.test:.4g}), so {asked} does not take the rule"
-            yield Note(Kind.REMEMBERED, criterion.id, says, condition.line)
+            yield PreflightNote(NoteKind.REMEMBERED, criterion.id, says, condition.line)
 
 
 def _seen(split: SplitAudit) -> str:
-    """What the split shows of the test answers, as one clause."""
+    """Describe the test answers that occur in training, as one clause."""
     answers, reach = split.answers, split.ceilings.support
     return (
         f"{answers.unseen:,} of {answers.test:,} test answers, those of {answers.unseen_examples:,} of {split.test:,} "
-        f"test examples, never occur in training, and whoever gives only answers it has seen gets at most {reach:,} "
-        f"of {split.test:,} right"
+        f"test examples, never occur in training, and a learner that gives only answers it has seen gets at most "
+        f"{reach:,} of {split.test:,} right"
     )
 
 
-def _of_test_answers(criterion: Criterion, planned: Plan) -> bool:
-    """Is this the accuracy on the whole test set, whose ceilings are known?"""
+def _of_test_answers(criterion: Criterion, planned: PlannedRun) -> bool:
+    """Return whether this is the accuracy on the whole test set, whose ceilings are known."""
     return (
         planned.definitions.get(criterion.metric) == criterion.definition
         and criterion.metric.startswith("test_accuracy")
@@ -173,7 +171,7 @@ def _of_test_answers(criterion: Criterion, planned: Plan) -> bool:
 
 
 def counted(condition: Condition, count: int | None) -> str | None:
-    """A limit on shares as a limit on counts: 0.05 of 1,882 examples is at most 94; None where nothing is counted.
+    """Format a limit on an accuracy as one on counts: 0.05 of 1,882 examples is at most 94; None if it is not k/n.
 
     An accuracy of at most 0.0001 on n = 4,753 is k <= 0.
     """

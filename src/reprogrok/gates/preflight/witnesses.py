@@ -1,10 +1,10 @@
-"""Series that show what a criterion can do: bounds + limits -> one that it calls HOLDS, one that it calls FAILS.
+"""Series that prove that a criterion can hold or can fail: bounds + limits -> a series judged HOLDS, or FAILS.
 
-    values at and beside the limits, ends of the bounds --shapes--> series on the criterion's grid --judge--> outcome
+    values at and next to the limits, ends of the bounds --shapes--> series on the criterion's grid --judge--> outcome
 
-A witness is no estimate of what a run will do, it is a proof: the gate's own judge was asked about exactly this
-series, and every value in it is one that the metric can have. Constants come first, because they are easiest to read.
-Where none of them and no other shape is found, nothing is proved either way.
+A witness is not an estimate of a run but a proof: the gate's own judge judged exactly this series, and the metric can
+have each of its values. Constants are tried first, because they are easiest to read. If no shape is a witness, nothing
+is proved.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Witness:
     """A series on the grid of a criterion.
 
     Attributes:
-        text: what it looks like.
+        text: its shape, for readers.
         values: one per step of the grid.
     """
 
@@ -39,7 +39,7 @@ class Witness:
 
 
 def outcome(criterion: Criterion, values: tuple[float, ...], facts: Mapping[str, int]) -> Outcome:
-    """What the judge says of a criterion where its metric has these values, one per step of its grid."""
+    """Judge a criterion on a series with these values, one per step of its grid."""
     gate = Gate("witness", "", "", (criterion,), Path(), "", {})
     series = Series(tuple(criterion.grid), values)
     record = Record(
@@ -56,21 +56,21 @@ def outcome(criterion: Criterion, values: tuple[float, ...], facts: Mapping[str,
 def find(
     criterion: Criterion, wanted: Outcome, bounds: Bounds, count: int | None, facts: Mapping[str, int]
 ) -> Witness | None:
-    """A series inside the bounds with this outcome, or None if none of the tried ones has it.
+    """Return a series inside the bounds with this outcome, or None if no candidate has it.
 
     Args:
-        criterion: all of its conditions count.
+        criterion: the criterion, with all of its conditions.
         wanted: HOLDS or FAILS.
-        bounds: of its metric.
+        bounds: bounds of its metric.
         count: n where values are k/n, else None.
-        facts: of the run, as the judge asks for them.
+        facts: facts of the run.
     """
     tried = candidates(criterion, bounds, count)
     return next((witness for witness in tried if outcome(criterion, witness.values, facts) is wanted), None)
 
 
 def candidates(criterion: Criterion, bounds: Bounds, count: int | None) -> Iterator[Witness]:
-    """Constants, then two-valued series (a step in the middle, another last value), then straight lines."""
+    """Yield constants, then two-valued series (a step in the middle, another last value), then straight lines."""
     values, steps = levels(criterion.conditions, bounds, count), criterion.grid
     for value in values:
         yield Witness(f"{_text(value, count)} throughout", (value,) * len(steps))
@@ -87,7 +87,7 @@ def candidates(criterion: Criterion, bounds: Bounds, count: int | None) -> Itera
 
 
 def levels(conditions: Iterable[Condition], bounds: Bounds, count: int | None) -> tuple[float, ...]:
-    """The values that decide: the ends of the bounds, each limit, and the nearest values on both sides of it."""
+    """Return the values that decide: the ends of the bounds, each limit, and the nearest values on both sides of it."""
     limits = [float(condition.limit.value) for condition in conditions]
     reach = 2 * max(1.0, *map(abs, limits)) if limits else 2.0
     low = bounds.low if math.isfinite(bounds.low) else -reach
@@ -101,7 +101,7 @@ def levels(conditions: Iterable[Condition], bounds: Bounds, count: int | None) -
 
 
 def _on_grid(value: float, count: int | None) -> float:
-    """The largest k/n that is not above the value; the value itself where any number may come out."""
+    """Return the largest k/n not above the value; the value itself where values are not counted."""
     if count is None:
         return value
     k = (Decimal(repr(value)) * count).to_integral_value(ROUND_FLOOR)

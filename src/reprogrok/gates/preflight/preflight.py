@@ -1,0 +1,83 @@
+"""A gate and an experiment -> whether each criterion can pass and can fail, and why, before any training.
+
+    experiment --plan_run--> definitions, steps and facts of the run, the audit of its split
+    criterion --bounds--> IMPOSSIBLE, VACUOUS   --steps--> UNMEASURED   --ceilings of the split--> UNINFORMATIVE, ...
+              --witnesses--> a series judged HOLDS and one judged FAILS, or NOT_SHOWN
+    requirement --audit, steps--> decided now (the answers can be learned, or not), or both possible outcomes
+
+Certain findings stop the run: a condition that no value meets or none breaks, one that the run will not measure, a
+requirement that fails already, and a condition for which neither a witness nor a proof against one was found.
+Expectations about learners that give only answers seen in training are printed and stop nothing: such a criterion may
+be useful when the expectation is wrong, but its holding is not evidence of success. Decision and exit code follow from
+these notes alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reprogrok.errors import ExitCode
+from reprogrok.gates.criteria import Gate
+from reprogrok.gates.preflight.checks import CriterionCheck, PreflightNote, RequirementCheck
+from reprogrok.gates.preflight.criteria import check_criterion
+from reprogrok.gates.preflight.planned_run import PlannedRun, plan_run
+from reprogrok.gates.preflight.requirements import check_requirement
+from reprogrok.gates.verdict import GateDecision
+from reprogrok.params import Params
+from reprogrok.spec import Experiment
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """A gate, checked against a planned run.
+
+    Attributes:
+        gate: the gate.
+        planned: the run.
+        criteria: one check per criterion, in the order of the gate.
+        requirements: one check per requirement, in the order of the gate.
+    """
+
+    gate: Gate
+    planned: PlannedRun
+    criteria: tuple[CriterionCheck, ...]
+    requirements: tuple[RequirementCheck, ...]
+
+    @property
+    def notes(self) -> tuple[PreflightNote, ...]:
+        """All notes, those of requirements first, because the worth of the criteria depends on them."""
+        of_requirements = [note for check in self.requirements for note in check.notes]
+        of_criteria = [
+            note
+            for check in self.criteria
+            for note in (*check.notes, *(note for condition in check.conditions for note in condition.notes))
+        ]
+        return (*of_requirements, *of_criteria)
+
+    @property
+    def decision(self) -> GateDecision:
+        """NO_GO if any note stops the run, else GO."""
+        return GateDecision.NO_GO if any(note.kind.stops for note in self.notes) else GateDecision.GO
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """0 for GO, 1 for NO_GO."""
+        return ExitCode.PASS if self.decision is GateDecision.GO else ExitCode.FAIL
+
+
+def preflight(gate: Gate, experiment: Experiment, params: Params) -> Preflight:
+    """Check that each criterion and requirement of a gate can pass and can fail in a run of an experiment.
+
+    On v2b: entropy over 8 causal positions is at most ln(8!)/8 = 1.3256 nats, so "always > 2" is IMPOSSIBLE.
+
+    Raises:
+        InputError: the experiment's split is not possible; at its place in `params.yaml`.
+    """
+    with params.located(experiment.name):
+        planned = plan_run(experiment)
+    return Preflight(
+        gate,
+        planned,
+        tuple(check_criterion(criterion, planned) for criterion in gate.criteria),
+        tuple(check_requirement(requirement, planned) for requirement in gate.requires),
+    )
