@@ -48,7 +48,7 @@ def test_v2_is_stopped_before_it_starts(look):
     assert result.returncode == 1
     assert result.stdout.splitlines()[0] == (
         "v2b-fixed before v2: NO_GO (exit 1): FAILS: answers-learnable: 49 of 49 test answers, those of 4,753 of 4,753 "
-        "test examples, never occur in training: the share that does is 0, and at least 1 is required"
+        "test examples, never occur in training: the fraction that does is 0, and at least 1 is required"
     )
 
 

@@ -16,7 +16,7 @@ from gate_oracle import METRICS, OPEN, random_case, read
 
 from reprogrok.gates import gate as judging
 from reprogrok.gates import operators
-from reprogrok.gates import points as judged
+from reprogrok.gates import points as point_rules
 from reprogrok.gates.criteria import Criterion, Gate
 from reprogrok.gates.gate import judge
 from reprogrok.gates.gate_files import _conditions
@@ -122,11 +122,11 @@ BROKEN = {
     "strict limits hold at the limit": lambda patch: patch.setattr(
         Limit, "holds", lambda limit, value: limit.margin(value) >= 0
     ),
-    "numbers are judged in binary": lambda patch: patch.setattr(judged, "decimal", Decimal),
+    "numbers are judged in binary": lambda patch: patch.setattr(point_rules, "decimal", Decimal),
     "holes are overlooked": lambda patch: patch.setattr(judging, "usable", lambda *a: (usable(*a)[0], [])),
     "what cannot be is judged": lambda patch: patch.setattr(Bounds, "contains", lambda *_: True),
 }  # fmt: skip
-usable = judged.usable
+usable = point_rules.usable
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -1,13 +1,12 @@
-"""Points of one series -> the slope of the line through them, with an interval that knows that neighbours are alike.
+"""Points of one series -> the slope of the line through them, with an interval for correlated neighbours.
 
-    (step, value), ... --least squares--> slope, residuals --lag-1 correlation--> points they are worth --> interval
+    (step, value), ... --least squares--> slope, residuals --lag-1 correlation--> effective points --> interval
 
-The evaluations of one training run are not independent: each resembles the one before, and the ordinary interval of a
-regression is then too narrow. The remedy used here is that of Santer et al. (2000, J. Geophys. Res. 105, 7337-7356,
-section 4): with r the lag-1 correlation of the n residuals, they count as n (1 - r) / (1 + r) independent points, in
-the standard error as in the degrees of freedom of Student's t. A negative r is taken as 0, which never narrows the
-interval. It is an approximation: r is estimated too low from few points, and a series that wanders like a random walk
-is not helped enough (`docs/gates.md` has the coverage that was counted).
+The evaluations of one training run are correlated, so the ordinary interval of a regression is too narrow. The
+correction is that of Santer et al. (2000, J. Geophys. Res. 105, 7337-7356, section 4): with r the lag-1 correlation of
+the n residuals, they count as n (1 - r) / (1 + r) independent points, in the standard error and in the degrees of
+freedom of Student's t. A negative r is taken as 0, which never narrows the interval. The correction is approximate: r
+is underestimated from few points, and too small for a series like a random walk (`docs/gates.md` has its coverage).
 
 Slopes are in the metric's unit per 1,000 steps. Sums are exact fractions of the decimals that a log holds, so that a
 constant series has the slope 0 and an interval of width 0; only the root and Student's t are floating point.
@@ -22,6 +21,8 @@ from decimal import Context, Decimal
 from fractions import Fraction
 from itertools import pairwise
 
+from scipy.special import stdtrit
+
 PER = 1000  # steps
 _EXACT = Context(prec=60)
 
@@ -32,11 +33,11 @@ class Slope:
 
     Attributes:
         estimate: least squares.
-        low: lower end; minus infinity where the points are worth no more than two.
-        high: upper end; likewise.
-        points: how many there are.
-        worth: how many independent points they count as.
-        confidence: of the interval.
+        low: lower end; minus infinity if the points count as two or fewer.
+        high: upper end; infinity if the points count as two or fewer.
+        points: number of points.
+        worth: number of independent points that they count as.
+        confidence: level of the interval.
         definition: `least-squares/lag1`.
     """
 
@@ -57,7 +58,7 @@ class Slope:
 
 
 def fit_slope(points: Sequence[tuple[int, Decimal]], confidence: float) -> Slope:
-    """The slope of (step, value) points and its two-sided interval.
+    """Fit the slope of (step, value) points, with a two-sided interval.
 
     Values 0, 1, 0, 1, ... at steps 1,000 to 10,000 have the slope 1/33 per 1,000 steps; the residuals alternate, so all
     ten points count, and the 95 % interval is -0.1095 to 0.1701.
@@ -66,8 +67,6 @@ def fit_slope(points: Sequence[tuple[int, Decimal]], confidence: float) -> Slope
         points: at least three, at different steps.
         confidence: between 0 and 1.
     """
-    from scipy.special import stdtrit  # noqa: PLC0415 - SciPy loads when a gate asks for a slope
-
     n = len(points)
     x = [Fraction(step, PER) for step, _ in points]
     y = [Fraction(value) for _, value in points]
