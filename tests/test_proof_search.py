@@ -22,7 +22,7 @@ from reprogrok.certificate.checker.counts import parts
 from reprogrok.certificate.checker.enclosure import Enclosure
 from reprogrok.certificate.checker.trees import OPEN, LeafStatus, decode
 from reprogrok.certificate.search.estimated_boxes import BlockBoxes, Nodes, SearchedModel, halves, runs
-from reprogrok.certificate.search.estimated_margins import leads as estimated_leads
+from reprogrok.certificate.search.estimated_margins import estimated_margins
 from reprogrok.certificate.search.proof_search import search
 from reprogrok.tasks.addition import EQUALS
 
@@ -112,7 +112,7 @@ def test_leads_bound_those_of_every_problem_on_every_grid(kind):
     a_B, b_B, case_B = problems_of(block)
     lead_B = outcomes(spec, weights, block, a_B, b_B)[1]
     nodes = boxes.whole_cases()
-    seen = [estimated_leads(boxes, nodes, grid) for grid in (0, 2, 4)]
+    seen = [estimated_margins(boxes, nodes, grid) for grid in (0, 2, 4)]
     for each in seen:
         assert (lead_B >= each.lowest_N[case_B] - 1e-6).all()
         assert (lead_B <= each.beaten_N[case_B] + 1e-6).all()
@@ -126,7 +126,7 @@ def test_the_slope_points_to_where_the_lead_falls():
     weights = random_weights(spec, 8, 0.3)
     boxes = BlockBoxes(searched(spec, weights, 2), block)
     nodes = boxes.whole_cases()
-    slopes = estimated_leads(boxes, nodes, 0).slope_NR
+    slopes = estimated_margins(boxes, nodes, 0).slope_NR
     a_B, b_B, case_B = problems_of(block)
     reached_BR = outcomes(spec, weights, block, a_B, b_B)[0] @ boxes.basis_RD.T
     for case in range(len(nodes)):

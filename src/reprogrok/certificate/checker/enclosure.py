@@ -57,9 +57,9 @@ class Margins:
     """What holds for every problem of each leaf, in logits. A leaf without problems has +inf, -inf and 0: all holds.
 
     Attributes:
-        lowest_L: the right token's lead over the best other one is at least this; -inf where nothing is known.
-        beaten_L: its lead over the strongest rival is at most this: every problem is answered wrong if it is
-            negative; +inf where nothing is known.
+        lowest_L: lower bound of the margin; -inf where nothing is known.
+        beaten_L: upper bound of the margin: every problem is answered wrong if it is negative; +inf where nothing is
+            known.
         width_L: the largest width of the box of the attention's output.
     """
 

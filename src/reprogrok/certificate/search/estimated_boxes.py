@@ -1,7 +1,7 @@
 """A one-layer addition model -> boxes around what its attention can give, over whole sets of problems; plain float64.
 
-What the search for a proof looks at first. Nothing here is rounded outward and nobody relies on it: what the search
-finds is shown again by `checker.enclosure`, which is written apart. `docs/certificate.md` derives the steps: weights
+Input of the search for a proof. Nothing here is rounded outward: what the search finds is bounded again by
+`checker.enclosure`, which is written apart. `docs/certificate.md` derives the steps: weights
 and values are tables, and the largest pull of all far places together is the sum of those of each.
 
 Axes: T positions, V tokens, D width, R coordinates of the box, C cases, N nodes (sets of problems), K choices of a
@@ -271,7 +271,7 @@ class BlockBoxes:
         return np.asarray(ways_N2[np.arange(len(nodes)), carry_N] * free_N)
 
     def worst_problem(self, node: Nodes, slope_R: Array) -> tuple[int, int]:
-        """Operands (a, b) of the problem in one node whose choices pull the lead down most along its slope."""
+        """Operands (a, b) of the problem in one node whose choices lower the margin most along its slope."""
         cases, case = self.block.cases, int(node.case_N[0])
         centre_R = (node.low_NR[0] + node.high_NR[0]) / 2
         best: list[tuple[float, list[int]] | None] = [(0.0, []), None]

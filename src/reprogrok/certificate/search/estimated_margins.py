@@ -1,6 +1,6 @@
-"""Boxes around attention's output -> how far the right answer leads all over each of them; in plain float64.
+"""Boxes around attention's output -> estimated bounds of the margin in each of them; in plain float64.
 
-What the search for a proof goes by; nobody relies on it (`estimated_boxes`). An affine form, a centre with a slope for
+Nothing is rounded outward (see `estimated_boxes`). An affine form, a centre with a slope for
 every coordinate of the box and a radius for what is not linear, goes through residual, norm, MLP, norm and logits.
 
 Axes: N boxes, D width or any other features, R coordinates (one noise symbol each), V tokens.
@@ -21,15 +21,15 @@ _CHUNK = 4_096  # boxes at once: what fits into the cache of a core
 
 
 @dataclass(frozen=True)
-class Leads:
-    """What is known of the right token's lead over the strongest rival, in logits.
+class EstimatedMargins:
+    """Estimated bounds of the margin, the right token's logit minus the largest other one.
 
     Attributes:
-        lowest_N: it is nowhere below.
-        beaten_N: it is nowhere above.
-        worst_N: in one cell it is nowhere above this.
-        middle_N: the least in the middle of a cell.
-        slope_NR: how a unit of each coordinate moves the lead over the closest rival, in the cell where it is lowest.
+        lowest_N: lower bound.
+        beaten_N: upper bound.
+        worst_N: upper bound in the worst cell.
+        middle_N: the smallest margin in the middle of a cell.
+        slope_NR: change of the margin against the closest rival by a unit of each coordinate, in the worst cell.
     """
 
     lowest_N: Array
@@ -39,24 +39,26 @@ class Leads:
     slope_NR: Array
 
 
-def leads(boxes: BlockBoxes, nodes: Nodes, grid: int) -> Leads:
-    """What the right answer's lead is over all cells of every node's box."""
+def estimated_margins(boxes: BlockBoxes, nodes: Nodes, grid: int) -> EstimatedMargins:
+    """Estimate the margin over all cells of every node's box."""
     with np.errstate(over="ignore", invalid="ignore"):  # a box too wide to say anything ends in infinities
-        parts = [_leads(boxes, nodes[at : at + _CHUNK], grid) for at in range(0, max(len(nodes), 1), _CHUNK)]
-    return Leads(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Leads)))
+        parts = [_estimated(boxes, nodes[at : at + _CHUNK], grid) for at in range(0, max(len(nodes), 1), _CHUNK)]
+    return EstimatedMargins(
+        *(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(EstimatedMargins))
+    )
 
 
-def _leads(boxes: BlockBoxes, nodes: Nodes, grid: int) -> Leads:
+def _estimated(boxes: BlockBoxes, nodes: Nodes, grid: int) -> EstimatedMargins:
     right_N = boxes.block.cases.right[nodes.case_N]
     centre_NR, radius_NR = (nodes.low_NR + nodes.high_NR) / 2, (nodes.high_NR - nodes.low_NR) / 2
-    found: Leads | None = None
+    found: EstimatedMargins | None = None
     for offset_R, share_R in _cells(grid, centre_NR.shape[1]):
         cell = _cell(boxes, centre_NR + offset_R * radius_NR, radius_NR * share_R, right_N)
         if found is None:
             found = cell
             continue
         closer_N = cell.lowest_N < found.lowest_N
-        found = Leads(
+        found = EstimatedMargins(
             np.minimum(found.lowest_N, cell.lowest_N),
             np.maximum(found.beaten_N, cell.beaten_N),
             np.minimum(found.worst_N, cell.worst_N),
@@ -68,8 +70,8 @@ def _leads(boxes: BlockBoxes, nodes: Nodes, grid: int) -> Leads:
     return found
 
 
-def _cell(boxes: BlockBoxes, centre_NR: Array, radius_NR: Array, right_N: Numbers) -> Leads:
-    """The lead over one box: an affine form through residual, norm, MLP, residual, norm and logits."""
+def _cell(boxes: BlockBoxes, centre_NR: Array, radius_NR: Array, right_N: Numbers) -> EstimatedMargins:
+    """Estimate the margin over one box by an affine form through residual, norm, MLP, residual, norm and logits."""
     model = boxes.model
     moved_NDR = boxes.basis_RD.T * radius_NR[:, None, :]
     x = _Affine(
@@ -94,7 +96,7 @@ def _cell(boxes: BlockBoxes, centre_NR: Array, radius_NR: Array, right_N: Number
     slope_NR = np.divide(pull_NR, radius_NR, out=np.zeros_like(pull_NR), where=radius_NR > 0)
     lowest_N = np.nan_to_num(lowest_NV, nan=-np.inf).min(1)
     beaten_N = np.nan_to_num(middle_NV + reach_NV, nan=np.inf).min(1)
-    return Leads(lowest_N, beaten_N, beaten_N, middle_NV.min(1), slope_NR)
+    return EstimatedMargins(lowest_N, beaten_N, beaten_N, middle_NV.min(1), slope_NR)
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def _gelu(x: _Affine) -> _Affine:
 
 
 def _cells(grid: int, coordinates: int) -> list[tuple[Array, Array]]:
-    """Centres of a grid's cells, and their size, as shares of a box's radius: each (R,)."""
+    """Centres of a grid's cells, and their size, as fractions of a box's radius: each (R,)."""
     counts = GRIDS[grid][:coordinates]
     share_R = np.ones(coordinates)
     share_R[: len(counts)] = 1 / np.array(counts)

@@ -1,10 +1,9 @@
 """A one-layer addition model -> for every block the trees of a certificate, and problems that it may get wrong.
 
-    whole cases --boxes, leads--> right, wrong, or open --finer grids, halved places--> ... --> one tree per case
+    whole cases --boxes, margins--> right, wrong, or open --finer grids, halved places--> ... --> one tree per case
 
 The search decides by estimates in plain float64 (`search.estimated_margins`) and may be wrong; nothing that it says
-counts before `checker.check` has shown it again. What it has no time for stays open in the tree, and is
-counted as such.
+counts before `checker.check` has confirmed it. What it has no time for stays open in the tree.
 
 Axes as in `certificate.search.estimated_boxes`: N nodes, F far places, R coordinates, K choices.
 """
@@ -24,17 +23,17 @@ from reprogrok.certificate.checker.carries import Block, blocks
 from reprogrok.certificate.checker.enclosure import BlockEnclosure, Enclosure
 from reprogrok.certificate.checker.trees import GRIDS, OPEN, BlockProof, Leaf, LeafStatus, Tree, encode, mark
 from reprogrok.certificate.search.estimated_boxes import Array, BlockBoxes, Nodes, Numbers, SearchedModel
-from reprogrok.certificate.search.estimated_margins import Leads, leads
+from reprogrok.certificate.search.estimated_margins import EstimatedMargins, estimated_margins
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_SLACK = 1e-3  # logits that an estimate must lead by
+_SLACK = 1e-3  # logits that an estimated margin must exceed
 _CLOSE_CALL = 1.5  # logits: less may be lost to rounding in float32, so the checker is asked at once
 _TYPICAL = 0.75  # of what it costs: the quantile that the rule goes by
 _FEARED = 4.0  # times what is typical
 _ASKED = 16
-_SURE = 1e-5  # logits that it must confirm: a certificate is printed in decimals
+_SURE = 1e-5  # logits that it must confirm, as a certificate is printed in decimals
 _GRIDS = (0, 2, 3, 4, 5)  # tried in this order
 _HOPELESS = -2.0  # logits: where the second finest grid leaves so much, the finest would not help
 _TIGHTENED = 4  # the grid that may show a larger margin where one cell shows a small one
@@ -43,18 +42,18 @@ _ENOUGH = 0.01  # what may stay open in a block, as a share of what is wrong the
 _AT_ONCE = 2_048  # parts that are halved together, those with most problems first
 _SUSPECTS = 24
 _OPEN, _RIGHT, _WRONG = range(3)
-_MOST, _AT_LEAST = 0.9, 64  # of the open problems, the parts that hold so many are halved together, but some at least
+_MOST, _AT_LEAST = 0.9, 64  # fraction of the open problems whose parts are halved together, and how many at least
 _SLICE, _SLICES = 2.0, 60  # seconds at least, and parts of all seconds, that one block is halved before another may be
 _TABLES = 6  # blocks whose tables are kept in memory
 
 
 @dataclass(frozen=True)
 class FoundProof:
-    """What the search has to say of one block.
+    """The result of the search in one block.
 
     Attributes:
         proof: the trees.
-        suspects: problems (a, b) that the model gets wrong, or where its lead is smallest, if the estimates are right.
+        suspects: problems (a, b) that the model gets wrong, or whose margin is smallest, by the estimates.
         cells: boxes that were looked at.
     """
 
@@ -122,8 +121,8 @@ class _Parts:
         ways: problems, as a float.
         grid: the last that was tried.
         status: right, wrong or open, by number.
-        lowest, beaten, worst, middle, slope_NR: see `Leads`.
-        cost: logits that rounding in float32 takes from its lead, where the checker was asked; else 0.
+        lowest, beaten, worst, middle, slope_NR: see `EstimatedMargins`.
+        cost: logits that rounding in float32 takes from its margin, where the checker was asked; else 0.
     """
 
     number: Numbers
@@ -172,7 +171,7 @@ class _Forest:
     boxes: BlockBoxes
     enclosure: Enclosure | None
     cells: int = 0
-    cost: float = 0.0  # logits that rounding in float32 takes from a lead
+    cost: float = 0.0  # logits that rounding in float32 takes from a margin
     count: int = 0
     halved: set[int] = field(default_factory=set)
     marks: dict[int, str] = field(default_factory=dict)
@@ -233,7 +232,7 @@ class _Forest:
 
     def _seen(self, nodes: Nodes, number_N: Numbers, ways_N: Array, grid: int) -> _Parts:
         """What one grid shows."""
-        seen: Leads = leads(self.boxes, nodes, grid)
+        seen: EstimatedMargins = estimated_margins(self.boxes, nodes, grid)
         self.cells += len(nodes) * math.prod(GRIDS[grid])
         status_N = np.where(seen.lowest_N > _SLACK, _RIGHT, np.where(seen.beaten_N < -_SLACK, _WRONG, _OPEN))
         cost_N = np.zeros(len(nodes))
@@ -245,25 +244,25 @@ class _Forest:
         )  # fmt: skip
 
     def _ask_when_close(  # noqa: PLR0917 - columns of the same nodes
-        self, nodes: Nodes, ways_N: Array, grid: int, seen: Leads, status_N: Numbers, cost_N: Array
+        self, nodes: Nodes, ways_N: Array, grid: int, seen: EstimatedMargins, status_N: Numbers, cost_N: Array
     ) -> None:
         """Take back what the checker would not confirm; see how much its roundings cost."""
-        lead_N = np.where(status_N == _RIGHT, seen.lowest_N, -seen.beaten_N)
-        order_N = np.argsort(lead_N, kind="stable")
+        margin_N = np.where(status_N == _RIGHT, seen.lowest_N, -seen.beaten_N)
+        order_N = np.argsort(margin_N, kind="stable")
         waiting_N = order_N[((status_N != _OPEN) & (ways_N > 0))[order_N]]
         while len(waiting_N):
             # A few at least, which tell what it costs; then all that such a cost could take back.
-            close = lead_N[waiting_N] < max(_CLOSE_CALL, _FEARED * self.cost)
+            close = margin_N[waiting_N] < max(_CLOSE_CALL, _FEARED * self.cost)
             close[:_ASKED] = True
             close_N, waiting_N = waiting_N[close], waiting_N[~close]
             sure = self._enclosed.margins(self._leaves(nodes[close_N], grid))
             sure_N = np.where(status_N[close_N] == _RIGHT, sure.lowest_L, -sure.beaten_L)
             status_N[close_N[~(sure_N > _SURE)]] = _OPEN
             known = np.isfinite(sure_N)
-            cost_N[close_N[known]] = (lead_N[close_N] - sure_N)[known]
+            cost_N[close_N[known]] = (margin_N[close_N] - sure_N)[known]
             if known.any():
                 self.cost = max(self.cost, float(np.quantile(cost_N[close_N[known]], _TYPICAL)))
-            if not (lead_N[waiting_N] < _FEARED * self.cost).any():
+            if not (margin_N[waiting_N] < _FEARED * self.cost).any():
                 return
 
     @cached_property
@@ -307,7 +306,7 @@ class _Forest:
         return parts[(parts.status == _OPEN) & ~hopeless & (parts.ways > 0)]
 
     def _halved(self, parts: _Parts) -> _Parts:
-        """Both halves of every part, cut at the place whose choices move the lead most."""
+        """Both halves of every part, cut at the place whose choices move the margin most."""
         boxes = self.boxes
         run_FN = parts.run_NF.T
         reach_NF, single_NF = np.empty(parts.run_NF.shape), np.empty(parts.run_NF.shape, dtype=np.bool_)
@@ -337,7 +336,7 @@ class _Forest:
         return encode(trees[: len(self.boxes.block.cases)])
 
     def suspects(self) -> Iterator[tuple[int, int]]:
-        """A problem of each telling part: the choices that pull the lead of its closest rival down most."""
+        """A problem of each telling part: the choices that lower the margin most."""
         for parts in self.telling:
             for at in range(len(parts)):
                 yield self.boxes.worst_problem(parts.nodes[at : at + 1], parts.slope_NR[at])
