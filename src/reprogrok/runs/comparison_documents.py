@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from reprogrok.metrics.grokking import StepInterval, Time, Unknown
 from reprogrok.record import Record
@@ -22,7 +21,7 @@ from reprogrok.stats.proportions import Proportion
 FORMAT = "reprogrok.run_comparison/1"
 
 
-def document_of(comparison: RunComparison) -> dict[str, Any]:
+def document_of(comparison: RunComparison) -> dict[str, object]:
     """The comparison as plain data; an end that nothing bounds is null."""
     identity = comparison.identity
     return {
@@ -47,10 +46,10 @@ def document_of(comparison: RunComparison) -> dict[str, Any]:
     }
 
 
-def metrics_of(comparison: RunComparison) -> dict[str, Any]:
+def metrics_of(comparison: RunComparison) -> dict[str, object]:
     """The numbers that a pipeline tracks, as nested dicts of numbers alone."""
-    times: dict[str, Any] = {label: {} for label in comparison.labels}
-    factors: dict[str, Any] = {}
+    times: dict[str, dict[str, dict[str, float]]] = {label: {} for label in comparison.labels}
+    factors: dict[str, dict[str, float]] = {}
     for timing in comparison.timings:
         for label, event in zip(comparison.labels, timing.runs, strict=True):
             if event.median is not None:
@@ -71,7 +70,7 @@ def _plain(number: float) -> float:
     return int(number) if float(number).is_integer() else number
 
 
-def _run(label: str, record: Record) -> dict[str, Any]:
+def _run(label: str, record: Record) -> dict[str, object]:
     return {
         "label": label,
         "path": record.path.as_posix(),
@@ -81,7 +80,7 @@ def _run(label: str, record: Record) -> dict[str, Any]:
     }
 
 
-def _timing(timing: Timing) -> dict[str, Any]:
+def _timing(timing: Timing) -> dict[str, object]:
     common = timing.by_common
     return {
         "event": timing.name,
@@ -96,7 +95,7 @@ def _timing(timing: Timing) -> dict[str, Any]:
     }
 
 
-def _event(event: Event, note: str) -> dict[str, Any]:
+def _event(event: Event, note: str) -> dict[str, object]:
     return {
         "seeds": {str(seed): _time(time) for seed, time in event.times.items()},
         "median": _median(event.median),
@@ -105,7 +104,7 @@ def _event(event: Event, note: str) -> dict[str, Any]:
     }
 
 
-def _time(time: Time) -> dict[str, Any]:
+def _time(time: Time) -> dict[str, object]:
     if isinstance(time, Unknown):
         return {"unknown": time.reason}
     if isinstance(time, StepInterval):
@@ -113,7 +112,7 @@ def _time(time: Time) -> dict[str, Any]:
     return {"not_until": time.at}
 
 
-def _median(found: Median | None) -> dict[str, Any] | None:
+def _median(found: Median | None) -> dict[str, object] | None:
     if found is None:
         return None
     bounds = None if found.bounds is None else [_end(end) for end in found.bounds]
@@ -131,15 +130,15 @@ def _end(end: float) -> float | None:
     return end if math.isfinite(end) else None
 
 
-def _rate(rate: Proportion) -> dict[str, Any]:
+def _rate(rate: Proportion) -> dict[str, object]:
     return {"k": rate.k, "n": rate.n, "low": rate.low, "high": rate.high}
 
 
-def _factor(factor: Factor) -> dict[str, Any]:
+def _factor(factor: Factor) -> dict[str, object]:
     return vars(factor) | {"bounds": None if factor.bounds is None else list(factor.bounds)}
 
 
-def _course(course: Course) -> dict[str, Any]:
+def _course(course: Course) -> dict[str, object]:
     return {
         "metric": course.metric,
         "definition": course.definition,
@@ -149,5 +148,5 @@ def _course(course: Course) -> dict[str, Any]:
     }
 
 
-def _level(level: Level) -> dict[str, Any]:
+def _level(level: Level) -> dict[str, object]:
     return {"steps": list(level.steps), "median": _median(level.median)}

@@ -6,7 +6,7 @@ Two columns of numbers and one for the factor; what is the same in both, or cann
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE
 from rich.table import Table
@@ -46,9 +46,7 @@ def _print_identity(comparison: RunComparison, console: Console) -> None:
     identity = comparison.identity
     console.print(f"experimental identity: {identity.sentence}", soft_wrap=True)
     same = [
-        f"{name} {_apart(name, first)}"
-        for name, (first, second) in identity.apart.items()
-        if first == second != NOT_STATED
+        f"{name} {_apart(first)}" for name, (first, second) in identity.apart.items() if first == second != NOT_STATED
     ]
     if identity.same or same:
         console.print(f"  the same in both: {', '.join([*_groups(identity.same), *same])}", soft_wrap=True)
@@ -74,12 +72,12 @@ def _settings(labels: tuple[str, str], identity: Identity) -> Table:
         table.add_row(str(entry.kind), entry.path, _value(entry.first), _value(entry.second))
     for name, (first, second) in identity.apart.items():
         if first != second:
-            table.add_row("apart", name, _apart(name, first), _apart(name, second))
+            table.add_row("apart", name, _apart(first), _apart(second))
     return table
 
 
-def _apart(name: str, value: Any) -> str:
-    return seeds_text(value) if name == "seeds" else _value(value)
+def _apart(value: object) -> str:
+    return seeds_text(value) if isinstance(value, tuple) else _value(value)
 
 
 def _table(*columns: str) -> Table:
@@ -89,7 +87,7 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     if isinstance(value, bool) or value is None:
         return str(value).lower() if value is not None else "none"
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from reprogrok.errors import InputError
 from reprogrok.formats.foreign_runs import COLUMNS, CONFIG
@@ -73,8 +72,8 @@ class SettingDifference:
     """One setting by its dotted path, its value in either run (`NOT_STATED` where there is none), and its kind."""
 
     path: str
-    first: Any
-    second: Any
+    first: object
+    second: object
     kind: SettingKind
 
 
@@ -94,7 +93,7 @@ class Identity:
     differences: tuple[SettingDifference, ...]
     same: tuple[str, ...]
     one_sided: tuple[str, ...]
-    apart: Mapping[str, tuple[Any, Any]]
+    apart: Mapping[str, tuple[object, object]]
     notes: tuple[str, ...]
     verified: bool = True
 
@@ -135,7 +134,7 @@ class Identity:
         return f"; apart from that, {' and '.join(words)}" if words else ""
 
 
-def _steps(value: Any) -> str:
+def _steps(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
@@ -183,12 +182,12 @@ def identify(first: Record, second: Record) -> Identity:
     )
 
 
-def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(value: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """Nested mappings -> dotted path -> value; a list is one value.
 
     Worked value: {"optimiser": {"lr": 0.02, "betas": [0.9, 0.999]}} gives optimiser.lr and optimiser.betas.
     """
-    flat: dict[str, Any] = {}
+    flat: dict[str, object] = {}
     for name, item in value.items():
         path = f"{prefix}{name}"
         if isinstance(item, Mapping) and item:
@@ -198,7 +197,7 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _settings(record: Record, notes: list[str]) -> dict[str, Any]:
+def _settings(record: Record, notes: list[str]) -> dict[str, object]:
     if record.layout == OURS:
         document = load(record.path / SPEC, "run").data
         stopped = {"stopped_at": document["stopped_at"]} if "stopped_at" in document else {}
@@ -213,7 +212,7 @@ def _settings(record: Record, notes: list[str]) -> dict[str, Any]:
     return flat
 
 
-def _configuration(record: Record) -> dict[str, Any]:
+def _configuration(record: Record) -> dict[str, object]:
     """What another project wrote down of its settings: a configuration, else the shape of the model in a summary."""
     if (record.path / CONFIG).is_file():
         document = load(record.path / CONFIG, "foreign_config" if record.layout == COLUMNS else None).data
@@ -224,7 +223,7 @@ def _configuration(record: Record) -> dict[str, Any]:
     return {}
 
 
-def _without_empty(settings: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+def _without_empty(settings: Mapping[str, object], other: Mapping[str, object]) -> dict[str, object]:
     """Settings less a table that is not there (`early: null`), where the other run's fields of it say as much."""
     return {
         path: value
@@ -233,11 +232,11 @@ def _without_empty(settings: Mapping[str, Any], other: Mapping[str, Any]) -> dic
     }
 
 
-def _in_our_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _in_our_names(settings: Mapping[str, object]) -> dict[str, object]:
     return {_OUR_NAMES.get(path, path): value for path, value in settings.items()}
 
 
-def _kind(path: str, asked: Sequence[Mapping[str, Any]]) -> SettingKind:
+def _kind(path: str, asked: Sequence[Mapping[str, object]]) -> SettingKind:
     for kind, names in _SETTINGS.items():
         if any(path == name or path.startswith(f"{name}.") for name in names):
             # A schedule that falls is stretched over the steps: another length is then another learning rate.
@@ -246,10 +245,10 @@ def _kind(path: str, asked: Sequence[Mapping[str, Any]]) -> SettingKind:
     return SettingKind.TRAINING
 
 
-def _apart(first: Record, second: Record) -> dict[str, tuple[Any, Any]]:
+def _apart(first: Record, second: Record) -> dict[str, tuple[object, object]]:
     seeds = tuple(sorted(first.replicas)), tuple(sorted(second.replicas))
     one, other = _engine(first), _engine(second)
-    apart: dict[str, tuple[Any, Any]] = {"seeds": seeds} | {name: (one[name], other[name]) for name in one}
+    apart: dict[str, tuple[object, object]] = {"seeds": seeds} | {name: (one[name], other[name]) for name in one}
     if first.fingerprint and second.fingerprint:
         for name in sorted({*first.fingerprint, *second.fingerprint} - {"device", "earlier"}):
             values = first.fingerprint.get(name, NOT_STATED), second.fingerprint.get(name, NOT_STATED)

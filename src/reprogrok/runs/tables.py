@@ -44,7 +44,7 @@ def _print(document: Document, console: Console) -> None:
     if (claim := ours["claim"]) is not None:
         line(_claim_text(claim), "bold")
     if document["full_analyses"]:
-        line(f"states around t_grok (from {ours['source']}; {ours['selection']['definition']})")
+        line(f"snapshots around t_grok (from {ours['source']}; {ours['selection']['definition']})")
         console.print(_states(document))
         if ours["source"] == "checkpoints":
             _print_fourier(ours["fourier"], console)
