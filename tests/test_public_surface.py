@@ -17,7 +17,7 @@ from reprogrok.cli.main import app
 from reprogrok.errors import ExitCode
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAVY = {"torch", "numpy", "scipy", "matplotlib", "dvc"}
+HEAVY = {"torch", "numpy", "scipy", "matplotlib", "dvc", "jsonschema", "ruamel"}
 
 # Command -> its arguments (in capitals) and options; the first line is `reprogrok` itself. --help is everywhere.
 SURFACE = {

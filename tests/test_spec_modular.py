@@ -208,13 +208,13 @@ def test_what_several_lines_say_together_is_checked(read, changes, field, messag
 def test_what_only_the_data_can_find_gets_file_and_line(read):
     params = read(MODULAR)
     line = MODULAR[: MODULAR.index("modulus: 97")].count("\n") + 1
-    with pytest.raises(InputError) as caught, params.placed("one"):
+    with pytest.raises(InputError) as caught, params.located("one"):
         raise InputError("unfit", field="$.task.modulus", expected="a prime", found="97")
     assert (
         str(caught.value)
         == f"{params.document.path}:{line} $.experiments.one.task.modulus: unfit: expected a prime, found 97"
     )
     for other in (InputError("x", field="--stop-at"), InputError("x", path="y", field="$.a"), InputError("x")):
-        with pytest.raises(InputError) as caught, params.placed("one"):
+        with pytest.raises(InputError) as caught, params.located("one"):
             raise other
         assert caught.value is other

@@ -22,14 +22,18 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+from jsonschema import Draft202012Validator, validators
+from jsonschema.exceptions import ValidationError, best_match
+from jsonschema.protocols import Validator
+from referencing import Registry, Resource
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
 from reprogrok.errors import InputError, located
 from reprogrok.files import sha256_bytes
-
-if TYPE_CHECKING:
-    from jsonschema.exceptions import ValidationError
-    from jsonschema.protocols import Validator
 
 Steps = tuple[str | int, ...]
 
@@ -161,9 +165,6 @@ def check_written(value: Any, schema: str) -> None:
 @cache
 def validator(schema: str) -> Validator:
     """The compiled validator of a shipped schema, by its short name."""
-    from jsonschema import Draft202012Validator, validators
-    from referencing import Registry, Resource
-
     # JSON Schema counts 200.0 among the integers; Python's range() does not.
     types = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
     strict: type[Validator] = validators.extend(Draft202012Validator, type_checker=types)  # type: ignore[no-untyped-call]
@@ -199,8 +200,6 @@ def _line(document: Document, error: ValidationError) -> int:
 
 def _most_specific(error: ValidationError) -> ValidationError:
     """Inside `oneOf`/`anyOf`, the error of the branch that the author most likely meant; the whole if none is."""
-    from jsonschema.exceptions import best_match
-
     branches: dict[Any, list[ValidationError]] = {}
     for inner in error.context or ():
         branches.setdefault(inner.schema_path[0], []).append(inner)
@@ -283,10 +282,6 @@ def _parse_json(path: Path, text: str) -> tuple[Any, dict[Steps, int]]:
 
 
 def _parse_yaml(path: Path, text: str) -> tuple[Any, dict[Steps, int]]:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.constructor import DuplicateKeyError
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
     lines: dict[Steps, int] = {}
     yaml = YAML(typ="safe", pure=True)
     try:
@@ -298,9 +293,6 @@ def _parse_yaml(path: Path, text: str) -> tuple[Any, dict[Steps, int]]:
             return None, lines
         _collect_lines(path, node, (), lines)
         return yaml.constructor.construct_document(node), lines
-    except DuplicateKeyError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else None
-        raise InputError(str(error.problem).split(" with value")[0], path=path, line=line) from error
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise InputError(f"not YAML: {error.problem}", path=path, line=line) from error
@@ -310,8 +302,6 @@ def _parse_yaml(path: Path, text: str) -> tuple[Any, dict[Steps, int]]:
 
 def _watch(path: Path, yaml: Any) -> None:
     """Let `yaml` refuse each event that JSON could not say, and what is nested too deeply, as soon as it reads it."""
-    from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
-
     depth, make = 0, yaml.Parser
 
     def watched(loader: Any) -> Any:
@@ -354,7 +344,7 @@ def _collect_lines(path: Path, node: Any, steps: Steps, lines: dict[Steps, int])
     """Note the line of every field below `node`.
 
     Raises:
-        InputError: a value or a key that JSON could not say.
+        InputError: a value or a key that JSON cannot express, or a key that stands twice.
     """
     line = node.start_mark.line + 1
     if node.tag not in PLAIN_TAGS:
@@ -368,6 +358,8 @@ def _collect_lines(path: Path, node: Any, steps: Steps, lines: dict[Steps, int])
                 found = key.value if key.id == "scalar" else f"a {key.id}"
                 expected = "a key that is text (quote it)"
                 raise InputError(path=path, line=line, field=json_path(steps), expected=expected, found=found)
+            if (*steps, key.value) in lines:
+                raise InputError(f'found duplicate key "{key.value}"', path=path, line=line)
             lines[(*steps, key.value)] = line
             _collect_lines(path, value, (*steps, key.value), lines)
     elif node.id == "sequence":

@@ -1,0 +1,208 @@
+"""The task of an experiment: problems, format, loss and split; plain data -> a checked task."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+from types import MappingProxyType
+from typing import Any
+
+LOSSES = ("all", "answer")
+SPLIT_KINDS = ("random", "three_way", "result_range", "operand_holdout", "twin_closed")
+MAX_MODULUS = 1_000  # keeps the table of all equations small
+MAX_SPLIT_SEED = 2**32 - 1  # largest seed of a numpy `RandomState`
+GROUP_ELEMENTS = 120  # elements of S5, whose operations have no modulus
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")  # names that packages may offer
+
+
+@dataclass(frozen=True)
+class CurriculumStage:
+    """From step `start` on, operands have between `digits[0]` and `digits[1]` digits."""
+
+    start: int
+    digits: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class AdditionTask:
+    """Adding two numbers, digit by digit.
+
+    Attributes:
+        digits: of each operand.
+        hold_out: the protocol that keeps pairs out of training.
+        curriculum: stages by number of digits.
+    """
+
+    digits: int
+    hold_out: str
+    curriculum: tuple[CurriculumStage, ...]
+    name: str = "addition"
+
+    @property
+    def vocab_size(self) -> int:
+        """Ten digits, `+`, `=`, PAD and EOS."""
+        return 14
+
+    @property
+    def max_seq_len(self) -> int:
+        """Prompt and answer."""
+        return 3 * self.digits + 3
+
+
+@dataclass(frozen=True)
+class SplitSpec:
+    """Which equations are trained on and which are held out (`tasks.splits`).
+
+    Attributes:
+        kind: "random", "three_way", "result_range", "operand_holdout" or "twin_closed"; of `OwnSplitSpec`, a package's
+            name for its own.
+        seed: of the published generator that shuffles, a numpy `RandomState`.
+        fraction: share of training, of random, three_way and twin_closed.
+        train: of result_range: an equation is trained on if train[0] <= result < train[1].
+        test: likewise held out; the two may overlap.
+        held: of operand_holdout: operands that never occur in training.
+    """
+
+    kind: str
+    seed: int
+    fraction: float | None = None
+    train: tuple[int, int] | None = None
+    test: tuple[int, int] | None = None
+    held: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class OwnSplitSpec(SplitSpec):
+    """A split that an installed package offers (`tasks.splits`).
+
+    Attributes:
+        settings: what its function is called with, as `params.yaml` has it: plain data.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True)
+class FormatShape:
+    """How an equation lies in a row of tokens, as far as a model's shape depends on it.
+
+    Attributes:
+        extra_tokens: symbols beside the residues.
+        positions: T, tokens that the model reads.
+        answer: the position that predicts the result.
+        max_seq_len: learned positions of the published models.
+    """
+
+    extra_tokens: int
+    positions: int
+    answer: int
+    max_seq_len: int
+
+
+FORMATS: Mapping[str, FormatShape] = MappingProxyType(
+    {
+        "llmc8": FormatShape(extra_tokens=4, positions=8, answer=4, max_seq_len=8),
+        "text9": FormatShape(extra_tokens=7, positions=8, answer=6, max_seq_len=16),
+        "power5": FormatShape(extra_tokens=2, positions=4, answer=3, max_seq_len=4),
+    }
+)
+
+
+@dataclass(frozen=True)
+class ModularTask:
+    """One equation of a finite operation, all of which are known.
+
+    Attributes:
+        operation: a name of `tasks.operations`.
+        modulus: of the residues; None for an operation of S5.
+        format: a name of `FORMATS`.
+        loss: "all" for the mean over all T positions, "answer" for the position that predicts the result alone.
+        split: which equations are trained on.
+    """
+
+    operation: str
+    modulus: int | None
+    format: str
+    loss: str
+    split: SplitSpec
+    name: str = "modular"
+
+    @property
+    def elements(self) -> int:
+        """How many operands and results there are."""
+        return GROUP_ELEMENTS if self.modulus is None else self.modulus
+
+    @property
+    def vocab_size(self) -> int:
+        """The elements and the format's other symbols."""
+        return self.elements + FORMATS[self.format].extra_tokens
+
+    @property
+    def max_seq_len(self) -> int:
+        """Learned positions; the format may read fewer."""
+        return FORMATS[self.format].max_seq_len
+
+    @property
+    def scored(self) -> range:
+        """The positions that the loss falls on."""
+        shape = FORMATS[self.format]
+        return range(shape.positions) if self.loss == "all" else range(shape.answer, shape.answer + 1)
+
+
+def modular_task(entry: Mapping[str, Any]) -> ModularTask:
+    """The task of plain data, as `params.yaml` and our checkpoints hold it.
+
+    Whether an operation of that name is known, and whether a split leaves equations on every side, is not asked here:
+    `tasks.operations` and `tasks.splits` know.
+
+    Raises:
+        KeyError: a field is missing.
+        TypeError: there is one too many, or one of another type.
+        ValueError: a value that cannot be.
+    """
+    if not isinstance(entry["split"], Mapping):
+        raise TypeError("split")
+    split: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in entry["split"].items()
+    }
+    if type(split.get("fraction")) is int:
+        split["fraction"] = float(split["fraction"])
+    kind = OwnSplitSpec if "settings" in split else SplitSpec
+    task = ModularTask(entry["operation"], entry.get("modulus"), entry["format"], entry["loss"], kind(**split))
+    if not (type(task.operation) is str and task.format in FORMATS and task.loss in LOSSES):
+        raise ValueError("operation, format or loss")
+    if not (type(task.elements) is int and 1 < task.elements <= MAX_MODULUS):
+        raise ValueError("modulus")
+    if not _is_split(task.split):
+        raise ValueError("split")
+    return task
+
+
+def _is_split(split: SplitSpec) -> bool:
+    """Is every field of the type that it should be, and in a range that could be?"""
+    lists = [numbers for numbers in (split.train, split.test, split.held) if numbers is not None]
+    if isinstance(split, OwnSplitSpec):
+        known = type(split.kind) is str and NAME.fullmatch(split.kind) is not None and split.kind not in SPLIT_KINDS
+        known = known and type(split.settings) is dict and _is_plain(split.settings)
+    else:
+        known = split.kind in SPLIT_KINDS
+    return (
+        known
+        and type(split.seed) is int
+        and 0 <= split.seed <= MAX_SPLIT_SEED
+        and (split.fraction is None or (type(split.fraction) is float and 0 < split.fraction < 1))
+        and all(type(numbers) is tuple for numbers in lists)
+        and all(type(number) is int and 0 <= number <= MAX_MODULUS for numbers in lists for number in numbers)
+        and all(numbers is None or len(numbers) == 2 for numbers in (split.train, split.test))
+    )
+
+
+def _is_plain(value: Any) -> bool:
+    """Is this what JSON can say?"""
+    if isinstance(value, dict):
+        return all(type(key) is str for key in value) and all(map(_is_plain, value.values()))
+    if type(value) is list:
+        return all(map(_is_plain, value))
+    return value is None or type(value) in {str, bool, int} or (type(value) is float and isfinite(value))
