@@ -50,7 +50,7 @@ class ModelSpec:
         late = {"bias": False, "gelu": "erf"}
         return {name: value for name, value in asdict(self).items() if late.get(name) != value or name not in late}
 
-    def problem(self) -> tuple[str, str, object] | None:
+    def problem(self) -> tuple[str, str, Any] | None:
         """Return the first impossible field as (name, expected, found), or None."""
         if self.d_model % self.n_head:
             return "n_head", f"a divisor of d_model = {self.d_model}", self.n_head
