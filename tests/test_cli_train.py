@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -327,6 +328,13 @@ def test_work_that_cannot_be_gone_on_with_is_refused_with_advice(work, reprogrok
     after = contents(folder)
     assert {name: after[name] for name in before} == before
     assert not (folder / RUN).exists()
+
+
+def test_the_older_name_of_the_backend_option_still_works(project, reprogrok):
+    for option in ("--backend", "--path"):
+        result = reprogrok("train", "smoke", "--steps", "5000", option, "eager", "--dry-run", cwd=project)
+        assert result.returncode == 0, result.stderr
+        assert re.search(r"backend +eager, bitwise", result.stdout)
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(project, reprogrok):
