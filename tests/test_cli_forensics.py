@@ -53,7 +53,7 @@ def test_a_finding_exits_1_with_its_arithmetic_and_what_it_does_not_mean(run, co
     assert "certain  not k of n  seed 42, test_accuracy, step 400" in result.stdout
     assert "47/4,753 = 0.00988849 and 48/4,753 = 0.01009888: no k of 4,753 prints as" in result.stdout
     assert "another n (a part of the set" in result.stdout
-    assert "no fraud" in result.stdout
+    assert "not evidence of fraud" in result.stdout
 
 
 def test_a_weak_finding_alone_exits_0(run, tmp_path):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from reprogrok.errors import ExitCode, InputError
 from reprogrok.forensics.evaluations import examine_evaluation
-from reprogrok.forensics.findings import Kind, Sure, chance_of_repeat, grim, printed
+from reprogrok.forensics.findings import Flaw, Grade, chance_of_repeat, grim, printed
 from reprogrok.forensics.logs import examine_log, least_set_loss
 
 DATA = {"modulus_p": 97, "train_split": 0.8, "seed": 42}
@@ -178,7 +178,7 @@ def test_an_honest_log_gives_no_finding(seed):
         run = write_columns(Path(folder) / "run", *honest_log(np.random.default_rng(seed)))
         findings = examine_log(run).findings
     # A slow or early transition has as many steps as it has definitions; that is said, and is true of an honest log.
-    assert [finding for finding in findings if finding.kind is not Kind.GROK_STEPS] == []
+    assert [finding for finding in findings if finding.kind is not Flaw.GROK_STEPS] == []
 
 
 @given(seed=st.integers(0, 2**32 - 1))
@@ -261,24 +261,24 @@ def set_slice(where, value):
 @pytest.mark.parametrize(
     ("edits", "kind", "sure", "words"),
     [
-        ({"metrics": change("test_accuracy", set_at(9, 0.0125))}, Kind.NOT_K_OF_N, Sure.CERTAIN,
+        ({"metrics": change("test_accuracy", set_at(9, 0.0125))}, Flaw.NOT_K_OF_N, Grade.CERTAIN,
          "23/1,882 = 0.01222104 and 24/1,882 = 0.01275239"),
-        ({"metrics": change("test_accuracy", set_at(9, 1.25))}, Kind.BOUND, Sure.CERTAIN, "[0, 1]"),
-        ({"metrics": change("test_loss", set_at(9, 0.9))}, Kind.BOUND, Sure.CERTAIN, "at least 0.9367 nats"),
-        ({"metrics": change("test_loss", set_slice(slice(30, 36), [2.5625] * 6))}, Kind.REPEATED, Sure.TELLING,
+        ({"metrics": change("test_accuracy", set_at(9, 1.25))}, Flaw.BOUND, Grade.CERTAIN, "[0, 1]"),
+        ({"metrics": change("test_loss", set_at(9, 0.9))}, Flaw.BOUND, Grade.CERTAIN, "at least 0.9367 nats"),
+        ({"metrics": change("test_loss", set_slice(slice(30, 36), [2.5625] * 6))}, Flaw.REPEATED, Grade.TELLING,
          "6 evaluations in a row, while test_accuracy changes"),
         ({"metrics": lambda document: plain(document) or document["train_loss"].__setitem__(
-            slice(100, 103), document["train_loss"][10:13])}, Kind.REPEATED, Sure.TELLING, "steps 1,100 on"),
+            slice(100, 103), document["train_loss"][10:13])}, Flaw.REPEATED, Grade.TELLING, "steps 1,100 on"),
         ({"metrics": lambda document: plain(document) or document.update(test_loss=document["train_loss"])},
-         Kind.REPEATED, Sure.TELLING, "200 of 200 evaluations agree"),
+         Flaw.REPEATED, Grade.TELLING, "200 of 200 evaluations agree"),
         ({"metrics": lambda document: plain(document) or document.update(learning_rate=[0.002] * 200)},
-         Kind.SCHEDULE, Sure.CERTAIN, "logged at 0.002, the configuration asks for 0.001"),
+         Flaw.SCHEDULE, Grade.CERTAIN, "logged at 0.002, the configuration asks for 0.001"),
         ({"metrics": lambda document: plain(document) or document["step"].__setitem__(5, 500)},
-         Kind.STEPS, Sure.CERTAIN, "500 follows 500 again"),
+         Flaw.STEPS, Grade.CERTAIN, "500 follows 500 again"),
         ({"metrics": plain, "analysis": lambda document: document["representation_rank"].__setitem__(3, [50.0, 39.5])},
-         Kind.BOUND, Sure.CERTAIN, "a count"),
+         Flaw.BOUND, Grade.CERTAIN, "a count"),
         ({"metrics": plain, "analysis": lambda document: document["attention_entropy"].__setitem__(
-            3, [[2.0, 2.0], [2.0, 2.0]])}, Kind.BOUND, Sure.CERTAIN, "ln(8!)/8 = 1.3256"),
+            3, [[2.0, 2.0], [2.0, 2.0]])}, Flaw.BOUND, Grade.CERTAIN, "ln(8!)/8 = 1.3256"),
     ],
 )  # fmt: skip
 def test_what_is_planted_in_an_honest_log_is_found(columns_run, edits, kind, sure, words):
@@ -296,7 +296,7 @@ def test_many_equal_losses_are_held_against_their_density(columns_run):
         column[100:160:2] = column[0:60:2]
 
     (finding,) = examine_log(columns_run(config=honest, metrics=change("train_loss", repeat))).findings
-    assert (finding.kind, finding.sure) == (Kind.REPEATED, Sure.TELLING)
+    assert (finding.kind, finding.sure) == (Flaw.REPEATED, Grade.TELLING)
     assert finding.arithmetic.startswith("30 pairs of equal losses")
     assert finding.probability < 1e-6
 
@@ -316,7 +316,7 @@ def test_a_left_over_fraction_beside_a_rule_is_two_statements_of_n(columns_run):
         document["test_accuracy"] = [k / 4_753 for k in range(200)]
 
     (finding,) = examine_log(columns_run(metrics=of_the_rule)).findings
-    assert (finding.kind, finding.sure) == (Kind.TWO_STATEMENTS, Sure.CERTAIN)
+    assert (finding.kind, finding.sure) == (Flaw.TWO_STATEMENTS, Grade.CERTAIN)
     assert "9,409 - int(9,409 x 0.8) = 1,882 test rows, split_rule 4,753" in finding.arithmetic
     assert "199 of 199 accuracies above 0 are k of 4,753; 0 of 199" in finding.arithmetic
 
@@ -331,10 +331,10 @@ def test_a_slow_transition_has_several_grok_steps_and_a_sharp_one_does_not(colum
         return grok
 
     (slow,) = examine_log(columns_run("slow", config=honest, metrics=curve(4_000))).findings
-    assert (slow.kind, slow.sure) == (Kind.GROK_STEPS, Sure.TELLING)
+    assert (slow.kind, slow.sure) == (Flaw.GROK_STEPS, Grade.TELLING)
     assert slow.printed.endswith("(max-rise5)")
     (middling,) = examine_log(columns_run("middling", config=honest, metrics=curve(300))).findings
-    assert (middling.kind, middling.sure) == (Kind.GROK_STEPS, Sure.WEAK)
+    assert (middling.kind, middling.sure) == (Flaw.GROK_STEPS, Grade.WEAK)
     assert examine_log(columns_run("sharp", config=honest, metrics=curve(1))).findings == ()
 
 
@@ -387,19 +387,19 @@ def test_a_peers_log_is_out_of_5000_pairs(tmp_path):
     assert examine_log(write_peer(tmp_path / "honest", ROWS, PEER)).findings == ()
     wrong = (*ROWS[:1], ROWS[1].replace("0.1998", "0.1999"), *ROWS[2:])
     (finding,) = examine_log(write_peer(tmp_path / "wrong", wrong)).findings
-    assert finding.kind is Kind.NOT_K_OF_N
+    assert finding.kind is Flaw.NOT_K_OF_N
     assert "999/5,000 = 0.199800 and 1,000/5,000 = 0.200000" in finding.arithmetic
 
 
 def test_a_summary_that_contradicts_its_log_is_a_finding(tmp_path):
     (finding,) = examine_log(write_peer(tmp_path / "peer", ROWS, PEER | {"best_val_exact": 0.3})).findings
-    assert (finding.kind, finding.sure) == (Kind.TWO_STATEMENTS, Sure.CERTAIN)
+    assert (finding.kind, finding.sure) == (Flaw.TWO_STATEMENTS, Grade.CERTAIN)
 
 
 def test_steps_that_go_back_are_found_in_every_layout(tmp_path):
     run = write_peer(tmp_path / "peer", (*ROWS, "700,1.0,0.2,0.8,0.01,4.5"))
     (finding,) = examine_log(run).findings
-    assert (finding.kind, finding.printed) == (Kind.STEPS, "700")
+    assert (finding.kind, finding.printed) == (Flaw.STEPS, "700")
     assert finding.where.endswith("metrics.csv after line 4")
     log = tmp_path / "log.txt"
     log.write_text("s:0 tel:4.8520\ns:100 tel:1.2000\ns:100 trl:1.2000\ns:50 tel:1.1000\n", "utf-8")
@@ -415,7 +415,7 @@ def test_steps_of_an_llmc_log_that_go_back_are_found_under_every_name_that_is_re
     paths = [log] if log.suffix == ".out" else [log, log.parent]
     for path in paths:
         (finding,) = examine_log(path).findings
-        assert (finding.kind, finding.arithmetic) == (Kind.STEPS, "50 follows 100")
+        assert (finding.kind, finding.arithmetic) == (Flaw.STEPS, "50 follows 100")
 
 
 def test_what_is_no_log_is_refused_and_not_judged(tmp_path):
@@ -460,9 +460,9 @@ def test_an_evaluation_keeps_its_sums_or_is_found_out(tmp_path, changes, words):
 @pytest.mark.parametrize(
     ("run", "n", "expected"),
     [
-        ("v1_baseline", 2_000, [(Kind.GROK_STEPS, Sure.TELLING, "39,900 / 17,100 = 2.33")]),
-        ("v2a_interpolation_regime", 250, [(Kind.GROK_STEPS, Sure.WEAK, "19,500 / 19,400 = 1.01")]),
-        ("v2b_conflict_split", 200, [(Kind.TWO_STATEMENTS, Sure.CERTAIN, "1,882 test rows, split_rule 4,753")]),
+        ("v1_baseline", 2_000, [(Flaw.GROK_STEPS, Grade.TELLING, "39,900 / 17,100 = 2.33")]),
+        ("v2a_interpolation_regime", 250, [(Flaw.GROK_STEPS, Grade.WEAK, "19,500 / 19,400 = 1.01")]),
+        ("v2b_conflict_split", 200, [(Flaw.TWO_STATEMENTS, Grade.CERTAIN, "1,882 test rows, split_rule 4,753")]),
     ],
 )
 def test_in_the_recorded_logs_a_careful_reader_finds_this_and_no_more(fixtures_dir, run, n, expected):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from reprogrok.errors import ExitCode, InputError
 from reprogrok.files import pretty_json
 from reprogrok.forensics.claims import examine_claims
-from reprogrok.forensics.findings import Kind, Sure
+from reprogrok.forensics.findings import Flaw, Grade
 
 CLAIMS = Path(__file__).resolve().parents[1] / "audit" / "claims"
 
@@ -57,33 +57,33 @@ UNSTABLE = {"kind": "regime", "tier": "numeric", "quantity": {"name": "regime", 
 @pytest.mark.parametrize(
     ("reported", "kind", "sure", "words"),
     [
-        ([number("0.0003", "accuracy", n=5_000)], Kind.NOT_K_OF_N, Sure.CERTAIN, "1/5,000 = 0.000200"),
-        ([number("0.0012", "accuracy", n=4_753)], Kind.NOT_K_OF_N, Sure.TELLING, "last digits cut off one does"),
-        ([number("99.967%", "exact_match", n=10_000)], Kind.NOT_K_OF_N, Sure.CERTAIN, "9,996/10,000"),
-        ([number("23.1", "rank", n=4)], Kind.NOT_K_OF_N, Sure.CERTAIN, "23.1 x 4 = 92.4"),
-        ([number("49.6%", "share", k=4_656, n=9_409)], Kind.COUNTS, Sure.CERTAIN, "4,656/9,409 = 0.494845"),
-        ([number("1000", "ratio", k=100_000, n=1_000)], Kind.COUNTS, Sure.CERTAIN, "100,000/1,000 = 100"),
+        ([number("0.0003", "accuracy", n=5_000)], Flaw.NOT_K_OF_N, Grade.CERTAIN, "1/5,000 = 0.000200"),
+        ([number("0.0012", "accuracy", n=4_753)], Flaw.NOT_K_OF_N, Grade.TELLING, "last digits cut off one does"),
+        ([number("99.967%", "exact_match", n=10_000)], Flaw.NOT_K_OF_N, Grade.CERTAIN, "9,996/10,000"),
+        ([number("23.1", "rank", n=4)], Flaw.NOT_K_OF_N, Grade.CERTAIN, "23.1 x 4 = 92.4"),
+        ([number("49.6%", "share", k=4_656, n=9_409)], Flaw.COUNTS, Grade.CERTAIN, "4,656/9,409 = 0.494845"),
+        ([number("1000", "ratio", k=100_000, n=1_000)], Flaw.COUNTS, Grade.CERTAIN, "100,000/1,000 = 100"),
         ([number("0.9998", "exact_match", run="r", split="test", n=100_000),
           number("12", "errors", run="r", split="test", n=100_000)],
-         Kind.COUNTS, Sure.CERTAIN, "1 - 12/100,000 = 0.99988"),
-        ([number("13", "errors", n=12)], Kind.COUNTS, Sure.CERTAIN, "more than 12"),
-        ([number("1.307", "loss", positions=7, scored=8)], Kind.BOUND, Sure.CERTAIN, "1.307 x 7 / 8 = 1.144"),
-        ([number("1.961", "loss", positions=7, scored=8)], Kind.BOUND, Sure.CERTAIN, "1.961 x 7 / 8 = 1.716"),
-        ([number("1.057", "loss", positions=7, n=4_703)], Kind.BOUND, Sure.CERTAIN, "ln(4,703)/7 = 1.2080"),
-        ([number("2.0", "entropy", positions=8)], Kind.BOUND, Sure.CERTAIN, "ln(8!)/8 = 1.3256"),
-        ([number("14.3%", "share", positions=7, scored=8)], Kind.BOUND, Sure.CERTAIN, "0.1251 instead of 0.143"),
-        ([number("7", "count", positions=7, scored=8)], Kind.BOUND, Sure.CERTAIN, "over 8 positions, not 7"),
-        ([number("6", "count", positions=7, scored=8)], Kind.COUNTS, Sure.CERTAIN, "over 8 positions, not 7"),
-        ([number("4,753", "count", range=[48, 97])], Kind.COUNTS, Sure.TELLING, "4,753 / 50 = 95.06"),
+         Flaw.COUNTS, Grade.CERTAIN, "1 - 12/100,000 = 0.99988"),
+        ([number("13", "errors", n=12)], Flaw.COUNTS, Grade.CERTAIN, "more than 12"),
+        ([number("1.307", "loss", positions=7, scored=8)], Flaw.BOUND, Grade.CERTAIN, "1.307 x 7 / 8 = 1.144"),
+        ([number("1.961", "loss", positions=7, scored=8)], Flaw.BOUND, Grade.CERTAIN, "1.961 x 7 / 8 = 1.716"),
+        ([number("1.057", "loss", positions=7, n=4_703)], Flaw.BOUND, Grade.CERTAIN, "ln(4,703)/7 = 1.2080"),
+        ([number("2.0", "entropy", positions=8)], Flaw.BOUND, Grade.CERTAIN, "ln(8!)/8 = 1.3256"),
+        ([number("14.3%", "share", positions=7, scored=8)], Flaw.BOUND, Grade.CERTAIN, "0.1251 instead of 0.143"),
+        ([number("7", "count", positions=7, scored=8)], Flaw.BOUND, Grade.CERTAIN, "over 8 positions, not 7"),
+        ([number("6", "count", positions=7, scored=8)], Flaw.COUNTS, Grade.CERTAIN, "over 8 positions, not 7"),
+        ([number("4,753", "count", range=[48, 97])], Flaw.COUNTS, Grade.TELLING, "4,753 / 50 = 95.06"),
         ([number("9,409", "count", run="r", split="all"), number("4,657", "count", run="r", split="train"),
-          number("4,753", "count", run="r", split="test")], Kind.COUNTS, Sure.CERTAIN, "4,657 + 4,753 = 9,410"),
+          number("4,753", "count", run="r", split="test")], Flaw.COUNTS, Grade.CERTAIN, "4,657 + 4,753 = 9,410"),
         ([number(text, "loss", run="r", split="test", step=500) for text in ("1.384", "1.391")],
-         Kind.TWO_STATEMENTS, Sure.CERTAIN, "both are the loss of r, test step 500"),
+         Flaw.TWO_STATEMENTS, Grade.CERTAIN, "both are the loss of r, test step 500"),
         ([number("33,700", "grok_step", run="v1"), number("39,900", "grok_step", run="v1")],
-         Kind.GROK_STEPS, Sure.CERTAIN, "33,700, 39,900"),
-        ([*THRICE, number("~3.5", split="validation", **ROW)], Kind.REPEATED, Sure.TELLING, "also had ~3.5"),
-        (THRICE, Kind.REPEATED, Sure.WEAK, "nothing printed says that this one moved"),
-        ([entry | {"text": "0.0001"} for entry in THRICE], Kind.REPEATED, Sure.WEAK, "rounding to so few digits"),
+         Flaw.GROK_STEPS, Grade.CERTAIN, "33,700, 39,900"),
+        ([*THRICE, number("~3.5", split="validation", **ROW)], Flaw.REPEATED, Grade.TELLING, "also had ~3.5"),
+        (THRICE, Flaw.REPEATED, Grade.WEAK, "nothing printed says that this one moved"),
+        ([entry | {"text": "0.0001"} for entry in THRICE], Flaw.REPEATED, Grade.WEAK, "rounding to so few digits"),
     ],
 )  # fmt: skip
 def test_each_inconsistency_is_found_with_its_arithmetic(tmp_path, reported, kind, sure, words):
@@ -122,11 +122,11 @@ def test_what_agrees_is_left_alone(tmp_path, reported):
 
 def test_a_run_that_is_called_unstable_does_not_repeat_itself(tmp_path):
     (finding,) = write(tmp_path, claim("c", *THRICE, expect={"is": "unstable"}, **UNSTABLE)).findings
-    assert finding.sure is Sure.TELLING
+    assert finding.sure is Grade.TELLING
     assert finding.probability == pytest.approx((0.001 / 0.0232) ** 2)
 
 
-@pytest.mark.parametrize(("step", "sure"), [("17,100", Sure.TELLING), ("33,600", Sure.WEAK)])
+@pytest.mark.parametrize(("step", "sure"), [("17,100", Grade.TELLING), ("33,600", Grade.WEAK)])
 def test_grok_steps_of_two_definitions_are_graded_by_how_far_they_are_apart(tmp_path, step, sure):
     times = (("a", "33,700", "first-above/0.80"), ("b", step, "max-rise5"))
     claims = [
@@ -134,7 +134,7 @@ def test_grok_steps_of_two_definitions_are_graded_by_how_far_they_are_apart(tmp_
         for name, text, definition in times
     ]
     (finding,) = write(tmp_path, *claims).findings
-    assert (finding.kind, finding.sure) == (Kind.GROK_STEPS, sure)
+    assert (finding.kind, finding.sure) == (Flaw.GROK_STEPS, sure)
 
 
 def sizes(train, validation):
@@ -146,7 +146,7 @@ def test_two_documents_that_dispute_each_other_are_held_side_by_side(tmp_path):
     second = write(tmp_path, claim("other", *sizes("~4,705", "~4,704")), name="second", read=False)
     for path in (tmp_path, tmp_path / "first.yaml"):
         (finding,) = examine_claims(path).findings
-        assert (finding.kind, finding.sure) == (Kind.COUNTS, Sure.TELLING)
+        assert (finding.kind, finding.sure) == (Flaw.COUNTS, Grade.TELLING)
         assert "train rows 4,704 and ~4,705 at second.txt:3 (other)" in finding.printed
         assert "validation rows 4,705 and ~4,704" in finding.printed
     assert examine_claims(second).findings == ()  # it disputes nothing itself, and is read alone
@@ -157,7 +157,7 @@ def test_a_file_is_read_without_the_document_that_it_disputes_and_says_so(tmp_pa
     alone = write(tmp_path, claim("one", bound, disputes=["other"]), name="first", read=False)
     (tmp_path / "params.yaml").write_text("engine_version: 2\n", "utf-8")  # a neighbour, and no claims file
     examination = examine_claims(alone)
-    assert [finding.kind for finding in examination.findings] == [Kind.BOUND]
+    assert [finding.kind for finding in examination.findings] == [Flaw.BOUND]
     assert examination.checks[-1].note.endswith("; disputed and not here: other")
 
 
@@ -223,24 +223,24 @@ def honest_numbers(rng):
 def test_honest_claims_give_no_finding(tmp_path_factory, seed):
     reported = honest_numbers(np.random.default_rng(seed))
     examination = write(tmp_path_factory.mktemp("claims"), claim("c", *reported))
-    assert [finding for finding in examination.findings if finding.sure is not Sure.WEAK] == []
+    assert [finding for finding in examination.findings if finding.sure is not Grade.WEAK] == []
 
 
-# Kind, grade, and the line of the source, as docs/forensics.md lists them.
+# Flaw, grade, and the line of the source, as docs/forensics.md lists them.
 FOUND = {
     "conditions.yaml": {
-        (Kind.COUNTS, Sure.TELLING, "17"),
-        (Kind.BOUND, Sure.CERTAIN, "45"),
-        (Kind.BOUND, Sure.CERTAIN, "46"),
-        (Kind.BOUND, Sure.CERTAIN, "95"),
-        (Kind.REPEATED, Sure.WEAK, "61"),
-        (Kind.REPEATED, Sure.TELLING, "62"),
-        (Kind.BOUND, Sure.CERTAIN, "115"),
+        (Flaw.COUNTS, Grade.TELLING, "17"),
+        (Flaw.BOUND, Grade.CERTAIN, "45"),
+        (Flaw.BOUND, Grade.CERTAIN, "46"),
+        (Flaw.BOUND, Grade.CERTAIN, "95"),
+        (Flaw.REPEATED, Grade.WEAK, "61"),
+        (Flaw.REPEATED, Grade.TELLING, "62"),
+        (Flaw.BOUND, Grade.CERTAIN, "115"),
     },
     "delayed-generalization.yaml": {
-        (Kind.COUNTS, Sure.TELLING, "17"),
-        (Kind.COUNTS, Sure.TELLING, "32"),
-        (Kind.COUNTS, Sure.CERTAIN, "216"),
+        (Flaw.COUNTS, Grade.TELLING, "17"),
+        (Flaw.COUNTS, Grade.TELLING, "32"),
+        (Flaw.COUNTS, Grade.CERTAIN, "216"),
     },
     "experiments-log.yaml": set(),
     "post-analysis.yaml": set(),

@@ -1,6 +1,6 @@
 """Claims files -> what in the printed numbers of their sources does not fit; see `forensics` for the arithmetic.
 
-    sources --`reported` numbers with run, split, step, n--> Entry ... --checks--> findings, and what was looked at
+    sources --`reported` numbers with run, split, step, n--> QuotedNumber ... --checks--> findings, coverage
 
 Only what the source prints is used, never what was measured. Two numbers are compared where the file says that they
 are of one thing: the same run, kind, split and step; errors and a score on one line; counts of claims that dispute
@@ -16,8 +16,8 @@ from pathlib import Path
 
 from reprogrok.claims.claims import SUFFIX, Citation, all_claims, claims_files, load_citations
 from reprogrok.forensics import counts, series
-from reprogrok.forensics.entries import SHARES, Entry, entries_of
-from reprogrok.forensics.findings import Check, Examination, Finding, Kind, Sure, share_silent
+from reprogrok.forensics.findings import CheckedNumbers, Examination, Finding, Flaw, Grade, share_silent
+from reprogrok.forensics.quoted_numbers import SHARES, QuotedNumber, entries_of
 from reprogrok.metrics.bounds import largest_entropy
 from reprogrok.schema import load
 
@@ -75,26 +75,26 @@ def _gathered(findings: Iterable[Finding]) -> Iterator[Finding]:
         yield replace(group[0], where=group[0].where + more)
 
 
-def _looked_at(entries: Sequence[Entry], absent: Sequence[str]) -> Iterator[Check]:
+def _looked_at(entries: Sequence[QuotedNumber], absent: Sequence[str]) -> Iterator[CheckedNumbers]:
     for n in sorted({entry.whole("n") or 0 for entry in entries if _asks_grim(entry)}):
         numbers = [entry.number for entry in entries if _asks_grim(entry) and entry.whole("n") == n]
         silent = share_silent(numbers, n)
         note = f"shares of n = {n:,}"
         if silent:
             note += "; silent: an approximation, or so few digits that every printed value is some k of n"
-        yield Check("k of n", len(numbers), silent, note)
+        yield CheckedNumbers("k of n", len(numbers), silent, note)
     beside = sum(entry.reported.of in SHARES and entry.whole("k") is not None for entry in entries)
-    yield Check("share beside its count", beside, 0, "shares that are printed with k and n")
+    yield CheckedNumbers("share beside its count", beside, 0, "shares that are printed with k and n")
     note = "all printed numbers, where run, split and step tell what they are"
     note += f"; disputed and not here: {', '.join(absent)}" if absent else ""
-    yield Check("everything else", len(entries), 0, note)
+    yield CheckedNumbers("everything else", len(entries), 0, note)
 
 
-def _asks_grim(entry: Entry) -> bool:
+def _asks_grim(entry: QuotedNumber) -> bool:
     return entry.reported.of in SHARES and bool(entry.whole("n")) and entry.whole("k") is None
 
 
-def _losses(entries: Sequence[Entry]) -> Iterator[Finding]:
+def _losses(entries: Sequence[QuotedNumber]) -> Iterator[Finding]:
     """A mean loss, the positions that the source divides by, and what the rows cost at least."""
     for entry in entries:
         if entry.reported.of != "loss":
@@ -110,7 +110,7 @@ def _losses(entries: Sequence[Entry]) -> Iterator[Finding]:
             )
             shown = f"{entry.number}, a mean over {stated} positions"
             said = "a bound for another window is no error of the measurement"
-            yield Finding(Kind.BOUND, entry.where, shown, arithmetic, Sure.CERTAIN, said)
+            yield Finding(Flaw.BOUND, entry.where, shown, arithmetic, Grade.CERTAIN, said)
         if n and n > 1 and divisor >= WHOLE_ROW:
             least = math.log(n) / divisor
             if float(entry.number.value + entry.number.reach) < least:
@@ -121,17 +121,17 @@ def _losses(entries: Sequence[Entry]) -> Iterator[Finding]:
                     arithmetic += f"; over {scored} positions it is {math.log(n) / scored:.4f}"
                 shown = f"{entry.number}, a mean over {divisor} positions"
                 said = "a mean over other positions, or over fewer rows, explains it"
-                yield Finding(Kind.BOUND, entry.where, f"{shown} of {n:,} rows", arithmetic, Sure.CERTAIN, said)
+                yield Finding(Flaw.BOUND, entry.where, f"{shown} of {n:,} rows", arithmetic, Grade.CERTAIN, said)
 
 
-def _positions(entries: Sequence[Entry]) -> Iterator[Finding]:
+def _positions(entries: Sequence[QuotedNumber]) -> Iterator[Finding]:
     """A share or a count of positions that is not of those that the program averages over."""
     for entry in entries:
         stated, scored = entry.whole("positions"), entry.whole("scored")
         if stated is None or scored is None or stated == scored or entry.reported.of not in {"share", "count"}:
             continue
         whole = entry.reported.of == "share" or entry.number.value == stated
-        kind = Kind.BOUND if whole else Kind.COUNTS
+        kind = Flaw.BOUND if whole else Flaw.COUNTS
         arithmetic = f"the program averages over {scored} positions, not {stated}"
         if entry.reported.of == "share":
             arithmetic += (
@@ -139,10 +139,10 @@ def _positions(entries: Sequence[Entry]) -> Iterator[Finding]:
             )
         shown = f"{entry.number}, of {stated} positions" if entry.number.value != stated else f"{stated} positions"
         said = "whoever counts without the prediction of the next row means another window"
-        yield Finding(kind, entry.where, shown, arithmetic, Sure.CERTAIN, said)
+        yield Finding(kind, entry.where, shown, arithmetic, Grade.CERTAIN, said)
 
 
-def _other_bounds(entries: Sequence[Entry]) -> Iterator[Finding]:
+def _other_bounds(entries: Sequence[QuotedNumber]) -> Iterator[Finding]:
     """An attention entropy above what its positions allow."""
     for entry in entries:
         positions = entry.whole("scored") or entry.whole("positions")
@@ -154,10 +154,10 @@ def _other_bounds(entries: Sequence[Entry]) -> Iterator[Finding]:
                 f"the mean over {positions} causal positions is at most ln({positions}!)/{positions} = {most:.4f} nats"
             )
             said = "bits instead of nats, or another mean, explains it as well"
-            yield Finding(Kind.BOUND, entry.where, str(entry.number), arithmetic, Sure.CERTAIN, said)
+            yield Finding(Flaw.BOUND, entry.where, str(entry.number), arithmetic, Grade.CERTAIN, said)
 
 
-_CHECKS: tuple[Callable[[Sequence[Entry]], Iterable[Finding]], ...] = (
+_CHECKS: tuple[Callable[[Sequence[QuotedNumber]], Iterable[Finding]], ...] = (
     counts.shares,
     counts.scores_and_errors,
     counts.ranges,

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from reprogrok.forensics.findings import Check, Examination, Finding, Kind, Sure
+from reprogrok.forensics.findings import CheckedNumbers, Examination, Finding, Flaw, Grade
 from reprogrok.schema import load
 
 _BLOCK = "multi_seed_validation"
@@ -28,7 +28,9 @@ def examine_evaluation(path: Path) -> Examination:
     block = load(path, "published_evaluation").data[_BLOCK]
     note = f"errors, scores and sums of {len(block['per_seed'])} test sets"
     looked_at = 2 * len(block["per_seed"]) + 2
-    return Examination(str(path), tuple(_findings(path, block)), (Check("scores and errors", looked_at, 0, note),))
+    return Examination(
+        str(path), tuple(_findings(path, block)), (CheckedNumbers("scores and errors", looked_at, 0, note),)
+    )
 
 
 def _findings(path: Path, block: Mapping[str, Any]) -> Iterator[Finding]:
@@ -55,4 +57,4 @@ def _score(where: str, share: float, errors: int, n: int) -> Iterator[Finding]:
 
 
 def _finding(where: str, shown: str, arithmetic: str, said: str) -> Finding:
-    return Finding(Kind.COUNTS, where, shown, arithmetic, Sure.CERTAIN, said)
+    return Finding(Flaw.COUNTS, where, shown, arithmetic, Grade.CERTAIN, said)

@@ -37,7 +37,7 @@ _NUMBER = re.compile(
 )
 
 
-class Kind(StrEnum):
+class Flaw(StrEnum):
     """What does not fit."""
 
     NOT_K_OF_N = "not k of n"
@@ -50,7 +50,7 @@ class Kind(StrEnum):
     SCHEDULE = "schedule"
 
 
-class Sure(StrEnum):
+class Grade(StrEnum):
     """How sure a finding is."""
 
     CERTAIN = "certain"
@@ -72,17 +72,17 @@ class Finding:
         probability: of this much agreement by chance, under the assumption that `arithmetic` states; None: no chance.
     """
 
-    kind: Kind
+    kind: Flaw
     where: str
     printed: str
     arithmetic: str
-    sure: Sure
+    sure: Grade
     not_meant: str
     probability: float | None = None
 
 
 @dataclass(frozen=True)
-class Check:
+class CheckedNumbers:
     """What one check looked at.
 
     Attributes:
@@ -104,14 +104,14 @@ class Examination:
 
     subject: str
     findings: tuple[Finding, ...]
-    checks: tuple[Check, ...]
+    checks: tuple[CheckedNumbers, ...]
 
     @property
     def exit_code(self) -> ExitCode:
         """FAIL if a finding is certain or telling; a weak one alone is no failure."""
-        return ExitCode.FAIL if any(finding.sure is not Sure.WEAK for finding in self.findings) else ExitCode.PASS
+        return ExitCode.FAIL if any(finding.sure is not Grade.WEAK for finding in self.findings) else ExitCode.PASS
 
-    def count(self, sure: Sure) -> int:
+    def count(self, sure: Grade) -> int:
         """Findings of one grade."""
         return sum(finding.sure is sure for finding in self.findings)
 
@@ -233,11 +233,11 @@ def grim_finding(number: Printed, n: int, where: str, source_of_n: str) -> Findi
         if 0 <= number.value < 1
         else f"no share of {n:,} lies outside 0 to 1"
     )
-    sure = Sure.CERTAIN
+    sure = Grade.CERTAIN
     if result.cut_off:
-        sure, arithmetic = Sure.TELLING, f"{arithmetic} when rounded; with its last digits cut off one does"
+        sure, arithmetic = Grade.TELLING, f"{arithmetic} when rounded; with its last digits cut off one does"
     meant = "another n (a part of the set, an average over batches or runs) or a misprint explains it as well"
-    return Finding(Kind.NOT_K_OF_N, where, f"{number} of n = {n:,} ({source_of_n})", arithmetic, sure, meant)
+    return Finding(Flaw.NOT_K_OF_N, where, f"{number} of n = {n:,} ({source_of_n})", arithmetic, sure, meant)
 
 
 def chance_of_repeat(number: Printed, times: int) -> float:

@@ -18,12 +18,12 @@ from typing import Any
 
 from reprogrok.errors import InputError
 from reprogrok.forensics.findings import (
-    Check,
+    CheckedNumbers,
     Examination,
     Finding,
-    Kind,
+    Flaw,
+    Grade,
     Printed,
-    Sure,
     grim_finding,
     printed,
     share_silent,
@@ -49,13 +49,13 @@ def examine_log(path: Path) -> Examination:
     """
     if out_of_order := tuple(_out_of_order(path)):
         note = "its steps have to be in order before the rest can be looked at"
-        return Examination(str(path), out_of_order, (Check("everything else", 0, 0, note),))
+        return Examination(str(path), out_of_order, (CheckedNumbers("everything else", 0, 0, note),))
     try:
         record = read_run(path)
     except ContradictedLogError as error:
         return Examination(str(path), (_two_accounts(error),), ())
     findings: list[Finding] = []
-    checks: list[Check] = []
+    checks: list[CheckedNumbers] = []
     config = load(path / CONFIG).data if record.layout == COLUMNS else {}
     findings += _left_over(path, config, record)
     findings += _rates(path, config)
@@ -76,18 +76,18 @@ def examine_log(path: Path) -> Examination:
         findings += _grok_steps(metrics, seed)
     findings += equal_seeds(record)
     points = sum(len(series.steps) for metrics in record.replicas.values() for series in metrics.values())
-    checks.append(Check("bounds, repeats, steps", points, 0, "every value of every column"))
+    checks.append(CheckedNumbers("bounds, repeats, steps", points, 0, "every value of every column"))
     findings += _best(path, record)
     if not sizes:
-        checks.insert(0, Check("k of n", 0, 0, "no share whose n the log states"))
+        checks.insert(0, CheckedNumbers("k of n", 0, 0, "no share whose n the log states"))
     return Examination(str(path), tuple(findings), _summed(checks))
 
 
-def _summed(checks: Sequence[Check]) -> tuple[Check, ...]:
+def _summed(checks: Sequence[CheckedNumbers]) -> tuple[CheckedNumbers, ...]:
     """Checks of one name and note, over all seeds and columns."""
     kinds = dict.fromkeys((check.name, check.note) for check in checks)
     return tuple(
-        Check(
+        CheckedNumbers(
             name,
             sum(check.looked_at for check in checks if (check.name, check.note) == (name, note)),
             sum(check.silent for check in checks if (check.name, check.note) == (name, note)),
@@ -100,7 +100,7 @@ def _summed(checks: Sequence[Check]) -> tuple[Check, ...]:
 def _two_accounts(error: InputError) -> Finding:
     said = "another log, or a summary of an earlier or later run in the same folder, explains it as well"
     return Finding(
-        Kind.TWO_STATEMENTS, f"{error.path} {error.field}", str(error.found), error.message, Sure.CERTAIN, said
+        Flaw.TWO_STATEMENTS, f"{error.path} {error.field}", str(error.found), error.message, Grade.CERTAIN, said
     )
 
 
@@ -111,7 +111,7 @@ def _out_of_order(path: Path) -> Iterator[Finding]:
             if step <= before:
                 arithmetic = f"{step:,} follows {before:,}" + (" again" if step == before else "")
                 said = "a run that was resumed, or two runs in one file, writes such a log honestly"
-                yield Finding(Kind.STEPS, f"{file} after {place}", f"{step:,}", arithmetic, Sure.CERTAIN, said)
+                yield Finding(Flaw.STEPS, f"{file} after {place}", f"{step:,}", arithmetic, Grade.CERTAIN, said)
                 break  # the first of a list; what was resumed goes back once and repeats hundreds
 
 
@@ -157,11 +157,11 @@ def _left_over(path: Path, config: Mapping[str, Any], record: Record) -> Iterato
         for n in (by_rule, by_share)
     )
     yield Finding(
-        Kind.TWO_STATEMENTS,
+        Flaw.TWO_STATEMENTS,
         f"{path / CONFIG} $.data.train_split",
         f"train_split {data['train_split']} and split_rule {rule!r}",
         arithmetic,
-        Sure.CERTAIN,
+        Grade.CERTAIN,
         "a field that nobody reads any more: which of the two was used, the accuracies can tell",
     )
 
@@ -176,7 +176,7 @@ def _rates(path: Path, config: Mapping[str, Any]) -> Iterator[Finding]:
     if len(logged) == 1 and not math.isclose(rate := logged.pop(), asked, rel_tol=1e-6):
         arithmetic = f"every step was logged at {rate}, the configuration asks for {asked}"
         said = "an option on the command line may have come after the file"
-        yield Finding(Kind.SCHEDULE, f"{path / LOGS} learning_rate", str(rate), arithmetic, Sure.CERTAIN, said)
+        yield Finding(Flaw.SCHEDULE, f"{path / LOGS} learning_rate", str(rate), arithmetic, Grade.CERTAIN, said)
 
 
 def _examples(record: Record, name: str) -> int | None:
@@ -193,7 +193,7 @@ def _as_written(share: float, *, full: bool) -> Printed:
     return printed(f"{share:.12f}" if full else f"{share:.{max(1, decimals(share))}f}")
 
 
-def _shares(series: Series, n: int, where: str) -> tuple[list[Finding], Check]:
+def _shares(series: Series, n: int, where: str) -> tuple[list[Finding], CheckedNumbers]:
     """GRIM on every value. In a column that holds its bits, 0.5 is one half and not 0.45 to 0.55."""
     full = is_full(series)
     findings: dict[float, Finding] = {}
@@ -212,7 +212,7 @@ def _shares(series: Series, n: int, where: str) -> tuple[list[Finding], Check]:
     note = f"{where.partition(', ')[2]} of n = {n:,}, {digits}"
     if silent:
         note += "; silent: so few digits that every printed value is some k of n"
-    return list(findings.values())[:5], Check("k of n", len(numbers), silent, note)
+    return list(findings.values())[:5], CheckedNumbers("k of n", len(numbers), silent, note)
 
 
 def _best(path: Path, record: Record) -> Iterator[Finding]:
@@ -272,7 +272,7 @@ def _bounds(record: Record, name: str, series: Series, where: str, batch: int | 
 
 def _bound(where: str, value: float, arithmetic: str, times: int, said: str) -> Finding:
     more = f" ({times:,} values in all)" if times > 1 else ""
-    return Finding(Kind.BOUND, where, f"{value:.6g}{more}", arithmetic, Sure.CERTAIN, said)
+    return Finding(Flaw.BOUND, where, f"{value:.6g}{more}", arithmetic, Grade.CERTAIN, said)
 
 
 def _grok_steps(metrics: Mapping[str, Series], seed: int) -> Iterator[Finding]:
@@ -294,6 +294,6 @@ def _grok_steps(metrics: Mapping[str, Series], seed: int) -> Iterator[Finding]:
         )
         if rise.below_threshold:
             arithmetic += f"; the rise that max-rise5 found is {rise.rise:.3f}, below its own limit of 0.15"
-        sure = Sure.TELLING if factor >= MOVES else Sure.WEAK
+        sure = Grade.TELLING if factor >= MOVES else Grade.WEAK
         said = "nothing is wrong with the log: a grok step needs its definition beside it"
-        yield Finding(Kind.GROK_STEPS, f"seed {seed}, {name}", shown, arithmetic, sure, said)
+        yield Finding(Flaw.GROK_STEPS, f"seed {seed}, {name}", shown, arithmetic, sure, said)

@@ -19,7 +19,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.stats import poisson
 
-from reprogrok.forensics.findings import Finding, Kind, Sure
+from reprogrok.forensics.findings import Finding, Flaw, Grade
 from reprogrok.metrics.grokking import measured
 from reprogrok.record import Record, Series
 
@@ -73,7 +73,7 @@ def repeats(series: Series, where: str) -> Iterator[Finding]:
             f" {expected:.2g} (birthday paradox in float32)"
         )
         shown = f"{value!r} {times} times"
-        yield Finding(Kind.REPEATED, where, shown, arithmetic, Sure.TELLING, said, chance)
+        yield Finding(Flaw.REPEATED, where, shown, arithmetic, Grade.TELLING, said, chance)
         return
     first: dict[tuple[float, ...], int] = {}
     for index in range(len(kept) - 2):
@@ -86,7 +86,7 @@ def repeats(series: Series, where: str) -> Iterator[Finding]:
                 arithmetic = (
                     f"three losses in a row, steps {kept[earlier][0]:,} on, stand again at {kept[index][0]:,} on"
                 )
-                yield Finding(Kind.REPEATED, where, str(stretch), arithmetic, Sure.TELLING, said, chance)
+                yield Finding(Flaw.REPEATED, where, str(stretch), arithmetic, Grade.TELLING, said, chance)
                 return
 
 
@@ -113,7 +113,7 @@ def frozen(name: str, metrics: Mapping[str, Series], definitions: Mapping[str, s
         arithmetic = f"the same to the last digit at {length:,} evaluations in a row, while {other} changes among them"
         said = "a column that was filled up with its last value, because it is measured less often, looks the same"
         at = f"{where}, steps {first[0]:,} to {last[0]:,}"
-        yield Finding(Kind.REPEATED, at, repr(first[1]), arithmetic, Sure.TELLING, said, chance)
+        yield Finding(Flaw.REPEATED, at, repr(first[1]), arithmetic, Grade.TELLING, said, chance)
 
 
 def _moving(name: str, metrics: Mapping[str, Series], definitions: Mapping[str, str], steps: range) -> str | None:
@@ -155,7 +155,7 @@ def equal_columns(metrics: Mapping[str, Series], where: str) -> Iterator[Finding
             )
             said = "one set read under two names explains it as well"
             at = f"{where}, {train} and {test}"
-            yield Finding(Kind.REPEATED, at, repr(one[equal[0]]), arithmetic, Sure.TELLING, said)
+            yield Finding(Flaw.REPEATED, at, repr(one[equal[0]]), arithmetic, Grade.TELLING, said)
 
 
 def equal_seeds(record: Record) -> Iterator[Finding]:
@@ -169,4 +169,4 @@ def equal_seeds(record: Record) -> Iterator[Finding]:
             arithmetic = f"all {len(series.values):,} losses are those of seed {earlier}"
             said = "a seed that nothing depends on explains it as well"
             at = f"seed {seed}, train_loss"
-            yield Finding(Kind.REPEATED, at, repr(series.values[0]), arithmetic, Sure.TELLING, said)
+            yield Finding(Flaw.REPEATED, at, repr(series.values[0]), arithmetic, Grade.TELLING, said)

@@ -7,15 +7,15 @@ from fractions import Fraction
 from itertools import combinations
 
 from reprogrok.claims.claims import Word
-from reprogrok.forensics.entries import SCORES, Entry
-from reprogrok.forensics.findings import RARE, Finding, Kind, Sure, chance_of_repeat
+from reprogrok.forensics.findings import RARE, Finding, Flaw, Grade, chance_of_repeat
+from reprogrok.forensics.quoted_numbers import SCORES, QuotedNumber
 
 MOVES = Fraction(3, 2)  # grok steps of two definitions that differ by this factor tell another story
 
 
-def repeats(entries: Sequence[Entry]) -> Iterator[Finding]:
+def repeats(entries: Sequence[QuotedNumber]) -> Iterator[Finding]:
     """One value at three or more different splits or steps of one run."""
-    groups: dict[tuple[str, str, str], list[Entry]] = {}
+    groups: dict[tuple[str, str, str], list[QuotedNumber]] = {}
     for entry in entries:
         if entry.run is not None and entry.reported.of in {"loss", *SCORES}:
             groups.setdefault((entry.source, entry.run, entry.reported.of), []).append(entry)
@@ -29,10 +29,10 @@ def repeats(entries: Sequence[Entry]) -> Iterator[Finding]:
             if len(places) < 3 or (number := next(iter(places.values())).number).value in {0, 1}:
                 continue  # few, or saturated: such values repeat honestly
             chance = chance_of_repeat(number, len(places))
-            sure, tail = Sure.WEAK, "rounding to so few digits explains it"
+            sure, tail = Grade.WEAK, "rounding to so few digits explains it"
             if chance < RARE:
                 moved = _moved(group, list(places.values()))
-                sure = Sure.TELLING if moved else Sure.WEAK
+                sure = Grade.TELLING if moved else Grade.WEAK
                 tail = moved or "a run that stands still repeats itself, and nothing printed says that this one moved"
             arithmetic = (
                 f"{len(places)} independent values within 10 % of {number} print alike with a probability of"
@@ -41,10 +41,10 @@ def repeats(entries: Sequence[Entry]) -> Iterator[Finding]:
             shown = f"{number} for " + ", ".join(_place(*place) for place in places)
             said = "copied cells, one number entered for all, or values that are no independent draws look alike"
             first = next(iter(places.values()))
-            yield Finding(Kind.REPEATED, first.where, shown, arithmetic, sure, said, chance)
+            yield Finding(Flaw.REPEATED, first.where, shown, arithmetic, sure, said, chance)
 
 
-def _moved(group: Sequence[Entry], repeated: Sequence[Entry]) -> str | None:
+def _moved(group: Sequence[QuotedNumber], repeated: Sequence[QuotedNumber]) -> str | None:
     """What the source itself says of a run whose values repeat: that it is unstable, or that it had other values."""
     if any(entry.claim.expect == Word("unstable") for entry in repeated):
         return f"this run is called unstable ({repeated[0].claim.id})"
@@ -58,9 +58,9 @@ def _place(split: str | None, step: int | None) -> str:
     return " ".join(words)
 
 
-def said_twice(entries: Sequence[Entry]) -> Iterator[Finding]:
+def said_twice(entries: Sequence[QuotedNumber]) -> Iterator[Finding]:
     """One number of one run, split and step, printed twice and not alike."""
-    groups: dict[tuple[object, ...], list[Entry]] = {}
+    groups: dict[tuple[object, ...], list[QuotedNumber]] = {}
     for entry in entries:
         if entry.run is None or entry.step is None or entry.reported.of in {"grok_step", "count", "errors", "share"}:
             continue
@@ -73,12 +73,12 @@ def said_twice(entries: Sequence[Entry]) -> Iterator[Finding]:
             shown = f"{one.number} and {other.number} at {other.where}"
             arithmetic = f"both are the {one.reported.of} of {one.run}, {_place(one.split, one.step)}"
             said = "a correction in one place alone, or two definitions under one name, explains it as well"
-            yield Finding(Kind.TWO_STATEMENTS, one.where, shown, arithmetic, Sure.CERTAIN, said)
+            yield Finding(Flaw.TWO_STATEMENTS, one.where, shown, arithmetic, Grade.CERTAIN, said)
 
 
-def grok_steps(entries: Sequence[Entry]) -> Iterator[Finding]:
+def grok_steps(entries: Sequence[QuotedNumber]) -> Iterator[Finding]:
     """One run, several grok steps."""
-    groups: dict[str, list[Entry]] = {}
+    groups: dict[str, list[QuotedNumber]] = {}
     for entry in entries:
         if entry.reported.of == "grok_step" and entry.run is not None:
             groups.setdefault(entry.run, []).append(entry)
@@ -90,10 +90,10 @@ def grok_steps(entries: Sequence[Entry]) -> Iterator[Finding]:
         same = one.claim.quantity.definition == other.claim.quantity.definition
         values = sorted({entry.number.value for pair in differing for entry in pair})
         far = values[0] == 0 or values[-1] / values[0] >= MOVES
-        sure = Sure.CERTAIN if same else Sure.TELLING if far else Sure.WEAK
+        sure = Grade.CERTAIN if same else Grade.TELLING if far else Grade.WEAK
         steps = ", ".join(f"{int(value):,}" for value in values)
         definitions = " and ".join(dict.fromkeys((one.claim.quantity.definition, other.claim.quantity.definition)))
         arithmetic = f"{run} has one curve and {len(values)} steps: {steps} ({definitions})"
         shown = f"{one.number} and {other.number} at {other.where}"
         said = "two definitions of the grok step give two steps honestly"
-        yield Finding(Kind.GROK_STEPS, one.where, shown, arithmetic, sure, said)
+        yield Finding(Flaw.GROK_STEPS, one.where, shown, arithmetic, sure, said)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+from rich.console import Console
 from rich.text import Text
 
 from reprogrok.files import pretty_json
-from reprogrok.forensics.findings import Check, Examination, Finding, Sure
+from reprogrok.forensics.findings import CheckedNumbers, Examination, Finding, Grade
 from reprogrok.schema import check_written
 from reprogrok.text import counted
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-_STYLES = {Sure.CERTAIN: "bold red", Sure.TELLING: "bold yellow", Sure.WEAK: "dim"}
+_STYLES = {Grade.CERTAIN: "bold red", Grade.TELLING: "bold yellow", Grade.WEAK: "dim"}
 
 
 def print_examination(examination: Examination, console: Console) -> None:
@@ -30,18 +26,20 @@ def print_examination(examination: Examination, console: Console) -> None:
     for check in examination.checks:
         console.print(Text(f"  looked at   {check_text(check)}", style="dim"), soft_wrap=True)
     if examination.findings:
-        console.print("\nAn inconsistency is no fraud: each finding says what else explains it.", soft_wrap=True)
+        console.print(
+            "\nAn inconsistency is not evidence of fraud: each finding names other explanations.", soft_wrap=True
+        )
 
 
 def summary(examination: Examination) -> str:
     """`1 certain, 0 telling, 2 weak findings`, or that there is none."""
     if not examination.findings:
         return "nothing found"
-    grades = ", ".join(f"{examination.count(sure)} {sure.value}" for sure in Sure)
+    grades = ", ".join(f"{examination.count(sure)} {sure.value}" for sure in Grade)
     return f"{counted(len(examination.findings), 'finding')} ({grades})"
 
 
-def check_text(check: Check) -> str:
+def check_text(check: CheckedNumbers) -> str:
     """`k of n: 2,000 numbers, 0 silent; test_accuracy of n = 1,882`."""
     silent = f", {check.silent:,} of them silent" if check.silent else ""
     return f"{check.name}: {counted(check.looked_at, 'number')}{silent}; {check.note}"
@@ -54,7 +52,7 @@ def _lines(finding: Finding) -> list[tuple[str, str]]:
     return [*lines, ("but", finding.not_meant)]
 
 
-def document_of(examination: Examination) -> dict[str, Any]:
+def document_of(examination: Examination) -> dict[str, object]:
     """The examination as plain data, which keeps `forensics.schema.json`."""
     return {
         "format": "reprogrok.forensics/1",

@@ -1,6 +1,6 @@
 """Claims files -> the numbers that their sources print, each with what the file says it is a number of.
 
-Citation(Claim(reported, ...), ...) --text read as it is printed--> Entry ...
+Citation(Claim(reported, ...), ...) --text read as it is printed--> QuotedNumber ...
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SCORES = SHARES - {"share"}
 
 
 @dataclass(frozen=True)
-class Entry:
+class QuotedNumber:
     """One printed number and where it stands."""
 
     source: str
@@ -56,7 +56,7 @@ class Entry:
         return None if value is None else int(value)
 
 
-def entries_of(source: Citation) -> Iterator[Entry]:
+def entries_of(source: Citation) -> Iterator[QuotedNumber]:
     """Every printed number of a source.
 
     Raises:
@@ -65,7 +65,7 @@ def entries_of(source: Citation) -> Iterator[Entry]:
     for claim in source.claims:
         for reported in claim.reported:
             try:
-                yield Entry(source.file, claim, reported, printed(reported.text))
+                yield QuotedNumber(source.file, claim, reported, printed(reported.text))
             except ValueError as error:
                 message = "not a number as it is printed"
                 raise InputError(message, path=claim.path, line=reported.line, found=reported.text) from error
