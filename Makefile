@@ -19,7 +19,7 @@ RUN := PATH="$(BIN):$$PATH" DVC_NO_ANALYTICS=1
 .PHONY: help venv repro test test-all pages check campaign ledger bench pins clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 venv: $(STAMP) ## Create .venv with the pinned set (PYTHON=python3.13 picks another Python)
 

@@ -18,11 +18,31 @@ from hypothesis import settings
 
 from reprogrok.params import read_params
 
-# No test asserts a time: on a busy machine an example may take any.
-settings.register_profile("reprogrok", deadline=None)
-settings.load_profile("reprogrok")
+# No test asserts a time: on a busy machine an example may take any. The counts of examples in the tests are those of
+# the long tier; see draws.py.
+settings.register_profile("long", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=25)
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_configure(config):
+    """Choose the number of examples before the tests, which ask for it, are imported."""
+    settings.load_profile("quick" if config.getoption("markexpr") == "not long" else "long")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once(tmp_path_factory):
+    """Share what TorchInductor compiles among all tests and the processes that they start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(shared_folder(tmp_path_factory) / "inductor"))
+        yield
+
+
+def shared_folder(tmp_path_factory) -> Path:
+    """Return the temporary folder that all processes of this test session share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 @pytest.fixture(scope="session")
@@ -31,8 +51,7 @@ def made_once(tmp_path_factory):
 
     `make` is called with a folder that does not exist yet. Nobody changes what is there; who must, copies it.
     """
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    shared = shared_folder(tmp_path_factory)
 
     def once(name, make) -> Path:
         folder, begun = shared / name, shared / f"{name}.begun"

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import erf
 
@@ -55,7 +56,7 @@ def plain_gelu(x):
 
 
 @given(kinds)
-@settings(max_examples=60, deadline=None)
+@draws(60)
 def test_linear_maps_and_sums_hold(kind):
     seed, symbols, size, _ = kind
     x = forms(seed, symbols, size)
@@ -69,7 +70,7 @@ def test_linear_maps_and_sums_hold(kind):
 
 
 @given(kinds)
-@settings(max_examples=100, deadline=None)
+@draws(100)
 def test_norms_hold(kind):
     seed, symbols, size, rms = kind
     x = forms(seed, symbols, size)
@@ -81,7 +82,7 @@ def test_norms_hold(kind):
 
 
 @given(kinds)
-@settings(max_examples=100, deadline=None)
+@draws(100)
 def test_gelu_holds(kind):
     seed, symbols, size, _ = kind
     x = forms(seed, symbols, size)

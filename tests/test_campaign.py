@@ -28,6 +28,7 @@ def campaign(*words):
     )
 
 
+@pytest.mark.long(quick="test_cli_train.py::test_a_worker_that_dies_is_an_error_and_loses_nothing")
 def test_a_sample_of_all_attacks_is_survived():
     result = campaign("attacks", "--short")
     assert result.returncode == 0, result.stdout + result.stderr
@@ -37,6 +38,7 @@ def test_a_sample_of_all_attacks_is_survived():
     assert all(int(tried) >= 1 for _, tried, _, _ in rows)
 
 
+@pytest.mark.long(quick="test_cli_train.py::test_a_worker_that_dies_is_an_error_and_loses_nothing")
 def test_every_broken_build_is_found():
     result = campaign("attacks", "--broken", "--short")
     assert result.returncode == 0, result.stdout + result.stderr

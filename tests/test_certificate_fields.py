@@ -169,7 +169,7 @@ def same_problems(document, changed, steps):
     return bool((every.rule(before) == every.rule(after)).all())
 
 
-@pytest.mark.long
+@pytest.mark.long(quick="test_a_change_of_a_proof_is_confirmed_only_where_the_leaves_still_follow")
 def test_a_change_of_any_field_but_text_that_is_not_checked_is_seen(document, outcome):
     assert outcome(document) == "confirmed"
     places = list(leaves({name: value for name, value in document.items() if name != "blocks"}))

@@ -77,11 +77,12 @@ def test_in_real_arithmetic_every_problem_of_two_digits_is_decided():
     assert (found.verdict, found.at_least, found.at_most) == ("decided", 87, 87)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_random_weights_are_bounded(seed):
     assert judged(drawn(2, seed)).faults == ()
 
 
+@pytest.mark.long(quick="test_random_weights_are_bounded")
 def test_a_model_of_three_digits_is_what_its_trial_says():
     found = judged(trained(3)["three rms 3 step 1800"], patience=0.0, strays=0.0)
     assert found.faults == ()
@@ -89,6 +90,7 @@ def test_a_model_of_three_digits_is_what_its_trial_says():
     assert 0 < found.single < 1_000
 
 
+@pytest.mark.long(quick="test_random_weights_are_bounded")
 def test_the_certificate_of_a_moved_model_breaks_no_later_than_the_model():
     model = trained(2)["two tied 4 step 2500"]
     found = [judged(moved(model, 1, share), strays=0.0) for share in (0.003, 0.1)]
@@ -120,6 +122,7 @@ def test_a_mistake_in_the_checker_is_found(mistake):
 
 
 @pytest.mark.parametrize("mistake", NOT_SEEN, ids=lambda mistake: mistake.__name__)
+@pytest.mark.long(quick="test_random_weights_are_bounded")
 def test_some_mistakes_are_too_small_to_be_seen_by_trials(mistake):
     known = cases()
     with mistake():

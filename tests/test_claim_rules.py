@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reprogrok.claims.claims import Order
@@ -78,14 +79,14 @@ SCALE = {NO: 0, OPEN: 1, YES: 2}
 
 
 @given(st.integers(1, 12), st.floats(0.0, 1.0))
-@settings(deadline=None, max_examples=10)
+@draws(10)
 def test_more_events_never_speak_against_a_least_rate(n, low):
     order = [SCALE[judge_rate(k, n, low, 1.0).decision] for k in range(n + 1)]
     assert order == sorted(order)
 
 
 @given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.05, 0.95))
-@settings(deadline=None, max_examples=15)
+@draws(15)
 def test_a_claim_and_its_opposite_are_never_both_reproduced(count, edge):
     below, above = judge_rate(*count, 0.0, edge - 1e-9).decision, judge_rate(*count, edge, 1.0).decision
     assert {below, above} in ({YES, NO}, {OPEN})
@@ -177,7 +178,7 @@ VALUES = st.lists(st.integers(0, 9).map(float), min_size=1, max_size=5)
 
 
 @given(VALUES, VALUES)
-@settings(deadline=None, max_examples=15)
+@draws(15)
 def test_swapping_the_arms_turns_the_order(first, second):
     one = judge_order_values(first, second, Order.LOWER, generator())
     other = judge_order_values(second, first, Order.HIGHER, generator())

@@ -78,29 +78,32 @@ def test_a_proof_beside_an_error_is_shouted_and_fails(model, certified, reprogro
     assert json.loads(result.stdout)["certificate"]["sample"] == "contradicts"
 
 
+@pytest.mark.parametrize(
+    ("spoiled", "word"),
+    [
+        ("damaged", "not JSON"),
+        pytest.param("of another file", "another file", marks=pytest.mark.long),
+        pytest.param("of other digits", "another task", marks=pytest.mark.long),
+    ],
+)
 def test_a_certificate_that_is_no_use_is_warned_of_and_one_that_was_named_is_an_error(
-    model, certified, reprogrok, one_error
+    model, certified, reprogrok, one_error, *, spoiled, word
 ):
-    def of_another_file():
+    if spoiled == "of another file":
         document = certificate(model, **MOST)
         document["checkpoint"]["sha256"] = "0" * 64
         write(model.with_name("model.certificate.json"), document)
-
-    def damaged():
+    elif spoiled == "damaged":
         model.with_name("model.certificate.json").write_text("{", "utf-8")
-
-    def of_other_digits():
+    else:
         certified(digits=3, at_least=1, at_most=2)
-
-    for spoil, word in ((of_another_file, "another file"), (damaged, "not JSON"), (of_other_digits, "another task")):
-        spoil()
-        result = reprogrok("eval", "model.pt", *QUICK, "--format", "json", cwd=model.parent)
-        assert result.returncode == 0
-        assert result.stderr.startswith("warning: not used: ")
-        assert word in result.stderr
-        assert "certificate" not in json.loads(result.stdout)
-        named = ("--certificate", "model.certificate.json")
-        assert word in one_error(reprogrok("eval", "model.pt", *QUICK, *named, cwd=model.parent))
+    result = reprogrok("eval", "model.pt", *QUICK, "--format", "json", cwd=model.parent)
+    assert result.returncode == 0
+    assert result.stderr.startswith("warning: not used: ")
+    assert word in result.stderr
+    assert "certificate" not in json.loads(result.stdout)
+    named = ("--certificate", "model.certificate.json")
+    assert word in one_error(reprogrok("eval", "model.pt", *QUICK, *named, cwd=model.parent))
 
 
 def test_several_checkpoints_have_a_column_if_one_of_them_has_a_certificate(model, certified, untrained, reprogrok):

@@ -39,6 +39,7 @@ def found(made_once, reprogrok):
     return made_once("doctor", make)
 
 
+@pytest.mark.long(quick="test_a_sound_machine_is_told_so_in_80_columns")
 def test_it_says_what_this_machine_is_and_may_expect(found):
     document = json.loads((found / "doctor.json").read_bytes())
     assert (document["format"], document["can_train"], document["faults"]) == ("reprogrok.doctor/1", True, [])
@@ -55,6 +56,7 @@ def test_it_says_what_this_machine_is_and_may_expect(found):
         assert one["seeds_per_hour"] == pytest.approx(document["cores"] * 3600 / one["seconds_per_seed"], rel=0.01)
 
 
+@pytest.mark.long(quick="test_a_sound_machine_is_told_so_in_80_columns")
 def test_it_leaves_nothing_behind_and_fits_a_terminal(found):
     assert sorted(path.name for path in found.iterdir()) == ["doctor.json", "printed"]
     printed = (found / "printed").read_text("utf-8")
@@ -63,6 +65,7 @@ def test_it_leaves_nothing_behind_and_fits_a_terminal(found):
     assert "456" in printed
 
 
+@pytest.mark.long(quick="test_compiling_that_fails_or_lies_is_told")
 def test_json_on_the_screen_is_the_document_and_compile_really_compiles(tmp_path, reprogrok):
     result = reprogrok("doctor", "--format", "json", "--compile", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
@@ -83,12 +86,24 @@ def test_the_recipes_are_those_of_params():
     assert [recipe.digest() for recipe in RECIPES] == [experiments[recipe.name].digest() for recipe in RECIPES]
 
 
-def test_the_pace_counts_steps_after_the_first_by_the_clock_it_is_given():
+@pytest.mark.parametrize(
+    ("recipe", "steps"),
+    [
+        ("smoke", 200),
+        pytest.param(
+            "e15",
+            30_000,
+            marks=pytest.mark.long,
+        ),
+    ],
+)
+def test_the_pace_counts_steps_after_the_first_by_the_clock_it_is_given(recipe, steps):
     ticks = iter(range(10**6))
-    pace = measure_pace(replace(RECIPES[1], batch=4), 20, clock=lambda: next(ticks))
+    experiment = replace(read_params(ROOT / "params.yaml").experiments[recipe], batch=4)
+    pace = measure_pace(experiment, 20, clock=lambda: next(ticks))
     assert 1 <= pace.measured_steps <= 20  # it is read at every step at most
     assert pace.steps_per_second == pytest.approx(pace.measured_steps / 20, rel=0.1)
-    assert pace.seconds_per_seed == pytest.approx(30_000 / pace.steps_per_second)
+    assert pace.seconds_per_seed == pytest.approx(steps / pace.steps_per_second)
     assert pace.finite
 
 

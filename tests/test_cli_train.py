@@ -178,6 +178,7 @@ def test_a_run_that_was_asked_to_stop_goes_on_as_if_it_had_not(work, trained, re
     assert len(rates) == 2 * len(STEPS)
 
 
+@pytest.mark.long(quick="test_a_run_that_was_asked_to_stop_goes_on_as_if_it_had_not")
 def test_ctrl_c_while_workers_start_and_a_kill_of_all_lose_nothing(trained, tmp_path):
     folder = shutil.copytree(trained, tmp_path / "project", ignore=shutil.ignore_patterns("runs", ".reprogrok"))
     words = ("--seeds", "0,1", "--workers", "2")
@@ -218,6 +219,7 @@ def test_a_worker_that_dies_is_an_error_and_loses_nothing(stopped, tmp_path):
     assert list(folder.glob(".reprogrok/work/*/seed-0/state-*.pt"))
 
 
+@pytest.mark.long(quick="test_a_worker_that_dies_is_an_error_and_loses_nothing")
 def test_workers_whose_parent_was_killed_save_and_leave(trained, tmp_path):
     folder = shutil.copytree(trained, tmp_path / "project", ignore=shutil.ignore_patterns("runs", ".reprogrok"))
     process = start_training(folder, "--seeds", "0,1,2", "--workers", "2")

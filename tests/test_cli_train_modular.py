@@ -97,14 +97,14 @@ def test_the_experiment_says_which_checkpoints_are_published(mini):
 
 def test_stopped_in_the_middle_of_an_epoch_and_gone_on_it_is_the_same_run(mini, tmp_path, reprogrok):
     folder = lay(tmp_path / "early", MINI)
-    result = reprogrok("train", "mini", "--stop-at", "43", cwd=folder)  # epochs of four batches
+    result = reprogrok("train", "mini", "--workers", "1", "--stop-at", "43", cwd=folder)  # epochs of four batches
     assert result.returncode == 0, result.stderr
     spec = json.loads((folder / "runs/mini" / record.SPEC).read_bytes())
     assert (spec["stopped_at"], spec["checkpoints"]["steps"]) == (43, [0, 40])
     scores = record.read(folder / "runs/mini").replicas[0]
     assert scores["test_accuracy"].steps == (0, 5, 10, 20, 40, 42)
     assert scores["train_loss"].steps == (0, 5, 10, 20, 40)
-    result = reprogrok("train", "mini", cwd=folder)
+    result = reprogrok("train", "mini", "--workers", "1", cwd=folder)
     assert result.returncode == 0, result.stderr
     assert contents(folder / "runs/mini") == contents(mini / "runs/mini")
 
@@ -112,7 +112,7 @@ def test_stopped_in_the_middle_of_an_epoch_and_gone_on_it_is_the_same_run(mini, 
 def test_only_the_checkpoints_that_are_asked_for_are_another_matter(mini, tmp_path, reprogrok):
     folder = shutil.copytree(mini, tmp_path / "project")
     lay(folder, changed(MINI, (", checkpoints: 40", "")))
-    result = reprogrok("train", "mini", "--checkpoints", "10", cwd=folder)
+    result = reprogrok("train", "mini", "--workers", "1", "--checkpoints", "10", cwd=folder)
     assert result.returncode == 0, result.stderr
     ours, plain = contents(folder / "runs/mini"), contents(mini / "runs/mini")
     assert {name for name in ours if name.endswith(".pt") and "step" in name} == {

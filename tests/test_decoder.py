@@ -6,7 +6,8 @@ from dataclasses import asdict, replace
 import pytest
 import reference
 import torch
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reprogrok.formats.checkpoints import load_checkpoint
@@ -112,7 +113,7 @@ def test_logits_and_gradients_are_those_of_the_plain_module(spec):
     tied=st.booleans(),
     seed=st.integers(0, 2**40),
 )
-@settings(max_examples=60)
+@draws(60)
 def test_any_shape_of_the_family_agrees(*, sizes, ranks, rms, tied, seed):
     layers, heads, width, hidden = sizes
     tie = "shareA_tieKV" if tied and ranks[1] else "none"

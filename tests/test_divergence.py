@@ -58,6 +58,7 @@ def test_a_verdict_gives_it_as_the_reason(explosive, reprogrok):
     assert f"the replica diverged at step {replicas(explosive)[0]['diverged_step']}" in result.stdout
 
 
+@pytest.mark.long(quick="test_early_ends.py::test_a_run_that_ended_early_goes_on_as_if_it_had_not")
 def test_ending_early_and_checkpoints_go_on_to_the_same_bytes(explosive, reprogrok):
     asked = (*OPTIONS, "--checkpoints", "0:200:50")
     whole = reprogrok("train", "smoke", *asked, "--out", "runs/whole", cwd=explosive)
@@ -83,6 +84,7 @@ def test_a_rate_that_is_too_much_for_a_finite_gradient_keeps_the_weights_before_
 
 
 @pytest.mark.skipif(compiler() is None, reason="there is no C++ compiler here")
+@pytest.mark.long(quick="test_engine_modular.py::test_a_compiled_step_is_the_eager_one_rounded_otherwise")
 def test_compiled_steps_see_it_too(explosive, reprogrok):
     result = reprogrok("train", "smoke", "--seeds", "0", "--backend", "compiled", cwd=explosive)
     assert result.returncode == 0, result.stderr
@@ -92,6 +94,7 @@ def test_compiled_steps_see_it_too(explosive, reprogrok):
     assert compiled[0]["diverged_step"] == replicas(explosive)[0]["diverged_step"]
 
 
+@pytest.mark.long(quick="test_cli_doctor.py::test_compiling_that_fails_or_lies_is_told")
 def test_a_compiler_that_does_not_work_is_one_clear_error(project, reprogrok, one_error, tmp_path):
     broken = tmp_path / "broken-compiler"
     broken.write_text("#!/bin/sh\ncase $1 in --version) echo 'g++ 99.1';; *) exit 1;; esac\n", "ascii")

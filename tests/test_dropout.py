@@ -6,7 +6,8 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 from plain_decoder import plain_logits
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -60,7 +61,7 @@ def test_the_half_word_at_the_threshold_is_kept_and_the_one_below_is_dropped(mon
     assert kept[0].tolist() == [False, True, True, True, True, False, False, False]
 
 
-@settings(max_examples=30)
+@draws(30)
 @given(
     st.sampled_from([0.1, 0.3, 0.9]),
     st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=4, unique=True),
@@ -93,6 +94,7 @@ def test_a_rate_of_nothing_changes_no_bit():
     assert torch.equal(dropout(0.0, (1, 2)).of(x, 0), x)
 
 
+@pytest.mark.long(quick="test_engine_modular.py::test_a_compiled_step_is_the_eager_one_rounded_otherwise")
 def test_compiled_and_eager_masks_are_the_same():
     if compiler() is None:
         pytest.skip("there is no C++ compiler here")

@@ -28,6 +28,8 @@ from reprogrok.formats import checkpoints
 from reprogrok.formats.checkpoints import load_checkpoint, load_state
 from reprogrok.schema import load
 
+ALONE = ("--workers", "1")  # in the process itself, without those that workers start
+
 
 @pytest.fixture(scope="module")
 def stopped_at_120(made_once, trained, reprogrok):
@@ -35,7 +37,7 @@ def stopped_at_120(made_once, trained, reprogrok):
 
     def make(folder):
         shutil.copytree(trained, folder, ignore=shutil.ignore_patterns("runs", ".reprogrok"))
-        result = reprogrok("train", "smoke", "--stop-at", "120", "--checkpoints", "0:200:50", cwd=folder)
+        result = reprogrok("train", "smoke", *ALONE, "--stop-at", "120", "--checkpoints", "0:200:50", cwd=folder)
         assert result.returncode == 0, result.stderr
         assert "stopped after 120 of 200 steps; the work is kept" in result.stdout
 
@@ -50,12 +52,23 @@ def early(stopped_at_120, tmp_path):
     return folder, seed
 
 
-@pytest.mark.parametrize("damage", [truncated, flipped, misnamed])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        flipped,
+        *(
+            pytest.param(
+                damage, marks=pytest.mark.long(quick="test_a_damaged_newest_state_is_named_and_the_one_before_it_taken")
+            )
+            for damage in (truncated, misnamed)
+        ),
+    ],
+)
 def test_a_damaged_newest_state_is_named_and_the_one_before_it_taken(early, trained, reprogrok, damage):
     folder, seed = early
     assert sorted(path.name.split(".")[0] for path in seed.glob("state-*")) == ["state-101", "state-120"]
     damage(newest(seed))
-    result = reprogrok("train", "smoke", "--workers", "1", cwd=folder)
+    result = reprogrok("train", "smoke", *ALONE, cwd=folder)
     assert result.returncode == 0, result.stderr
     (warning,) = [line for line in result.stderr.splitlines() if line.startswith("warning: ")]
     assert re.search(r"passed over: \S+/seed-0/state-1\S+: damaged: .*; resuming from step 101$", warning)
@@ -79,10 +92,10 @@ def test_a_run_that_ended_early_is_a_record_of_the_whole_schedule_as_far_as_it_c
 
 def test_a_run_that_ended_early_goes_on_as_if_it_had_not(early, trained, reprogrok):
     folder, _ = early
-    later = reprogrok("train", "smoke", "--stop-at", "160", "--checkpoints", "0:200:50", cwd=folder)
+    later = reprogrok("train", "smoke", *ALONE, "--stop-at", "160", "--checkpoints", "0:200:50", cwd=folder)
     assert later.returncode == 0, later.stderr
     assert json.loads((folder / RUN / record.SPEC).read_bytes())["stopped_at"] == 160
-    result = reprogrok("train", "smoke", cwd=folder)
+    result = reprogrok("train", "smoke", *ALONE, cwd=folder)
     assert result.returncode == 0, result.stderr
     assert contents(folder / RUN) == contents(trained / RUN)
     assert "stopped after" not in result.stdout
@@ -99,7 +112,7 @@ def test_a_stop_behind_the_work_is_refused(early, reprogrok, one_error):
 
 def test_checkpoints_are_ordinary_ones_and_change_nothing_else(early, trained, reprogrok):
     folder, _ = early
-    result = reprogrok("train", "smoke", "--checkpoints", "0,50,100,150,199", "--keep", "3", cwd=folder)
+    result = reprogrok("train", "smoke", *ALONE, "--checkpoints", "0,50,100,150,199", "--keep", "3", cwd=folder)
     assert result.returncode == 0, result.stderr
     ours, plain = contents(folder / RUN), contents(trained / RUN)
     extra = {f"seed-{seed}/step-{step}.pt" for seed in (0, 1) for step in (100, 150, 199)}
@@ -113,19 +126,21 @@ def test_checkpoints_are_ordinary_ones_and_change_nothing_else(early, trained, r
     assert set(record.read(folder / RUN).replicas) == {0, 1}
 
 
+@pytest.mark.long(quick="test_a_stop_behind_the_work_is_refused")
 def test_a_checkpoint_that_the_work_has_passed_cannot_be_asked_for_later(early, reprogrok, one_error):
     folder, seed = early
     for path in seed.glob("step-0.*"):
         path.unlink()
-    line = one_error(reprogrok("train", "smoke", "--checkpoints", "0,150", cwd=folder))
+    line = one_error(reprogrok("train", "smoke", *ALONE, "--checkpoints", "0,150", cwd=folder))
     assert "the checkpoint of step 0, seed 0, was not kept); remove .reprogrok/work/" in line
-    result = reprogrok("train", "smoke", "--checkpoints", "0,100,150", "--keep", "1", cwd=folder)
+    result = reprogrok("train", "smoke", *ALONE, "--checkpoints", "0,100,150", "--keep", "1", cwd=folder)
     assert (result.returncode, "warning" in result.stderr) == (0, False), "nobody asks for step 0 any more"
 
 
+@pytest.mark.long(quick="test_a_damaged_newest_state_is_named_and_the_one_before_it_taken")
 def test_a_damaged_checkpoint_is_made_again_if_a_state_before_it_is_there(early, reprogrok, one_error):
     folder, seed = early
-    words = ("train", "smoke", "--checkpoints", "0:200:50")
+    words = ("train", "smoke", *ALONE, "--checkpoints", "0:200:50")
     (kept,) = seed.glob("step-100.*")
     good = kept.read_bytes()
     flipped(kept)
@@ -172,6 +187,7 @@ def test_a_stop_or_a_checkpoint_that_cannot_be_is_refused(project, reprogrok, on
     assert not (project / ".reprogrok").exists()
 
 
+@pytest.mark.long(quick="test_cli_train.py::test_a_run_that_was_asked_to_stop_goes_on_as_if_it_had_not")
 def test_a_signal_to_a_run_that_will_end_early_keeps_its_work(early, trained, tmp_path):
     folder, _ = early
     words = ("--seeds", "7", "--stop-at", "1900", "--steps", "2000", "--checkpoints", "0:1900:50", "--keep", "2")
@@ -196,7 +212,7 @@ def test_a_signal_to_a_run_that_will_end_early_keeps_its_work(early, trained, tm
 def test_a_changed_fingerprint_is_allowed_on_request_and_the_record_says_so(early, trained, reprogrok):
     folder, seed = early
     other_fingerprint(seed)
-    words = ("train", "smoke", "--seeds", "0,1")
+    words = ("train", "smoke", *ALONE, "--seeds", "0,1")
     refused = reprogrok(*words, cwd=folder)
     assert (refused.returncode, "--allow-fingerprint-change" in refused.stderr) == (2, True)
     result = reprogrok(*words, "--allow-fingerprint-change", cwd=folder)
@@ -221,7 +237,7 @@ def test_a_fingerprint_that_changed_twice_is_told_twice(early, reprogrok):
     for seed in folder.glob(".reprogrok/work/*/seed-*"):
         first = load_state(newest(seed))["fingerprint"] | {"torch": "1.0"}
         rewritten(seed, fingerprint=first | {"python": "2.7"}, earlier=[{"until_step": 60, "fingerprint": first}])
-    result = reprogrok("train", "smoke", "--allow-fingerprint-change", cwd=folder)
+    result = reprogrok("train", "smoke", *ALONE, "--allow-fingerprint-change", cwd=folder)
     assert result.returncode == 0, result.stderr
     earlier = load(folder / RUN / record.FINGERPRINT, "fingerprint").data["earlier"]
     assert [(one["until_step"], one["seeds"]) for one in earlier] == [(60, [0, 1]), (120, [0, 1])]

@@ -57,6 +57,7 @@ def eager(experiment, seeds):
     return Engine(experiment, seeds, CPU, "eager")
 
 
+LONG = pytest.mark.long(quick="test_engine_modular.py::test_a_compiled_step_is_the_eager_one_rounded_otherwise")
 EIGHT = (44, 7, 43, 999, 0, 2**40, 1, 46)
 
 
@@ -65,7 +66,7 @@ EIGHT = (44, 7, 43, 999, 0, 2**40, 1, 46)
     [
         pytest.param(replace(SMOKE, steps=60, evaluate_every=20), "eager", EIGHT, id="smoke-eager"),
         pytest.param(SMALL, "eager", EIGHT, id="456p-eager"),
-        pytest.param(SMALL, "compiled", EIGHT[:2], id="456p-compiled"),  # the campaign compiles eight
+        pytest.param(SMALL, "compiled", EIGHT[:2], id="456p-compiled", marks=LONG),  # the campaign compiles eight
     ],
 )
 def test_a_replica_alone_is_the_replica_in_any_slot(experiment, backend, seeds):
@@ -159,7 +160,7 @@ def test_validation_counts_its_own_pairs_exactly():
         assert found["test_loss"][slot].item() == pytest.approx(loss.item(), rel=1e-6)
 
 
-@pytest.mark.parametrize("backend", ["eager", "compiled"])
+@pytest.mark.parametrize("backend", ["eager", pytest.param("compiled", marks=LONG)])
 def test_a_replica_that_diverges_stops_and_the_others_do_not_notice(backend):
     needs(backend)
     experiment = replace(SMALL, steps=50, evaluate_every=7)  # one compilation serves it and the test above
@@ -192,6 +193,7 @@ def test_a_replica_that_diverges_stops_and_the_others_do_not_notice(backend):
     ]
 
 
+@LONG
 def test_compiled_and_eager_are_the_same_computation():
     needs("compiled")
     experiment = replace(SMALL, steps=8)
@@ -264,7 +266,7 @@ def trace(name, backend):
     }
 
 
-@pytest.mark.parametrize("backend", ["eager", "compiled"])
+@pytest.mark.parametrize("backend", ["eager", pytest.param("compiled", marks=LONG)])
 def test_a_refactor_moves_no_bit(tmp_path_factory, backend):
     needs(backend)
     found = {name: trace(name, backend) for name in TRACED}

@@ -42,6 +42,8 @@ ALIGNED = replace(
     analyse_every=8,
 )  # fmt: skip
 
+LONG = pytest.mark.long(quick="test_a_compiled_step_is_the_eager_one_rounded_otherwise")
+
 
 @pytest.fixture(autouse=True)
 def as_in_a_run():
@@ -70,7 +72,7 @@ def test_stopped_anywhere_in_an_epoch_and_resumed_is_never_having_stopped(tmp_pa
     [
         pytest.param(ALIGNED, "eager", SEEDS, id="eager"),
         pytest.param(replace(ALIGNED, batches="blocks", batch=32), "eager", SEEDS, id="blocks-eager"),
-        pytest.param(replace(ALIGNED, steps=1), "compiled", SEEDS[:2], id="compiled"),
+        pytest.param(replace(ALIGNED, steps=1), "compiled", SEEDS[:2], id="compiled", marks=LONG),
     ],
 )
 def test_a_replica_alone_is_the_replica_in_any_slot(experiment, backend, seeds):
@@ -93,6 +95,18 @@ def test_a_batch_off_the_boundaries_of_vectors_is_the_same_computation_in_any_sl
         torch.testing.assert_close(alone.weights_RP[0], together.weights_RP[slot], rtol=1e-3, atol=1e-5)
 
 
+def test_a_compiled_step_is_the_eager_one_rounded_otherwise():
+    needs("compiled")
+    one_size = experiment_of(
+        layout="power5", loss="answer", order="reshuffled", size=16, dropout=0.1, steps=2, layers=1, width=8,
+        p=7, fraction=0.66, bias=False,
+    )  # fmt: skip
+    one, other = (finished(Engine(one_size, (44,), CPU, path))[0] for path in ("eager", "compiled"))
+    torch.testing.assert_close(one.weights_RP, other.weights_RP, rtol=1e-3, atol=1e-5)
+    assert not torch.equal(one.weights_RP, other.weights_RP)
+
+
+@LONG
 def test_compiled_and_eager_are_the_same_computation_through_a_smaller_last_batch():
     needs("compiled")
     experiment = replace(ALIGNED, steps=4)  # of 48, 16, 48 and 16

@@ -6,7 +6,8 @@ from collections import Counter
 
 import pytest
 import torch
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
@@ -36,7 +37,7 @@ def plain_order(seed, epoch, count):
 # --- Reshuffled ---------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40)
+@draws(40)
 @given(st.integers(1, 60), st.integers(1, 60), SEEDS)
 def test_an_epoch_holds_every_example_once_and_its_last_batch_is_the_rest(count, size, seeds):
     size = min(size, count)
@@ -62,7 +63,7 @@ def test_an_order_is_that_of_the_generators_words(seed):
         assert found == plain_order(seed, epoch, 23)
 
 
-@settings(max_examples=30)
+@draws(30)
 @given(st.integers(2, 40), st.integers(1, 12), SEEDS, st.sampled_from(["reshuffled", "blocks"]), st.randoms())
 def test_a_batch_follows_from_seed_and_step_whatever_was_asked_before(count, size, seeds, order, shuffle):
     size = min(size, count - 1)
@@ -86,7 +87,7 @@ def test_all_orders_are_equally_likely():
 # --- Blocks -------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40)
+@draws(40)
 @given(st.integers(2, 80), st.integers(1, 79), st.integers(1, 9), st.integers(0, 2**63 - 1))
 def test_blocks_are_consecutive_rows_and_as_many_as_llm_c_counts(count, size, tokens, seed):
     size = min(size, count - 1)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reprogrok.errors import ExitCode, InputError
@@ -73,7 +74,7 @@ def test_published_shares_are_held_against_their_n(text, n, possible):
 
 
 @given(n=st.integers(1, 3_000), digits=st.integers(2, 6), data=st.data())
-@settings(max_examples=200)
+@draws(200)
 def test_every_share_of_n_is_possible_in_float32_and_float64_at_any_number_of_digits(n, digits, data):
     k = data.draw(st.integers(0, n))
     for share in (k / n, float(np.float32(k) / np.float32(n)), float(np.float32(k / n))):
@@ -83,7 +84,7 @@ def test_every_share_of_n_is_possible_in_float32_and_float64_at_any_number_of_di
 
 
 @given(n=st.integers(1, 400), digits=st.integers(1, 3), data=st.data())
-@settings(max_examples=200)
+@draws(200)
 def test_a_printed_value_is_possible_exactly_if_some_k_is_within_half_a_digit(n, digits, data):
     text = f"{data.draw(st.integers(0, 10**digits)) / 10**digits:.{digits}f}"
     half, value = Fraction(1, 2 * 10**digits), Fraction(text)
@@ -94,7 +95,7 @@ def test_a_printed_value_is_possible_exactly_if_some_k_is_within_half_a_digit(n,
 
 
 @given(digits=st.integers(1, 3), more=st.integers(0, 50), data=st.data())
-@settings(max_examples=50)
+@draws(50)
 def test_with_as_many_examples_as_printable_values_every_value_is_possible_and_the_test_says_so(digits, more, data):
     n = 10**digits + more
     number = printed(f"{data.draw(st.integers(0, 10**digits)) / 10**digits:.{digits}f}")
@@ -172,7 +173,7 @@ def honest_log(rng):
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=60)
+@draws(60)
 def test_an_honest_log_gives_no_finding(seed):
     with tempfile.TemporaryDirectory() as folder:
         run = write_columns(Path(folder) / "run", *honest_log(np.random.default_rng(seed)))
@@ -182,7 +183,7 @@ def test_an_honest_log_gives_no_finding(seed):
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=30)
+@draws(30)
 def test_an_honest_llmc_log_that_converges_gives_no_finding(seed):
     rng = np.random.default_rng(seed)
     floor = rng.choice([0, 1.057, 1.1437])

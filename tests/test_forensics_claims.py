@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reprogrok.errors import ExitCode, InputError
@@ -219,7 +220,7 @@ def honest_numbers(rng):
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=60)
+@draws(60)
 def test_honest_claims_give_no_finding(tmp_path_factory, seed):
     reported = honest_numbers(np.random.default_rng(seed))
     examination = write(tmp_path_factory.mktemp("claims"), claim("c", *reported))

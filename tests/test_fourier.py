@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 from test_decoder import module_of, random_weights
 
@@ -109,7 +110,7 @@ def test_energies_are_those_of_plain_projections(p):
     chosen=st.sets(st.integers(1, 15), min_size=1, max_size=3),
     seed=st.integers(0, 2**40),
 )
-@settings(max_examples=30)
+@draws(30)
 def test_the_frequencies_that_were_put_in_are_the_key_ones(p, chosen, seed):
     heights = 10 + 5 * torch.rand(len(chosen), generator=generator(seed))
     grid = rotating(p, dict(zip(chosen, heights.tolist(), strict=True)))

@@ -11,7 +11,8 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import assume, given, settings
+from draws import draws
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -127,7 +128,7 @@ def oracle(asked, cells):
     )
 
 
-@settings(max_examples=600)
+@draws(600)
 @given(conditions, series)
 def test_a_condition_agrees_with_a_brute_force_reading_of_the_rules(asked, cells):
     result = only(judge(gate_of(criterion_of(asked)), record_of({"test_accuracy": cells})))
@@ -139,7 +140,7 @@ def test_a_condition_agrees_with_a_brute_force_reading_of_the_rules(asked, cells
     assert result.measured == seen
 
 
-@settings(max_examples=300)
+@draws(300)
 @given(conditions, series)
 def test_the_sign_of_the_margin_is_the_outcome(asked, cells):
     (found,) = only(judge(gate_of(criterion_of(asked)), record_of({"test_accuracy": cells}))).conditions
@@ -150,7 +151,7 @@ def test_the_sign_of_the_margin_is_the_outcome(asked, cells):
         assert (found.outcome is Outcome.FAILS) == (found.margin < 0 or (strict and found.margin == 0))
 
 
-@settings(max_examples=300)
+@draws(300)
 @given(st.lists(conditions, min_size=1, max_size=3), series, st.sampled_from(list(WINDOW)), st.booleans())
 def test_a_nan_or_a_deleted_point_never_gives_go(asked, cells, step, delete):
     before = judge(gate_of(criterion_of(*asked)), record_of({"test_accuracy": cells})).decision
@@ -162,7 +163,7 @@ def test_a_nan_or_a_deleted_point_never_gives_go(asked, cells, step, delete):
         assert after is GateDecision.INCONCLUSIVE  # missing data creates no violation either
 
 
-@settings(max_examples=100)
+@draws(100)
 @given(st.lists(conditions, min_size=1, max_size=3), st.lists(series, min_size=1, max_size=4))
 def test_a_run_is_the_worst_of_its_replicas_and_every_format_says_the_same(asked, replicas):
     gate = gate_of(criterion_of(*asked))

@@ -3,7 +3,8 @@
 import pytest
 import reference
 import torch
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reprogrok.errors import InputError
@@ -183,7 +184,7 @@ def test_no_held_pair_is_ever_drawn_and_redraws_keep_the_digits():
 
 
 @given(st.integers(0, 2**63 - 1), st.integers(0, 40), st.integers(1, 8), st.integers(0, 8))
-@settings(max_examples=25)
+@draws(25)
 def test_a_batch_is_a_function_of_seed_and_step(seed, first, count, cut):
     batches = OneSeed(seed, 16, STAGES, few_held()[0])
     whole, middle = batches.pairs(first, first + count), first + min(cut, count)

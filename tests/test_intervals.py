@@ -4,8 +4,9 @@ from operator import add, sub
 import flint
 import numpy as np
 import pytest
+from draws import draws
 from flint import arb, fmpq
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reprogrok.certificate.checker import intervals
@@ -86,21 +87,21 @@ def fractions(count: int = 6) -> st.SearchStrategy[np.ndarray]:
     return st.lists(one, min_size=count, max_size=count).map(np.array)
 
 
-@settings(max_examples=150, deadline=None)
+@draws(150)
 @given(arrays(-1000.0, 800.0), fractions())
 def test_exp_encloses_its_exact_values(x, where):
     assert violations_of_exp(x, where) == 0
 
 
 @pytest.mark.parametrize("sign", PAIRS)
-@settings(max_examples=150, deadline=None)
+@draws(150)
 @given(data=st.data())
 def test_an_operation_encloses_its_exact_results(sign, data):
     x, y = data.draw(arrays()), data.draw(arrays())
     assert violations_of_pair(sign, x, y, data.draw(fractions())) == 0
 
 
-@settings(max_examples=100, deadline=None)
+@draws(100)
 @given(
     arrays(), fractions(), st.sampled_from([0.0, 2.0**-24, 0.5]), st.sampled_from([0.0, 2.0**-126, 3.0]), fractions()
 )

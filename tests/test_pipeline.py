@@ -34,6 +34,7 @@ def reproduce(folder, untrained):
     assert [stage for stage in ALL if f"Running stage '{stage}'" not in output] == []
 
 
+@pytest.mark.long(quick="test_no_go_writes_its_verdict_and_starts_no_training")
 def test_every_stage_leaves_what_it_promises(repository):
     evaluations = load(repository.folder / "evaluations" / "smoke.json", "evaluation").data["evaluations"]
     assert [entry["checkpoint"]["path"] for entry in evaluations] == [
@@ -46,6 +47,7 @@ def test_every_stage_leaves_what_it_promises(repository):
     ]
 
 
+@pytest.mark.long(quick="test_no_go_writes_its_verdict_and_starts_no_training")
 def test_a_second_repro_runs_nothing(repository):
     lock = (repository.folder / "dvc.lock").read_bytes()
     output = repository.dvc("repro")
@@ -55,6 +57,7 @@ def test_a_second_repro_runs_nothing(repository):
     assert (repository.folder / "dvc.lock").read_bytes() == lock
 
 
+@pytest.mark.long(quick="test_no_go_writes_its_verdict_and_starts_no_training")
 def test_git_sees_metrics_and_plots_but_no_data_runs_or_work(repository):
     repository.run("git", "add", "--all")
     tracked = repository.run("git", "ls-files").stdout.split()
@@ -64,6 +67,7 @@ def test_git_sees_metrics_and_plots_but_no_data_runs_or_work(repository):
     assert [name for name in tracked if name.startswith("runs/") and not name.endswith(".gitignore")] == []
 
 
+@pytest.mark.long(quick="test_no_go_writes_its_verdict_and_starts_no_training")
 def test_dvc_shows_metrics_and_plots(repository):
     metrics = json.loads(repository.dvc("metrics", "show", "--json", "results/smoke/metrics.json"))
     values = metrics[""]["data"]["results/smoke/metrics.json"]["data"]
@@ -74,6 +78,7 @@ def test_dvc_shows_metrics_and_plots(repository):
     assert repository.run("git", "check-ignore", "dvc_plots/index.html").returncode == 0
 
 
+@pytest.mark.long(quick="test_no_go_writes_its_verdict_and_starts_no_training")
 def test_what_a_stage_depends_on_is_data_and_parameters_never_code(repository):
     lock = load(repository.folder / "dvc.lock").data["stages"]
     assert sorted(lock) == ALL
@@ -97,6 +102,7 @@ def test_what_a_stage_depends_on_is_data_and_parameters_never_code(repository):
         ("# what bare", "# What bare", []),
     ],
 )
+@pytest.mark.long(quick="test_no_go_writes_its_verdict_and_starts_no_training")
 def test_a_parameter_moves_the_stages_that_use_it_and_no_others(repository, old, new, expected):
     repository.edit(old, new)
     try:
@@ -105,6 +111,7 @@ def test_a_parameter_moves_the_stages_that_use_it_and_no_others(repository, old,
         repository.edit(new, old)
 
 
+@pytest.mark.long(quick="test_no_go_writes_its_verdict_and_starts_no_training")
 def test_dvc_shows_which_parameter_differs(repository):
     repository.edit("steps: 60\n", "steps: 61\n")
     try:
@@ -114,6 +121,7 @@ def test_dvc_shows_which_parameter_differs(repository):
     assert difference["params.yaml"]["experiments.smoke.steps"] == {"old": 60, "new": 61, "diff": 1}
 
 
+@pytest.mark.long(quick="test_no_go_writes_its_verdict_and_starts_no_training")
 def test_the_long_experiments_are_a_pipeline_of_the_same_stages(repository):
     listed = repository.dvc("stage", "list", "--name-only", "long/dvc.yaml").split()
     params = read_params(ROOT / "params.yaml")
@@ -130,6 +138,7 @@ def test_the_long_experiments_are_a_pipeline_of_the_same_stages(repository):
         assert long[stage]["do"] == short
 
 
+@pytest.mark.long(quick="test_no_go_writes_its_verdict_and_starts_no_training")
 def test_a_mini_leaves_its_analysis(repository):
     evaluations = load(repository.folder / "evaluations" / "v2b-mini.json", "evaluation").data
     assert set(evaluations["suites"]) == {"held-out", "train"}
@@ -169,6 +178,7 @@ def test_no_go_writes_its_verdict_and_starts_no_training(laid):
     assert "GO" in laid.dvc("repro", "--keep-going", "--dry", "long/dvc.yaml:gate@v1")
 
 
+@pytest.mark.long(quick="test_no_go_writes_its_verdict_and_starts_no_training")
 def test_a_go_lets_the_training_start_and_is_taken_back_when_the_experiment_changes(laid):
     results = laid.folder / "results" / "d10-1"
     laid.dvc("repro", "long/dvc.yaml:gate@d10-1")

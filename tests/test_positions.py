@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 from test_decoder import module_of, random_tokens, random_weights
 
@@ -95,7 +96,7 @@ def test_what_comes_after_the_last_scored_position_is_not_read():
 
 
 @given(chosen=st.lists(st.booleans(), min_size=N, max_size=N))
-@settings(max_examples=20)
+@draws(20)
 def test_twins_and_all_others_add_up_to_the_set(chosen):
     found = score_positions(SPEC, weights_of(SPEC, (0, 1)), rows_of(), range(4, 5), ANSWER)
     chosen_N = torch.tensor(chosen)

@@ -68,7 +68,7 @@ def waves(made_once, reprogrok):
     def make(folder):
         folder.mkdir()
         (folder / "params.yaml").write_text(PARAMS, encoding="utf-8")
-        result = reprogrok("train", "waves", "--quiet", cwd=folder)
+        result = reprogrok("train", "waves", "--workers", "1", "--quiet", cwd=folder)
         assert result.returncode == 0, result.stderr
 
     return made_once("waves", make) / "runs" / "waves"

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from draws import draws
 from engine_runs import finished
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 from test_engine_modular import TINY
@@ -122,7 +123,7 @@ def close(values, n):
     return tuple(Fraction(round(value * n), n) for value in values)
 
 
-@settings(max_examples=150)
+@draws(150)
 @given(st.one_of(levels, changes), st.integers(1, 3))
 def test_what_is_called_impossible_has_no_series_and_what_is_called_vacuous_none_that_breaks_it(asked, n):
     every = list(itertools.product([Fraction(k, n) for k in range(n + 1)], repeat=len(GRID)))
@@ -139,7 +140,7 @@ def test_what_is_called_impossible_has_no_series_and_what_is_called_vacuous_none
         assert not holds(asked, close(one.fails.values, n))
 
 
-@settings(max_examples=100)
+@draws(100)
 @given(st.lists(st.one_of(levels, changes), min_size=2, max_size=3), st.integers(1, 3))
 def test_all_conditions_at_once_are_shown_by_one_series_or_ruled_out_with_reason(asked, n):
     every = itertools.product([Fraction(k, n) for k in range(n + 1)], repeat=len(GRID))

@@ -5,7 +5,8 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reprogrok.certificate.checker import counts as problem_counts
@@ -72,7 +73,7 @@ def random_parts(digits, how_many, seed):
 seeds = st.integers(0, 2**32)
 
 
-@settings(max_examples=40)
+@draws(40)
 @given(st.integers(1, 2), st.integers(1, 60), seeds)
 def test_a_part_and_a_union_hold_as_many_problems_as_are_found_one_by_one(digits, how_many, seed):
     some = random_parts(digits, how_many, seed)
@@ -80,7 +81,7 @@ def test_a_part_and_a_union_hold_as_many_problems_as_are_found_one_by_one(digits
     assert union(some) == in_any(some, digits).sum()
 
 
-@settings(max_examples=3)
+@draws(3)
 @given(st.integers(1, 30), seeds)
 def test_of_three_digits_too(how_many, seed):
     some = random_parts(3, how_many, seed)
@@ -88,7 +89,7 @@ def test_of_three_digits_too(how_many, seed):
     assert union(some) == in_any(some, 3).sum()
 
 
-@settings(max_examples=40)
+@draws(40)
 @given(st.integers(1, 2), st.integers(0, 60), st.integers(0, 60), st.integers(0, 12), seeds)
 def test_bounds_hold_at_any_limit_and_are_exact_without_one(digits, how_many, unknown, limit, seed):
     some = random_parts(digits, how_many + unknown, seed)
@@ -215,7 +216,7 @@ def random_leaves(block, seed):
     return leaves, {place: rng.permutation(len(block.choices(place))) for place in block.far}
 
 
-@settings(max_examples=12)
+@draws(12)
 @given(st.sampled_from([b for n in (1, 2, 3, 10) for b in blocks(n) if b.place in {0, 1, 2, n - 1, n}]), seeds)
 def test_the_counts_of_many_leaves_are_the_counts_of_each(block, seed):
     leaves, orders = random_leaves(block, seed)

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 from test_decoder import random_tokens, random_weights
 from test_trace import plainly
@@ -84,7 +85,7 @@ def test_even_attention_reaches_the_bounds():
 
 
 @given(seed=st.integers(0, 2**40), scale=st.floats(0.1, 30))
-@settings(max_examples=20)
+@draws(20)
 def test_no_attention_exceeds_the_bounds(seed, scale):
     weights = {name: tensor * scale for name, tensor in random_weights(SPEC, seed).items()}
     found = represent(SPEC, stack(weights), rows_of(9), ANSWER)

@@ -94,7 +94,7 @@ def streamed(made_once, trained, reprogrok):
     def make(folder):
         shutil.copytree(trained, folder, ignore=shutil.ignore_patterns("runs", ".reprogrok"))
         subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
-        result = reprogrok("train", "smoke", "--seeds", "0,1", *BOTH, cwd=folder, **OFFLINE)
+        result = reprogrok("train", "smoke", "--seeds", "0,1", "--workers", "1", *BOTH, cwd=folder, **OFFLINE)
         assert result.returncode == 0, result.stderr
         assert "warning" not in result.stderr
 

@@ -50,12 +50,17 @@ WORDS = (
     "init new",
     f"collect runs/smoke {CLAIMS} --output seen.json --title Smoke",
     "plot runs/smoke --csv curves.csv --png curves.png",
-    "predict runs/smoke/seed-0/best.pt 1 2",
     "release runs/smoke",
 )
 
 
-@pytest.mark.parametrize("words", WORDS)
+@pytest.mark.parametrize(
+    "words",
+    [
+        "predict runs/smoke/seed-0/best.pt 1 2",
+        *(pytest.param(words, marks=pytest.mark.long) for words in WORDS),
+    ],
+)
 def test_a_command_that_is_called_does_what_it_does_when_it_is_started(words, trained, started, reprogrok, tmp_path):
     ends, files = [], []
     for name, run in (("one", started), ("other", reprogrok)):

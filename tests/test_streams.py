@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2, kstest
 
@@ -62,7 +63,7 @@ def test_the_counter_is_index_attempt_step_purpose_and_the_key_is_the_seed(seed,
 
 
 @given(st.integers(0, 2**63 - 1), st.integers(1, 40), st.data())
-@settings(max_examples=30)
+@draws(30)
 def test_order_and_grouping_do_not_matter(seed, count, data):
     steps, indices = torch.arange(3).unsqueeze(1), torch.arange(count)
     whole = torch.stack(draw(seed, Purpose.DIGIT_COUNT, steps, indices))

@@ -5,7 +5,8 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import CensoredData, binom, logrank
 
@@ -71,7 +72,7 @@ def test_ranks_of_the_medians_interval(n, rank):
 
 
 @given(st.lists(st.integers(1, 40), min_size=6, max_size=12), st.lists(st.integers(1, 40), min_size=12, max_size=12))
-@settings(deadline=None, max_examples=50)
+@draws(50)
 def test_censoring_widens_the_interval_of_the_median_and_never_moves_it_away(steps, ends):
     whole = median_interval(*right_ends([reached(step) for step in steps]))
     seen = [reached(step) if step <= end else Censored(end, ID) for step, end in zip(steps, ends, strict=False)]
@@ -125,7 +126,7 @@ def test_the_permutation_test_of_a_published_trial_agrees_with_the_normal_one():
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=4), st.lists(st.integers(0, 6), min_size=1, max_size=4))
-@settings(deadline=None, max_examples=40)
+@draws(40)
 def test_few_replicas_are_judged_by_all_splits(first, second):
     scores = ranks([*first, *second])
     n, pooled = len(first), range(len(scores))

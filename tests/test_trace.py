@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from draws import draws
+from hypothesis import given
 from hypothesis import strategies as st
 from test_decoder import D7, FAMILIES, P456, module_of, name_of, random_tokens, random_weights
 
@@ -62,7 +63,7 @@ def test_states_and_shares_are_those_of_the_plain_module(spec):
     tied=st.booleans(),
     seed=st.integers(0, 2**40),
 )
-@settings(max_examples=30)
+@draws(30)
 def test_any_shape_of_the_family_is_traced(*, sizes, ranks, tied, seed):
     layers, heads, width, hidden = sizes
     tie = "shareA_tieKV" if tied and ranks[1] else "none"
