@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from reprogrok.errors import InputError
 from reprogrok.spec import FORMATS
 from reprogrok.tasks.modular import Modular
+from reprogrok.tasks.modular_tokens import token_columns, token_rows
 from reprogrok.tasks.operations import OPERATIONS
 
 torch.set_num_threads(1)
@@ -44,7 +45,7 @@ def test_every_row_of_every_equation(layout):
     task = Modular("add", 97, layout)
     equations = task.equations()
     assert len(equations) == task.problems == 9_409
-    columns = task.columns(torch.tensor(equations.a_N), torch.tensor(equations.b_N))
+    columns = token_columns(task, torch.tensor(equations.a_N), torch.tensor(equations.b_N))
     assert columns.dtype == torch.int64
     assert columns.T.tolist() == [row_in_words(a, b, (a + b) % 97, layout) for a in range(97) for b in range(97)]
 
@@ -58,7 +59,7 @@ def test_columns_hold_the_answers_of_the_equations(name, p, layout, data):
     equations = task.equations()
     rows = data.draw(st.lists(st.integers(0, len(equations) - 1), min_size=1, max_size=6))
     a, b, c = (column[rows] for column in (equations.a_N, equations.b_N, equations.c_N))
-    columns = task.columns(torch.tensor(a), torch.tensor(b))
+    columns = token_columns(task, torch.tensor(a), torch.tensor(b))
     assert columns.T.tolist() == [row_in_words(*row, layout, task.values) for row in zip(a, b, c, strict=True)]
     assert 0 <= columns.min() <= columns.max() < task.vocabulary
 
@@ -67,12 +68,12 @@ def test_columns_hold_the_answers_of_the_equations(name, p, layout, data):
 def test_any_leading_axes(shape):
     task = Modular("div", 97, "text9")
     a, b = torch.full(shape, 1), torch.full(shape, 2)
-    assert task.columns(a, b).shape == (*shape[:-1], 9, shape[-1])
-    assert task.encode(a, b).reshape(-1, 9).tolist() == [row_in_words(1, 2, 49, "text9")] * a.numel()
+    assert token_columns(task, a, b).shape == (*shape[:-1], 9, shape[-1])
+    assert token_rows(task, a, b).reshape(-1, 9).tolist() == [row_in_words(1, 2, 49, "text9")] * a.numel()
 
 
 def test_no_answer_where_nothing_is_defined():
-    assert Modular("div", 97, "power5").encode(torch.tensor(1), torch.tensor(0))[-1] == -1
+    assert token_rows(Modular("div", 97, "power5"), torch.tensor(1), torch.tensor(0))[-1] == -1
 
 
 def test_an_answer_is_readable_whatever_it_is():

@@ -26,6 +26,7 @@ from reprogrok.params import read_params
 from reprogrok.spec import ModelSpec, ModularTask, SplitSpec
 from reprogrok.tasks import packages
 from reprogrok.tasks.modular import Modular
+from reprogrok.tasks.modular_tokens import token_columns
 from reprogrok.tasks.splits import make_split
 from reprogrok.train.task_choice import training_task_of
 
@@ -76,7 +77,7 @@ def test_the_logits_are_those_of_the_answer_row_by_row():
     task = Modular("add", 5, "power5")
     weights = {name: tensor.unsqueeze(0) for name, tensor in initial_weights(MODEL, 0).items()}
     equations = task.equations()
-    tokens_TN = task.columns(torch.tensor(equations.a_N), torch.tensor(equations.b_N))
+    tokens_TN = token_columns(task, torch.tensor(equations.a_N), torch.tensor(equations.b_N))
     found_RNV = answer_logits(MODEL, weights, tokens_TN, task.first_answer, rows=4)
     assert (found_RNV.shape, found_RNV.dtype) == ((1, 25, 7), torch.float32)
     for row in (0, 7, 24):

@@ -94,3 +94,9 @@ def test_the_registry_is_light():
     code = "import sys, reprogrok.metrics.registry\nprint({'numpy', 'torch', 'scipy'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert result.stdout == "set()\n"
+
+
+def test_planning_a_run_needs_no_torch():
+    code = "import sys, reprogrok.gates.preflight.planned_run\nprint({'torch'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout == "set()\n"

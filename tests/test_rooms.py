@@ -188,7 +188,6 @@ def _targets(node, name, is_package, names):
         yield node.lineno, str(node.args[0].value)
 
 
-@pytest.mark.xfail(reason="rooms are being put in order: circles, and imports inside functions")
 def test_the_house_holds():
     assert violations(SOURCE) == []
 

@@ -12,6 +12,7 @@ from reprogrok.errors import InputError
 from reprogrok.spec import ModularTask, SplitSpec
 from reprogrok.tasks import modular
 from reprogrok.tasks.modular import Modular
+from reprogrok.tasks.modular_tokens import token_columns
 from reprogrok.tasks.operations import OPERATIONS, Operation
 from reprogrok.tasks.splits import is_twin, make_split
 
@@ -37,7 +38,9 @@ def test_the_published_shards_token_by_token(fixtures_dir, part, file, count):
     assert header[:3].tolist() == [20240520, 1, 8 * count]
     task = task_of("random", fraction=0.5)
     rows, equations = getattr(make_split(task), part), equations_of(task)
-    columns = Modular("add", 97, "llmc8").columns(torch.tensor(equations.a_N[rows]), torch.tensor(equations.b_N[rows]))
+    columns = token_columns(
+        Modular("add", 97, "llmc8"), torch.tensor(equations.a_N[rows]), torch.tensor(equations.b_N[rows])
+    )
     assert columns[:-1].T.flatten().tolist() == tokens.tolist()
 
 

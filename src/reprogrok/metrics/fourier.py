@@ -45,6 +45,7 @@ from reprogrok.errors import InputError
 from reprogrok.model.decoder import Weights, logits
 from reprogrok.spec import ModelSpec
 from reprogrok.tasks.modular import Equations, Modular
+from reprogrok.tasks.modular_tokens import token_columns
 
 LOSS = "ce/residues"
 RESTRICTED = "ce/restricted/cos+sin-of-sum"
@@ -122,7 +123,7 @@ def answer_logits(spec: ModelSpec, weights: Weights, task: Modular, rows: int = 
     equations = task.equations()
     a_N, b_N = torch.tensor(equations.a_N), torch.tensor(equations.b_N)  # copies: arrays may be read-only
     embedding_RVD = weights["token_emb.weight"]
-    tokens_TN = task.columns(a_N, b_N)[: task.first_answer + 1].to(embedding_RVD.device)
+    tokens_TN = token_columns(task, a_N, b_N)[: task.first_answer + 1].to(embedding_RVD.device)
     answers = []
     for tokens_TB in tokens_TN.split(rows, dim=1):
         tokens_RTB = tokens_TB.expand(embedding_RVD.shape[0], -1, -1)

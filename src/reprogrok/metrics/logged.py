@@ -4,21 +4,19 @@
     Experiment --facts_of--------> positions, width, examples, steps, ...
 
 The trainer writes both into the record; the preflight of a gate checks criteria against them.
-Addition needs neither NumPy nor torch; the equations of a modular task do.
+No torch is loaded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from reprogrok.metrics.own_metrics import SIDES, own_definitions
 from reprogrok.metrics.registry import ANSWER_LOSS, LOSS, POSITION_ACCURACY, Occasion, logged_at
 from reprogrok.spec import FORMATS, AdditionTask, Experiment, ModularTask
+from reprogrok.tasks.modular import Modular
 from reprogrok.tasks.protocols import VALIDATION
-
-if TYPE_CHECKING:
-    from reprogrok.tasks.split_audit import SplitAudit
+from reprogrok.tasks.split_audit import SplitAudit, audit_split
 
 
 def definitions_of(experiment: Experiment) -> Mapping[str, str]:
@@ -47,8 +45,6 @@ def facts_of(experiment: Experiment) -> Mapping[str, int]:
             "test_examples": VALIDATION,
             "steps": experiment.steps,
         }
-    from reprogrok.tasks.split_audit import audit_split  # noqa: PLC0415 - brings NumPy, which addition needs not
-
     return facts_of_equations(experiment, experiment.task, audit_split(experiment.task, block=experiment.block))
 
 
@@ -72,8 +68,6 @@ def parts_of(task: ModularTask) -> tuple[str, ...]:
 
 
 def _of_equations(experiment: Experiment, task: ModularTask) -> dict[str, str]:
-    from reprogrok.tasks.modular import Modular  # noqa: PLC0415 - brings torch, which addition needs not
-
     loss = f"ce/all-{len(task.scored)}" if task.loss == "all" else ANSWER_LOSS
     losses = {loss, f"{loss}/batch{'-dropout' * bool(experiment.dropout)}"}
     found = logged_at(Occasion.BATCH_LOSS, Occasion.SET_LOSS, ids=losses)

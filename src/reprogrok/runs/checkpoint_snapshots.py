@@ -38,6 +38,7 @@ from reprogrok.runs.snapshots import (
 from reprogrok.schema import load
 from reprogrok.spec import ModularTask
 from reprogrok.tasks.modular import Modular
+from reprogrok.tasks.modular_tokens import token_columns
 from reprogrok.tasks.splits import make_split
 
 T = TypeVar("T")
@@ -119,7 +120,7 @@ def first_test_rows(task: ModularTask, rows: int = BATCH) -> tuple[Tensor, int]:
     modular = Modular(task.operation, task.modulus, task.format)
     equations, first_N = modular.equations(), make_split(task).test_N[:rows]
     a_B, b_B = (torch.tensor(operand_N[first_N]) for operand_N in (equations.a_N, equations.b_N))
-    return modular.columns(a_B, b_B), modular.first_answer
+    return token_columns(modular, a_B, b_B), modular.first_answer
 
 
 def whole_or_in_parts(work: Callable[[int], T], rows: int) -> tuple[T, int]:

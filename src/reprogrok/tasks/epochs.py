@@ -15,29 +15,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from reprogrok.errors import InputError
+from reprogrok.tasks.blocks import check_filled, whole_blocks
 from reprogrok.tasks.streams import Purpose, draw
 
 ORDERS = ("reshuffled", "blocks")
-
-
-def whole_blocks(count: int, size: int) -> int:
-    """Count the blocks of `size` rows in a file of `count` rows, as the loader of llm.c does.
-
-    The last position of a row predicts the first token of the next row, so the last row of a file never counts: blocks
-    of 512 hold 4,608 of 4,704 rows (nine), and 4,096 of 4,608 rows (eight).
-
-    Raises:
-        InputError: the rows do not fill one block.
-    """
-    _check_filled(count, size, count - 1)
-    return (count - 1) // size
-
-
-def _check_filled(count: int, size: int, most: int) -> None:
-    if size > most:
-        expected = f"at most {most}: there are {count} training examples"
-        raise InputError("a batch that cannot be filled", field="$.batch.size", expected=expected, found=str(size))
 
 
 class Epochs:
@@ -52,7 +33,7 @@ class Epochs:
             raise ValueError(f"order {order!r} is none of {', '.join(ORDERS)}")
         self._blocks = order == "blocks"
         if not self._blocks:
-            _check_filled(count, size, count)
+            check_filled(count, size, count)
         self._seeds_R1 = torch.tensor(seeds, dtype=torch.int64).unsqueeze(1)
         self._size, self._device = size, device
         self._ordered = whole_blocks(count, size) if self._blocks else count  # blocks or examples to order

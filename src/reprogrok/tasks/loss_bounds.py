@@ -27,6 +27,7 @@ import torch
 
 from reprogrok.spec import ModularTask
 from reprogrok.tasks.modular import Equations, Modular
+from reprogrok.tasks.modular_tokens import token_columns
 from reprogrok.tasks.operations import Integers
 from reprogrok.tasks.splits import make_split
 
@@ -161,7 +162,7 @@ def _mean(nats: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
 
 def _rows(modular: Modular, equations: Equations, rows_N: Integers) -> Integers:
     a_N, b_N = (torch.from_numpy(column[rows_N]) for column in (equations.a_N, equations.b_N))
-    return modular.columns(a_N, b_N).numpy().T
+    return token_columns(modular, a_N, b_N).numpy().T
 
 
 def _windows(modular: Modular) -> dict[str, range]:

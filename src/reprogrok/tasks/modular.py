@@ -1,4 +1,4 @@
-"""An operation and a modulus -> all its equations, and their token rows in the three published formats.
+"""An operation and a modulus -> all its equations, and the layout of a row in the three published formats.
 
     llmc8    BOS a OP b EQ c EOS EOS | BOS   T = 8   residues 0..p-1, OP = p, EQ = p+1, BOS = p+2, EOS = p+3
     text9    bos a + b mod p = c eos         T = 8   residues 0..p-1, the literal p = p, + = p+1, mod = p+2, `=` = p+3,
@@ -8,16 +8,13 @@
 A row has T + 1 tokens; the model reads the first T and each position predicts the next token. In llmc8 equations follow
 one another, so the last position predicts the BOS of the next one. The experiment decides whether all positions or the
 answer alone are scored. For operations on S5, residues stand for the numbers of its 120 elements.
-Axes: N equations, B problems, T positions.
+`tasks.modular_tokens` writes the rows; this module imports no torch. Axes: N equations, T positions.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-
-import numpy as np
-import torch
 
 from reprogrok.errors import InputError
 from reprogrok.tasks.operations import Integers, Operation, find_operation
@@ -70,7 +67,7 @@ class Modular:
         self.rule.values(self.modulus)
         if self.format not in FORMATS:
             raise InputError(field="$.task.format", expected=f"one of {', '.join(FORMATS)}", found=self.format)
-        if self.modulus is None and "modulus" in _ROWS[self.format]:
+        if self.modulus is None and "modulus" in self.row:
             expected = f"a format without the modulus, for {self.operation} has none"
             raise InputError(field="$.task.format", expected=expected, found=self.format)
 
@@ -97,12 +94,12 @@ class Modular:
     @property
     def positions(self) -> int:
         """T, the number of tokens the model reads: all of a row except the last."""
-        return len(_ROWS[self.format]) - 1
+        return len(self.row) - 1
 
     @property
     def first_answer(self) -> int:
         """The position of `=`, which predicts c."""
-        return _ROWS[self.format].index("=")
+        return self.row.index("=")
 
     @property
     def vocabulary(self) -> int:
@@ -117,9 +114,18 @@ class Modular:
         return (*map(str, range(self.values)), *(shown.get(token, f"<{token}>") for token in _TOKENS[self.format]))
 
     @property
+    def row(self) -> tuple[str, ...]:
+        """Part of a row at each of the T + 1 positions: `a`, `op`, `b`, `=`, `c`, `eos` and so on."""
+        return _ROWS[self.format]
+
+    def token(self, part: str) -> int:
+        """Return the token of a part other than `a`, `b` and `c`."""
+        return self.values + _TOKENS[self.format].index(part)
+
+    @property
     def predicted(self) -> tuple[str, ...]:
-        """Token kind predicted at each of the T positions: `a`, `op`, `b`, `=`, `c`, `eos` and so on."""
-        return _ROWS[self.format][1:]
+        """Part of a row predicted at each of the T positions."""
+        return self.row[1:]
 
     @property
     def problems(self) -> int:
@@ -129,24 +135,6 @@ class Modular:
     def equations(self) -> Equations:
         """Return all equations in order of (a, b): 9,409 for x + y mod 97, 9,312 for x / y, 14,400 in S5."""
         return _equations(self.operation, self.modulus)
-
-    def columns(self, a_B: torch.Tensor, b_B: torch.Tensor) -> torch.Tensor:
-        """Encode int64 operands (..., B) that have an answer as columns of int64 tokens (..., T + 1, B).
-
-        2 + 3 mod 97 in llmc8 is the column 99 2 97 3 98 5 100 100 99.
-        """
-        row, tokens = _ROWS[self.format], _TOKENS[self.format]
-        size = self.values
-        c_B = _answers(self.operation, self.modulus, a_B.device)[a_B * size + b_B]
-        columns = torch.empty((*a_B.shape[:-1], len(row), a_B.shape[-1]), dtype=torch.int64, device=a_B.device)
-        operands = {"a": a_B, "b": b_B, "c": c_B}
-        for position, part in enumerate(row):
-            columns[..., position, :] = operands[part] if part in operands else size + tokens.index(part)
-        return columns
-
-    def encode(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """Encode operands of any shape (...) as rows (..., T + 1)."""
-        return self.columns(a.unsqueeze(-1), b.unsqueeze(-1)).squeeze(-1)
 
     def text(self, answer: list[int]) -> str:
         """Write answer tokens as text."""
@@ -161,12 +149,3 @@ def _equations(name: str, modulus: int | None) -> Equations:
     for column in (a_N, b_N, c_N):
         column.flags.writeable = False  # shared by all callers
     return Equations(a_N, b_N, c_N)
-
-
-@cache
-def _answers(name: str, modulus: int | None, device: torch.device) -> torch.Tensor:
-    """Return the answers indexed by a * values + b, -1 for pairs without one; cached per device."""
-    size, equations = find_operation(name).values(modulus), _equations(name, modulus)
-    answers = np.full(size * size, -1, dtype=np.int64)
-    answers[equations.a_N * size + equations.b_N] = equations.c_N
-    return torch.from_numpy(answers).to(device)

@@ -8,9 +8,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import torch
 
 from reprogrok.spec import ModularTask, OwnSplitSpec, SplitSpec
 from reprogrok.tasks.modular import Modular
+from reprogrok.tasks.modular_tokens import token_columns, token_rows
 from reprogrok.tasks.operations import Integers
 from reprogrok.tasks.splits import NEW_PAIRS, TWINS, Split, held_out_parts, make_split
 
@@ -65,6 +67,14 @@ class SplitModular(Modular):
         if isinstance(self.split, OwnSplitSpec):
             parts += [f"{name} {value}" for name, value in self.split.settings.items()]
         return " ".join([*parts, f"seed {self.split.seed}"])
+
+    def columns(self, a_B: torch.Tensor, b_B: torch.Tensor) -> torch.Tensor:
+        """Encode operands as `token_columns` does."""
+        return token_columns(self, a_B, b_B)
+
+    def encode(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """Encode operands as `token_rows` does."""
+        return token_rows(self, a, b)
 
     def answer(self, a: int, b: int) -> int | None:
         """Return the right answer, None for a pair that has none: 2 for 3 + 96 mod 97, None for 3 / 0."""

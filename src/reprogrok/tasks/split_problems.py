@@ -10,6 +10,7 @@ import torch
 
 from reprogrok.spec import ModularTask
 from reprogrok.tasks.modular import Modular
+from reprogrok.tasks.modular_tokens import token_rows
 from reprogrok.tasks.operations import Integers
 from reprogrok.tasks.problems import Pairs
 from reprogrok.tasks.splits import make_split
@@ -41,4 +42,4 @@ def split_rows(task: ModularTask) -> dict[str, Integers]:
     named = {"train": sets["train"], "val": sets.get("validation", sets["test"])}
     if "validation" in sets:
         named["test"] = sets["test"]
-    return {name: modular.encode(pairs.a, pairs.b)[:, :-1].numpy() for name, pairs in named.items()}
+    return {name: token_rows(modular, pairs.a, pairs.b)[:, :-1].numpy() for name, pairs in named.items()}

@@ -33,7 +33,7 @@ import numpy as np
 from reprogrok.errors import InputError
 from reprogrok.spec import ModularTask, OwnSplitSpec, SplitSpec
 from reprogrok.tasks import packages
-from reprogrok.tasks.epochs import whole_blocks
+from reprogrok.tasks.blocks import whole_blocks
 from reprogrok.tasks.modular import Equations, Modular
 from reprogrok.tasks.operations import Integers, Mask
 

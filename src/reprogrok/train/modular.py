@@ -21,6 +21,7 @@ from reprogrok.spec import Experiment, ModularTask, OwnSplitSpec
 from reprogrok.tasks import operations, packages, splits
 from reprogrok.tasks.epochs import Epochs
 from reprogrok.tasks.modular import Modular
+from reprogrok.tasks.modular_tokens import token_columns
 from reprogrok.tasks.operations import Integers
 from reprogrok.tasks.splits import NEW_PAIRS, TRAINED, TWINS, held_out_parts, make_split
 
@@ -67,14 +68,14 @@ class ModularTraining:
         def tokens(rows_N: Integers) -> Tensor:
             """Return (T + 1, N): the positions that a scored one reads or predicts."""
             index_N = torch.from_numpy(rows_N)
-            return self._task.columns(a_N[index_N], b_N[index_N])[: task.scored.stop + 1].to(device)
+            return token_columns(self._task, a_N[index_N], b_N[index_N])[: task.scored.stop + 1].to(device)
 
         self._sides_TN = {"train": tokens(split.train_N), "test": tokens(split.test_N)}
         parts = held_out_parts(split, equations)
         self._parts_N = {part: torch.from_numpy(parts[_PARTS[part]]) for part in parts_of(task)}
         first_N = torch.from_numpy(split.test_N[: representation.BATCHES * representation.BATCH])
         # Rank and entropy are taken over every position, whichever the loss scores.
-        self._analysed_TN = self._task.columns(a_N[first_N], b_N[first_N]).to(device)
+        self._analysed_TN = token_columns(self._task, a_N[first_N], b_N[first_N]).to(device)
         self._own = tuple(own_metrics.find_metric(name) for name in experiment.metrics)
         self._columns_N = {
             side: tuple(column_N[rows_N] for column_N in (equations.c_N, equations.a_N, equations.b_N))
