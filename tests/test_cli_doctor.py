@@ -19,7 +19,7 @@ from reprogrok.errors import InputError
 from reprogrok.model.compiler import compiler, described
 from reprogrok.params import read_params
 from reprogrok.train import diagnosis
-from reprogrok.train.diagnosis import Compilation, diagnose, disk_fault, try_compiling
+from reprogrok.train.diagnosis import Compilation, FoundDevice, diagnose, disk_fault, try_compiling
 from reprogrok.train.diagnosis_tables import print_diagnosis
 from reprogrok.train.pace import RECIPES, Pace, measure_pace
 
@@ -236,8 +236,10 @@ def test_compiling_that_fails_or_lies_is_told(monkeypatch, tmp_path):
 
 def test_a_gpu_is_shown_with_its_memory_and_promise(monkeypatch, tmp_path):
     found = quick(monkeypatch, tmp_path)
-    gpu = {"device": "cuda:0", "name": "NVIDIA H200", "memory_bytes": 150_000_000_000, "capability": "9.0"}
-    text = shown(replace(found, devices=[*found.devices, gpu | {"promise": diagnosis.PROMISES["cuda"]}]), 120)
+    gpu = FoundDevice("cuda:0", "NVIDIA H200", diagnosis.PROMISES["cuda"], 150_000_000_000, "9.0")
+    seen = replace(found, devices=[*found.devices, gpu])
+    assert [*seen.document()["devices"][1]] == ["device", "name", "memory_bytes", "capability", "promise"]
+    text = shown(seen, 120)
     assert "NVIDIA H200, 140 GiB, compute capability 9.0" in text
     assert "deterministic algorithms alone" in text
 
