@@ -12,7 +12,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from reprogrok.cli.options import VerdictFormat
 from reprogrok.files import canonical_json, pretty_json, sha256_file
+from reprogrok.gates.documents import DOCUMENTS
 from reprogrok.gates.gate_files import load_gate
 from reprogrok.schema import validator
 
@@ -316,6 +318,10 @@ def test_a_missing_default_run_says_what_to_do(tmp_path, passable):
         "runs/v2b: no run here: expected `reprogrok train v2b` first (if params.yaml has it), or --run DIR"
         in result.stderr
     )
+
+
+def test_the_formats_of_a_verdict_are_the_table_and_every_document():
+    assert set(VerdictFormat) == {"table", *DOCUMENTS}
 
 
 def test_a_verdict_needs_no_torch(columns_run):

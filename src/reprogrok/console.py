@@ -22,8 +22,9 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def write(document: str | bytes) -> None:
-    """Write a document to stdout as it is."""
-    sys.stdout.write(document if isinstance(document, str) else document.decode())
+    """Write a document to stdout as UTF-8, whatever the encoding of the terminal is."""
+    sys.stdout.flush()  # text that was printed before comes first
+    sys.stdout.buffer.write(document.encode() if isinstance(document, str) else document)
 
 
 def remark(text: str) -> None:

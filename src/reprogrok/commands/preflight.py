@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-from reprogrok.console import console
+from reprogrok.console import console, write
 from reprogrok.errors import ExitCode, InputError
 from reprogrok.files import write_bytes
 from reprogrok.gates.gate_files import find_gate, load_gate
@@ -36,7 +35,7 @@ def run(
     if output is not None:
         write_bytes(output, document)
     if output_format == "json":
-        sys.stdout.buffer.write(document)
+        write(document)
     else:
         print_preflight(result, console())
     return result.exit_code

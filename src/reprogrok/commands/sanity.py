@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from reprogrok.console import console
+from reprogrok.console import console, write
 from reprogrok.errors import ExitCode, RecordError
 from reprogrok.files import write_bytes
 from reprogrok.formats.foreign_runs import read_run
@@ -49,7 +48,7 @@ def run(
         # Before anything is printed: a verdict that could not be written is not shown as if it had been.
         write_bytes(output, document)
     if output_format in DOCUMENTS:
-        sys.stdout.buffer.write(document)
+        write(document)
     else:
         print_verdict(verdict, console())
     return verdict.exit_code

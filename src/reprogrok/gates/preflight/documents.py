@@ -50,11 +50,7 @@ def as_json(found: Preflight) -> bytes:
             "path": path_text(found.gate.path),
             "sha256": found.gate.sha256,
         },
-        "experiment": {
-            "name": experiment.name,
-            "spec_digest": experiment.digest(),
-            "facts": dict(found.planned.facts),
-        },
+        "experiment": {"name": experiment.name, "spec_digest": experiment.digest(), "facts": dict(found.planned.facts)},
         "verdict": found.decision.value,
         "exit_code": int(found.exit_code),
         "summary": summary(found),
