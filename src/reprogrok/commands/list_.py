@@ -14,7 +14,7 @@ from reprogrok.metrics import own_metrics
 from reprogrok.model.shapes import count_parameters
 from reprogrok.params import Params, read_params
 from reprogrok.schema import load
-from reprogrok.spec import ModularTask
+from reprogrok.spec import SPLIT_KINDS, ModularTask
 from reprogrok.tasks import operations, packages, splits
 from reprogrok.tasks.protocols import EXAM_SEEDS, MODULAR_PROTOCOL, PER_STRATUM, PROTOCOL, STRESS_SUITE, TEST
 from reprogrok.text import seeds_text
@@ -93,7 +93,7 @@ def _offered() -> Table:
         splits.GROUP: splits.own_splits(),
         own_metrics.GROUP: {name: found.title for name, found in own_metrics.all_metrics().items()},
     }
-    built_in = {operations.GROUP: operations.OPERATIONS, splits.GROUP: splits.KINDS, own_metrics.GROUP: ()}
+    built_in = {operations.GROUP: operations.OPERATIONS, splits.GROUP: SPLIT_KINDS, own_metrics.GROUP: ()}
     table = _table("of installed packages (docs/own-project.md)", "kind", "name", "package", "what")
     for group, texts in described.items():
         for name, entry in sorted(packages.offered(group, built_in[group]).items()):

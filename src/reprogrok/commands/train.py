@@ -18,7 +18,7 @@ from reprogrok.model.compiler import compiler
 from reprogrok.model.device import choose_device, usable_cores
 from reprogrok.params import read_params
 from reprogrok.record import Registration
-from reprogrok.spec import AdditionTask, Experiment, seed_range, step_range
+from reprogrok.spec import MAX_STEPS, AdditionTask, Experiment, seed_range, step_range
 from reprogrok.tasks.holdout import hold_out
 from reprogrok.tasks.split_problems import SPLIT_FILE, split_sets
 from reprogrok.train.backends import Backend, available_backend, preferred_backend
@@ -30,8 +30,6 @@ from reprogrok.train.sinks import check_sinks, streaming
 from reprogrok.train.tables import print_plan, print_run
 from reprogrok.train.task_choice import check_trainable
 from reprogrok.train.work import TrainingPlan
-
-MAX_STEPS = 1_000_000_000  # as in the schema of params.yaml
 
 
 def run(

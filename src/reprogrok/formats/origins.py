@@ -15,10 +15,10 @@ from pathlib import Path
 
 from reprogrok.errors import CheckpointError, InputError
 from reprogrok.schema import show
-from reprogrok.spec import MAX_MODULUS, MAX_SEED, ModularTask, modular_task
+from reprogrok.spec import DIGITS, MAX_MODULUS, MAX_SEED, ModularTask, modular_task
 
 FORMATS = {"digits": "reprogrok.checkpoint/1", "task": "reprogrok.checkpoint/2"}
-_RANGES = {"seed": (0, MAX_SEED), "digits": (3, 10), "block": (1, MAX_MODULUS**2)}
+_RANGES = {"seed": (0, MAX_SEED), "digits": DIGITS, "block": (1, MAX_MODULUS**2)}
 _FORMS = {"experiment": r"[\w.-]{1,80}", "spec_digest": "[0-9a-f]{64}", "content_digest": "[0-9a-f]{64}"}
 
 

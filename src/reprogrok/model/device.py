@@ -18,15 +18,16 @@ import numpy as np
 import torch
 
 from reprogrok.errors import InputError
+from reprogrok.spec import DEVICES
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
+CHOICES = ("auto", *DEVICES)
 
 
 def choose_device(name: str, deterministic: str = "tolerance") -> torch.device:
     """Prepare and return a device; `auto` prefers CUDA, then MPS (unless bitwise results are requested), then the CPU.
 
     Args:
-        name: one of `DEVICES`.
+        name: one of `CHOICES`.
         deterministic: "tolerance" promises scores that agree; "bitwise" promises the same bytes on the same
             fingerprint and makes torch refuse every algorithm that is not deterministic.
 
@@ -39,7 +40,7 @@ def choose_device(name: str, deterministic: str = "tolerance") -> torch.device:
         promising = ("cuda", "cpu") if deterministic == "bitwise" else ("cuda", "mps", "cpu")
         name = next(device for device in promising if present[device])
     if name not in present:
-        raise InputError(field="--device", expected=f"one of {', '.join(DEVICES)}", found=name)
+        raise InputError(field="--device", expected=f"one of {', '.join(CHOICES)}", found=name)
     if not present[name]:
         available = ", ".join(device for device, there in present.items() if there)
         raise InputError(

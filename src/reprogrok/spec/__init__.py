@@ -5,7 +5,9 @@ it is read (`params`) and never changed; `dataclasses.replace` makes a variant.
 """
 
 from reprogrok.spec.experiment import (
+    DEVICES,
     LEAST_DROPOUT,
+    MAX_STEPS,
     NO_BITS,
     EarlyGrid,
     Experiment,
@@ -16,6 +18,7 @@ from reprogrok.spec.experiment import (
 from reprogrok.spec.model import GELU, TIE_QKV, ModelSpec
 from reprogrok.spec.ranges import MAX_SEED, MAX_STEPS_LISTED, seed_range, step_range
 from reprogrok.spec.task import (
+    DIGITS,
     FORMATS,
     GROUP_ELEMENTS,
     LOSSES,
@@ -33,6 +36,8 @@ from reprogrok.spec.task import (
 )
 
 __all__ = [
+    "DEVICES",
+    "DIGITS",
     "FORMATS",
     "GELU",
     "GROUP_ELEMENTS",
@@ -41,6 +46,7 @@ __all__ = [
     "MAX_MODULUS",
     "MAX_SEED",
     "MAX_SPLIT_SEED",
+    "MAX_STEPS",
     "MAX_STEPS_LISTED",
     "NAME",
     "NO_BITS",

@@ -8,6 +8,8 @@ from reprogrok.files import digest
 from reprogrok.spec.model import ModelSpec
 from reprogrok.spec.task import AdditionTask, ModularTask
 
+DEVICES = ("cpu", "cuda", "mps")
+MAX_STEPS = 1_000_000_000
 NO_BITS = ("name", "seeds", "gates", "checkpoint_every")  # fields that do not change what a replica computes
 LEAST_DROPOUT = 2.0**-16  # the step of a threshold of 16 bits (`model.dropout`)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 LOSSES = ("all", "answer")
 SPLIT_KINDS = ("random", "three_way", "result_range", "operand_holdout", "twin_closed")
+DIGITS = (3, 10)  # least and most of an operand of addition
 MAX_MODULUS = 1_000  # keeps the table of all equations small
 MAX_SPLIT_SEED = 2**32 - 1  # largest seed of a numpy `RandomState`
 GROUP_ELEMENTS = 120  # elements of S5, whose operations have no modulus

@@ -31,7 +31,7 @@ from types import FunctionType
 import numpy as np
 
 from reprogrok.errors import InputError
-from reprogrok.spec import ModularTask, OwnSplitSpec, SplitSpec
+from reprogrok.spec import MAX_SPLIT_SEED, SPLIT_KINDS, ModularTask, OwnSplitSpec, SplitSpec
 from reprogrok.tasks import packages
 from reprogrok.tasks.blocks import whole_blocks
 from reprogrok.tasks.modular import Equations, Modular
@@ -39,7 +39,6 @@ from reprogrok.tasks.operations import Integers, Mask
 
 GROUP = "reprogrok.splits"
 _FIELD = "$.task.split"
-MAX_SEED = 2**32 - 1
 
 
 def _none() -> Integers:
@@ -88,8 +87,8 @@ def make_split(task: ModularTask) -> Split:
         return _own(entry, spec, Modular(task.operation, task.modulus, task.format).equations())
     if spec.kind not in _KINDS:
         raise InputError(field=f"{_FIELD}.kind", expected=f"one of {', '.join(_KINDS)}", found=spec.kind)
-    if not 0 <= spec.seed <= MAX_SEED:
-        raise InputError(field=f"{_FIELD}.seed", expected=f"0 to {MAX_SEED}", found=str(spec.seed))
+    if not 0 <= spec.seed <= MAX_SPLIT_SEED:
+        raise InputError(field=f"{_FIELD}.seed", expected=f"0 to {MAX_SPLIT_SEED}", found=str(spec.seed))
     return _KINDS[spec.kind](task, Modular(task.operation, task.modulus, task.format))
 
 
@@ -99,7 +98,7 @@ def find_split(name: str) -> EntryPoint:
     Raises:
         InputError: no package offers it.
     """
-    return packages.find(GROUP, name, KINDS, f"{_FIELD}.kind")
+    return packages.find(GROUP, name, SPLIT_KINDS, f"{_FIELD}.kind")
 
 
 def own_splits() -> dict[str, str]:
@@ -108,7 +107,7 @@ def own_splits() -> dict[str, str]:
     Raises:
         InputError: a package is broken.
     """
-    entries = sorted(packages.offered(GROUP, KINDS).items())
+    entries = sorted(packages.offered(GROUP, SPLIT_KINDS).items())
     texts = {name: packages.load(entry, FunctionType).__doc__ or "" for name, entry in entries}
     return {name: (text.strip().splitlines() or [""])[0] for name, text in texts.items()}
 
@@ -302,4 +301,3 @@ _KINDS = {
     "operand_holdout": _operand_holdout,
     "twin_closed": _twin_closed,
 }
-KINDS = tuple(_KINDS)
