@@ -40,19 +40,19 @@ def without_left_over(config):
     config["data"]["train_split"] = 4_656.5 / 9_409  # which leaves 4,753 as well
 
 
-def test_a_log_without_a_finding_exits_0_and_says_what_was_looked_at(run, columns_run):
+def test_a_log_without_a_finding_exits_0_and_names_the_checked_numbers(run, columns_run):
     result = run(columns_run(config=without_left_over, metrics=honest))
     assert result.exit_code == 0
     assert "nothing found" in result.stdout
-    assert "looked at   k of n: 200 numbers; test_accuracy of n = 4,753" in result.stdout
+    assert "checked     k of n: 200 numbers; test_accuracy of n = 4,753" in result.stdout
 
 
-def test_a_finding_exits_1_with_its_arithmetic_and_what_it_does_not_mean(run, columns_run):
+def test_a_finding_exits_1_with_its_arithmetic_and_its_explanation(run, columns_run):
     result = run(columns_run(config=without_left_over, metrics=of_another_n))
     assert result.exit_code == 1
     assert "certain  not k of n  seed 42, test_accuracy, step 400" in result.stdout
     assert "47/4,753 = 0.00988849 and 48/4,753 = 0.01009888: no k of 4,753 prints as" in result.stdout
-    assert "another n (a part of the set" in result.stdout
+    assert "explanation another n (part of the set" in result.stdout
     assert "not evidence of fraud" in result.stdout
 
 
@@ -118,7 +118,7 @@ def test_a_file_that_is_not_there_is_called_so(run, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["absent", "broken.yaml", "broken.json", "log.txt"])
-def test_what_cannot_be_read_is_an_error_and_no_finding(run, tmp_path, name):
+def test_an_unreadable_file_is_an_error_and_not_a_finding(run, tmp_path, name):
     if name != "absent":
         (tmp_path / name).write_text("{]", "utf-8")
     with pytest.raises(InputError):

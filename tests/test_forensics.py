@@ -1,4 +1,4 @@
-"""Number forensics: honest numbers are left alone, each planted inconsistency is found, with its arithmetic."""
+"""Forensics of logs and evaluations: honest numbers give no finding, planted inconsistencies are found."""
 
 import json
 import math
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from reprogrok.errors import ExitCode, InputError
 from reprogrok.forensics.evaluations import examine_evaluation
-from reprogrok.forensics.findings import Flaw, Grade, chance_of_repeat, grim, printed
+from reprogrok.forensics.findings import Flaw, Grade, chance_of_repeat, grim, parse_printed
 from reprogrok.forensics.logs import examine_log, least_set_loss
 
 DATA = {"modulus_p": 97, "train_split": 0.8, "seed": 42}
@@ -39,26 +39,26 @@ N = 1_882  # 9,409 - int(9,409 x 0.8)
     ],
 )
 def test_a_number_is_read_with_the_digits_that_it_is_printed_with(text, value, unit):
-    assert (printed(text).value, printed(text).unit) == (value, unit)
+    assert (parse_printed(text).value, parse_printed(text).unit) == (value, unit)
 
 
 @pytest.mark.parametrize("text", ["", "many", "1.", "0.1.2", "1e999999999"])
-def test_what_is_no_number_is_refused(text):
-    with pytest.raises(ValueError, match="no number as it is printed"):
-        printed(text)
+def test_a_text_that_is_not_a_number_is_refused(text):
+    with pytest.raises(ValueError, match="not a printed number"):
+        parse_printed(text)
 
 
 def test_numbers_agree_that_can_be_one_number():
-    assert printed("1.384").agrees(printed("~1.38"))
-    assert printed("33,700").agrees(printed("~33,700"))
-    assert not printed("4,704").agrees(printed("4,705"))
+    assert parse_printed("1.384").agrees(parse_printed("~1.38"))
+    assert parse_printed("33,700").agrees(parse_printed("~33,700"))
+    assert not parse_printed("4,704").agrees(parse_printed("4,705"))
 
 
 # --- k of n -------------------------------------------------------------------------------------------------------
 
 
-def test_twelve_in_ten_thousand_is_no_share_of_4753():
-    result = grim(printed("0.0012"), 4_753)
+def test_twelve_in_ten_thousand_is_no_fraction_of_4753():
+    result = grim(parse_printed("0.0012"), 4_753)
     assert not result.possible
     assert result.cut_off  # 6/4,753 = 0.00126, if somebody drops its last digits
     assert (result.below, result.above) == ((5, 5 / 4_753), (6, 6 / 4_753))
@@ -69,18 +69,18 @@ def test_twelve_in_ten_thousand_is_no_share_of_4753():
     [("0.203", 5_000, True), ("0.0002", 5_000, True), ("0.0003", 5_000, False), ("99.967%", 100_000, True),
      ("99.967%", 10_000, False), ("0.35", 1_882, True)],
 )  # fmt: skip
-def test_published_shares_are_held_against_their_n(text, n, possible):
-    assert grim(printed(text), n).possible is possible
+def test_published_fractions_are_compared_with_their_n(text, n, possible):
+    assert grim(parse_printed(text), n).possible is possible
 
 
 @given(n=st.integers(1, 3_000), digits=st.integers(2, 6), data=st.data())
 @draws(200)
-def test_every_share_of_n_is_possible_in_float32_and_float64_at_any_number_of_digits(n, digits, data):
+def test_every_fraction_of_n_is_possible_in_float32_and_float64_at_any_number_of_digits(n, digits, data):
     k = data.draw(st.integers(0, n))
     for share in (k / n, float(np.float32(k) / np.float32(n)), float(np.float32(k / n))):
-        assert grim(printed(f"{share:.{digits}f}"), n).possible
-        assert grim(printed(f"{100 * share:.{digits - 2}f}%"), n).possible
-        assert grim(printed(f"{share:.12f}"), n).possible
+        assert grim(parse_printed(f"{share:.{digits}f}"), n).possible
+        assert grim(parse_printed(f"{100 * share:.{digits - 2}f}%"), n).possible
+        assert grim(parse_printed(f"{share:.12f}"), n).possible
 
 
 @given(n=st.integers(1, 400), digits=st.integers(1, 3), data=st.data())
@@ -89,29 +89,29 @@ def test_a_printed_value_is_possible_exactly_if_some_k_is_within_half_a_digit(n,
     text = f"{data.draw(st.integers(0, 10**digits)) / 10**digits:.{digits}f}"
     half, value = Fraction(1, 2 * 10**digits), Fraction(text)
     gaps = [abs(Fraction(k, n) - value) for k in range(n + 1)]
-    possible = grim(printed(text), n).possible
+    possible = grim(parse_printed(text), n).possible
     assert possible or min(gaps) > half
     assert not possible or min(gaps) <= half + Fraction(1, 10**6)  # the room that float32 is given
 
 
 @given(digits=st.integers(1, 3), more=st.integers(0, 50), data=st.data())
 @draws(50)
-def test_with_as_many_examples_as_printable_values_every_value_is_possible_and_the_test_says_so(digits, more, data):
+def test_with_as_many_examples_as_printable_values_every_value_is_possible_and_telling_is_0(digits, more, data):
     n = 10**digits + more
-    number = printed(f"{data.draw(st.integers(0, 10**digits)) / 10**digits:.{digits}f}")
+    number = parse_printed(f"{data.draw(st.integers(0, 10**digits)) / 10**digits:.{digits}f}")
     assert grim(number, n).possible
     assert grim(number, n).telling == 0
 
 
 @pytest.mark.parametrize(("n", "digits"), [(7, 2), (97, 2), (97, 3), (250, 3)])
-def test_how_telling_it_is_is_the_share_of_values_that_no_k_prints_as(n, digits):
+def test_telling_is_the_fraction_of_printable_values_that_no_k_prints_as(n, digits):
     printable = {f"{k / n:.{digits}f}" for k in range(n + 1)}
-    assert grim(printed(f"{0:.{digits}f}"), n).telling == pytest.approx(1 - len(printable) / (10**digits + 1))
+    assert grim(parse_printed(f"{0:.{digits}f}"), n).telling == pytest.approx(1 - len(printable) / (10**digits + 1))
 
 
 def test_three_times_the_same_value_is_rare_with_three_digits_and_nothing_with_one():
-    assert chance_of_repeat(printed("0.116"), 3) == pytest.approx((0.001 / 0.0232) ** 2)
-    assert chance_of_repeat(printed("0.0001"), 3) == 1
+    assert chance_of_repeat(parse_printed("0.116"), 3) == pytest.approx((0.001 / 0.0232) ** 2)
+    assert chance_of_repeat(parse_printed("0.0001"), 3) == 1
 
 
 # --- honest logs --------------------------------------------------------------------------------------------------
@@ -269,11 +269,12 @@ def set_slice(where, value):
         ({"metrics": change("test_loss", set_slice(slice(30, 36), [2.5625] * 6))}, Flaw.REPEATED, Grade.TELLING,
          "6 evaluations in a row, while test_accuracy changes"),
         ({"metrics": lambda document: plain(document) or document["train_loss"].__setitem__(
-            slice(100, 103), document["train_loss"][10:13])}, Flaw.REPEATED, Grade.TELLING, "steps 1,100 on"),
+            slice(100, 103), document["train_loss"][10:13])}, Flaw.REPEATED, Grade.TELLING,
+         "three losses in a row from step 1,100 repeat"),
         ({"metrics": lambda document: plain(document) or document.update(test_loss=document["train_loss"])},
          Flaw.REPEATED, Grade.TELLING, "200 of 200 evaluations agree"),
         ({"metrics": lambda document: plain(document) or document.update(learning_rate=[0.002] * 200)},
-         Flaw.SCHEDULE, Grade.CERTAIN, "logged at 0.002, the configuration asks for 0.001"),
+         Flaw.SCHEDULE, Grade.CERTAIN, "logged at 0.002, but 0.001 is configured"),
         ({"metrics": lambda document: plain(document) or document["step"].__setitem__(5, 500)},
          Flaw.STEPS, Grade.CERTAIN, "500 follows 500 again"),
         ({"metrics": plain, "analysis": lambda document: document["representation_rank"].__setitem__(3, [50.0, 39.5])},
@@ -282,22 +283,22 @@ def set_slice(where, value):
             3, [[2.0, 2.0], [2.0, 2.0]])}, Flaw.BOUND, Grade.CERTAIN, "ln(8!)/8 = 1.3256"),
     ],
 )  # fmt: skip
-def test_what_is_planted_in_an_honest_log_is_found(columns_run, edits, kind, sure, words):
+def test_an_inconsistency_planted_in_an_honest_log_is_found(columns_run, edits, kind, sure, words):
     honest_run = columns_run("honest", config=honest, metrics=plain)
     assert examine_log(honest_run).findings == ()
-    examination = examine_log(columns_run("planted", config=honest, **edits))
-    (finding,) = examination.findings
-    assert (finding.kind, finding.sure) == (kind, sure)
+    report = examine_log(columns_run("planted", config=honest, **edits))
+    (finding,) = report.findings
+    assert (finding.kind, finding.grade) == (kind, sure)
     assert words in finding.arithmetic
-    assert examination.exit_code is ExitCode.FAIL
+    assert report.exit_code is ExitCode.FAIL
 
 
-def test_many_equal_losses_are_held_against_their_density(columns_run):
+def test_many_equal_losses_are_compared_with_their_density(columns_run):
     def repeat(column):
         column[100:160:2] = column[0:60:2]
 
     (finding,) = examine_log(columns_run(config=honest, metrics=change("train_loss", repeat))).findings
-    assert (finding.kind, finding.sure) == (Flaw.REPEATED, Grade.TELLING)
+    assert (finding.kind, finding.grade) == (Flaw.REPEATED, Grade.TELLING)
     assert finding.arithmetic.startswith("30 pairs of equal losses")
     assert finding.probability < 1e-6
 
@@ -317,7 +318,7 @@ def test_a_left_over_fraction_beside_a_rule_is_two_statements_of_n(columns_run):
         document["test_accuracy"] = [k / 4_753 for k in range(200)]
 
     (finding,) = examine_log(columns_run(metrics=of_the_rule)).findings
-    assert (finding.kind, finding.sure) == (Flaw.TWO_STATEMENTS, Grade.CERTAIN)
+    assert (finding.kind, finding.grade) == (Flaw.TWO_STATEMENTS, Grade.CERTAIN)
     assert "9,409 - int(9,409 x 0.8) = 1,882 test rows, split_rule 4,753" in finding.arithmetic
     assert "199 of 199 accuracies above 0 are k of 4,753; 0 of 199" in finding.arithmetic
 
@@ -332,10 +333,10 @@ def test_a_slow_transition_has_several_grok_steps_and_a_sharp_one_does_not(colum
         return grok
 
     (slow,) = examine_log(columns_run("slow", config=honest, metrics=curve(4_000))).findings
-    assert (slow.kind, slow.sure) == (Flaw.GROK_STEPS, Grade.TELLING)
+    assert (slow.kind, slow.grade) == (Flaw.GROK_STEPS, Grade.TELLING)
     assert slow.printed.endswith("(max-rise5)")
     (middling,) = examine_log(columns_run("middling", config=honest, metrics=curve(300))).findings
-    assert (middling.kind, middling.sure) == (Flaw.GROK_STEPS, Grade.WEAK)
+    assert (middling.kind, middling.grade) == (Flaw.GROK_STEPS, Grade.WEAK)
     assert examine_log(columns_run("sharp", config=honest, metrics=curve(1))).findings == ()
 
 
@@ -352,16 +353,16 @@ def test_two_seeds_with_one_curve_are_found():
     assert "those of seed 1" in finding.arithmetic
 
 
-def test_a_column_with_few_places_says_where_the_test_is_silent(columns_run):
+def test_a_column_with_few_places_reports_where_the_test_cannot_decide(columns_run):
     def rounded(document):
         plain(document)
         document["test_accuracy"] = [round(value, 2) for value in document["test_accuracy"]]
 
-    examination = examine_log(columns_run(config=honest, metrics=rounded))
-    assert examination.findings == ()
-    check = examination.checks[0]
+    report = examine_log(columns_run(config=honest, metrics=rounded))
+    assert report.findings == ()
+    check = report.checks[0]
     assert (check.name, check.looked_at, check.silent) == ("k of n", 200, 200)
-    assert "silent" in check.note
+    assert "undecidable" in check.note
 
 
 # --- logs of other layouts ------------------------------------------------------------------------------------------
@@ -394,7 +395,7 @@ def test_a_peers_log_is_out_of_5000_pairs(tmp_path):
 
 def test_a_summary_that_contradicts_its_log_is_a_finding(tmp_path):
     (finding,) = examine_log(write_peer(tmp_path / "peer", ROWS, PEER | {"best_val_exact": 0.3})).findings
-    assert (finding.kind, finding.sure) == (Flaw.TWO_STATEMENTS, Grade.CERTAIN)
+    assert (finding.kind, finding.grade) == (Flaw.TWO_STATEMENTS, Grade.CERTAIN)
 
 
 def test_steps_that_go_back_are_found_in_every_layout(tmp_path):
@@ -419,7 +420,7 @@ def test_steps_of_an_llmc_log_that_go_back_are_found_under_every_name_that_is_re
         assert (finding.kind, finding.arithmetic) == (Flaw.STEPS, "50 follows 100")
 
 
-def test_what_is_no_log_is_refused_and_not_judged(tmp_path):
+def test_a_file_that_is_not_a_log_is_refused(tmp_path):
     (tmp_path / "log.txt").write_text("hello\n", "utf-8")
     with pytest.raises(InputError, match=r"not a line of an llm\.c log"):
         examine_log(tmp_path / "log.txt")
@@ -467,9 +468,9 @@ def test_an_evaluation_keeps_its_sums_or_is_found_out(tmp_path, changes, words):
     ],
 )
 def test_in_the_recorded_logs_a_careful_reader_finds_this_and_no_more(fixtures_dir, run, n, expected):
-    examination = examine_log(fixtures_dir / "runs" / run)
-    found = [(finding.kind, finding.sure) for finding in examination.findings]
+    report = examine_log(fixtures_dir / "runs" / run)
+    found = [(finding.kind, finding.grade) for finding in report.findings]
     assert found == [(kind, sure) for kind, sure, _ in expected]
-    for finding, (_, _, words) in zip(examination.findings, expected, strict=True):
+    for finding, (_, _, words) in zip(report.findings, expected, strict=True):
         assert words in finding.arithmetic
-    assert (examination.checks[0].looked_at, examination.checks[0].silent) == (n, 0)
+    assert (report.checks[0].looked_at, report.checks[0].silent) == (n, 0)

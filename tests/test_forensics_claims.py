@@ -1,4 +1,4 @@
-"""Forensics of claims: what a source prints is held against itself, and honest numbers are left alone."""
+"""Forensics of claims: the printed numbers of a source are compared, and honest numbers give no finding."""
 
 from pathlib import Path
 
@@ -59,7 +59,7 @@ UNSTABLE = {"kind": "regime", "tier": "numeric", "quantity": {"name": "regime", 
     ("reported", "kind", "sure", "words"),
     [
         ([number("0.0003", "accuracy", n=5_000)], Flaw.NOT_K_OF_N, Grade.CERTAIN, "1/5,000 = 0.000200"),
-        ([number("0.0012", "accuracy", n=4_753)], Flaw.NOT_K_OF_N, Grade.TELLING, "last digits cut off one does"),
+        ([number("0.0012", "accuracy", n=4_753)], Flaw.NOT_K_OF_N, Grade.TELLING, "if its last digits are cut off"),
         ([number("99.967%", "exact_match", n=10_000)], Flaw.NOT_K_OF_N, Grade.CERTAIN, "9,996/10,000"),
         ([number("23.1", "rank", n=4)], Flaw.NOT_K_OF_N, Grade.CERTAIN, "23.1 x 4 = 92.4"),
         ([number("49.6%", "share", k=4_656, n=9_409)], Flaw.COUNTS, Grade.CERTAIN, "4,656/9,409 = 0.494845"),
@@ -83,13 +83,13 @@ UNSTABLE = {"kind": "regime", "tier": "numeric", "quantity": {"name": "regime", 
         ([number("33,700", "grok_step", run="v1"), number("39,900", "grok_step", run="v1")],
          Flaw.GROK_STEPS, Grade.CERTAIN, "33,700, 39,900"),
         ([*THRICE, number("~3.5", split="validation", **ROW)], Flaw.REPEATED, Grade.TELLING, "also had ~3.5"),
-        (THRICE, Flaw.REPEATED, Grade.WEAK, "nothing printed says that this one moved"),
+        (THRICE, Flaw.REPEATED, Grade.WEAK, "no printed number shows that it moved"),
         ([entry | {"text": "0.0001"} for entry in THRICE], Flaw.REPEATED, Grade.WEAK, "rounding to so few digits"),
     ],
 )  # fmt: skip
 def test_each_inconsistency_is_found_with_its_arithmetic(tmp_path, reported, kind, sure, words):
     (finding,) = write(tmp_path, claim("c", *reported)).findings
-    assert (finding.kind, finding.sure) == (kind, sure)
+    assert (finding.kind, finding.grade) == (kind, sure)
     assert words in finding.arithmetic
     assert finding.where.startswith("source.txt:1 (c)")
 
@@ -115,15 +115,15 @@ def test_each_inconsistency_is_found_with_its_arithmetic(tmp_path, reported, kin
         [number("97", "count", run="r", split="train", k=97, n=97), number("5,174", "count", run="r", split="train")],
     ],
 )  # fmt: skip
-def test_what_agrees_is_left_alone(tmp_path, reported):
-    examination = write(tmp_path, claim("c", *reported))
-    assert examination.findings == ()
-    assert examination.exit_code is ExitCode.PASS
+def test_numbers_that_agree_give_no_finding(tmp_path, reported):
+    report = write(tmp_path, claim("c", *reported))
+    assert report.findings == ()
+    assert report.exit_code is ExitCode.PASS
 
 
 def test_a_run_that_is_called_unstable_does_not_repeat_itself(tmp_path):
     (finding,) = write(tmp_path, claim("c", *THRICE, expect={"is": "unstable"}, **UNSTABLE)).findings
-    assert finding.sure is Grade.TELLING
+    assert finding.grade is Grade.TELLING
     assert finding.probability == pytest.approx((0.001 / 0.0232) ** 2)
 
 
@@ -135,31 +135,31 @@ def test_grok_steps_of_two_definitions_are_graded_by_how_far_they_are_apart(tmp_
         for name, text, definition in times
     ]
     (finding,) = write(tmp_path, *claims).findings
-    assert (finding.kind, finding.sure) == (Flaw.GROK_STEPS, sure)
+    assert (finding.kind, finding.grade) == (Flaw.GROK_STEPS, sure)
 
 
 def sizes(train, validation):
     return [number(train, "count", split="train", at=3), number(validation, "count", split="validation", at=3)]
 
 
-def test_two_documents_that_dispute_each_other_are_held_side_by_side(tmp_path):
+def test_two_documents_that_dispute_each_other_are_compared(tmp_path):
     write(tmp_path, claim("one", *sizes("4,704", "4,705"), disputes=["other"]), name="first", read=False)
     second = write(tmp_path, claim("other", *sizes("~4,705", "~4,704")), name="second", read=False)
     for path in (tmp_path, tmp_path / "first.yaml"):
         (finding,) = examine_claims(path).findings
-        assert (finding.kind, finding.sure) == (Flaw.COUNTS, Grade.TELLING)
+        assert (finding.kind, finding.grade) == (Flaw.COUNTS, Grade.TELLING)
         assert "train rows 4,704 and ~4,705 at second.txt:3 (other)" in finding.printed
         assert "validation rows 4,705 and ~4,704" in finding.printed
     assert examine_claims(second).findings == ()  # it disputes nothing itself, and is read alone
 
 
-def test_a_file_is_read_without_the_document_that_it_disputes_and_says_so(tmp_path):
+def test_a_disputed_document_that_is_missing_is_named(tmp_path):
     bound = number("1.307", "loss", positions=7, scored=8)
     alone = write(tmp_path, claim("one", bound, disputes=["other"]), name="first", read=False)
     (tmp_path / "params.yaml").write_text("engine_version: 2\n", "utf-8")  # a neighbour, and no claims file
-    examination = examine_claims(alone)
-    assert [finding.kind for finding in examination.findings] == [Flaw.BOUND]
-    assert examination.checks[-1].note.endswith("; disputed and not here: other")
+    report = examine_claims(alone)
+    assert [finding.kind for finding in report.findings] == [Flaw.BOUND]
+    assert report.checks[-1].note.endswith("; disputed, but missing here: other")
 
 
 def test_a_neighbour_that_is_a_broken_claims_file_is_an_error_and_not_passed_over(tmp_path):
@@ -169,22 +169,22 @@ def test_a_neighbour_that_is_a_broken_claims_file_is_an_error_and_not_passed_ove
         examine_claims(alone)
 
 
-def test_what_a_source_says_in_two_places_is_one_finding(tmp_path):
+def test_equal_numbers_in_two_places_are_one_finding(tmp_path):
     bound = number("1.307", "loss", positions=7, scored=8)
     (finding,) = write(tmp_path, claim("a", bound), claim("b", bound | {"at": 95})).findings
     assert finding.where == "source.txt:1 (a); again on line 95"
 
 
-def test_where_the_test_cannot_speak_it_says_so(tmp_path):
+def test_undecidable_numbers_are_counted(tmp_path):
     check = write(
         tmp_path, claim("c", number("0.35", "accuracy", n=1_882), number("0.0002", "accuracy", n=1_882))
     ).checks[0]
     assert (check.looked_at, check.silent) == (2, 1)
-    assert "silent" in check.note
+    assert "undecidable" in check.note
 
 
 def test_a_number_that_nobody_could_print_is_an_error_of_the_file(tmp_path):
-    with pytest.raises(InputError, match="not a number as it is printed"):
+    with pytest.raises(InputError, match="not a printed number"):
         write(tmp_path, claim("c", number("1,0e99999", "loss")))
 
 
@@ -223,8 +223,8 @@ def honest_numbers(rng):
 @draws(60)
 def test_honest_claims_give_no_finding(tmp_path_factory, seed):
     reported = honest_numbers(np.random.default_rng(seed))
-    examination = write(tmp_path_factory.mktemp("claims"), claim("c", *reported))
-    assert [finding for finding in examination.findings if finding.sure is not Grade.WEAK] == []
+    report = write(tmp_path_factory.mktemp("claims"), claim("c", *reported))
+    assert [finding for finding in report.findings if finding.grade is not Grade.WEAK] == []
 
 
 # Flaw, grade, and the line of the source, as docs/forensics.md lists them.
@@ -255,6 +255,6 @@ def test_in_the_claims_of_the_published_documents_a_careful_reader_finds_this_an
         pytest.skip(f"no claims at {CLAIMS / name}")
     findings = examine_claims(CLAIMS / name).findings
     lines = [finding.where.partition(" (")[0].rpartition(":")[2] for finding in findings]
-    found = [(finding.kind, finding.sure, line) for finding, line in zip(findings, lines, strict=True)]
+    found = [(finding.kind, finding.grade, line) for finding, line in zip(findings, lines, strict=True)]
     assert set(found) == FOUND[name]
     assert len(found) == len(FOUND[name])

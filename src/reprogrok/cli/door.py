@@ -28,7 +28,7 @@ UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
-class _Stream(io.FileIO):
+class _StandardStream(io.FileIO):
     """A standard stream without the errors that must not decide an exit code.
 
     Args:
@@ -56,11 +56,11 @@ def open_streams() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDONLY if number == 0 else os.O_WRONLY)  # takes the lowest free number
     sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
-    sys.stdout = _text_stream(_Stream(1, BrokenPipeError), "strict", sys.stdout)
-    sys.stderr = _text_stream(_Stream(2, OSError), "backslashreplace", sys.stderr)
+    sys.stdout = _text_stream(_StandardStream(1, BrokenPipeError), "strict", sys.stdout)
+    sys.stderr = _text_stream(_StandardStream(2, OSError), "backslashreplace", sys.stderr)
 
 
-def _text_stream(raw: _Stream, errors: str, before: TextIO | None) -> io.TextIOWrapper:
+def _text_stream(raw: _StandardStream, errors: str, before: TextIO | None) -> io.TextIOWrapper:
     """A text stream over `raw` with the encoding of the stream that it replaces."""
     encoding = getattr(before, "encoding", None)
     handler = getattr(before, "errors", None) or errors

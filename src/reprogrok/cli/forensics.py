@@ -1,4 +1,4 @@
-"""`reprogrok forensics FILE`: a log or a claims file -> the numbers in it that do not fit, and the exit code."""
+"""`reprogrok forensics FILE`: a log or a claims file -> findings about its numbers, and the exit code."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def forensics(
     ] = None,
     output_format: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.TABLE,
 ) -> None:
-    """Look for numbers that do not fit together: exit 0 if there are none, 1 if a finding is certain or telling.
+    """Find numbers that do not fit together: exit 0 if there are none, 1 if a finding is certain or telling.
 
-    Arithmetic on printed numbers. An inconsistency is not evidence of fraud; each finding names other explanations.
+    Arithmetic on printed numbers. An inconsistency is not evidence of fraud; each finding names honest explanations.
     """
     from reprogrok.commands.forensics import run
 

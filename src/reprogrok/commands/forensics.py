@@ -1,4 +1,4 @@
-"""`reprogrok forensics`: a log or a claims file -> the numbers in it that do not fit, and the exit code."""
+"""`reprogrok forensics`: a log or a claims file -> findings about its numbers, and the exit code."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from reprogrok.errors import ExitCode, RecordError
 from reprogrok.files import write_bytes
 from reprogrok.forensics.claims import examine_claims
 from reprogrok.forensics.evaluations import examine_evaluation
-from reprogrok.forensics.findings import Examination
+from reprogrok.forensics.findings import ForensicReport
 from reprogrok.forensics.logs import examine_log
-from reprogrok.forensics.tables import as_json, print_examination
+from reprogrok.forensics.tables import as_json, print_report
 from reprogrok.formats.foreign_runs import LOGS
 from reprogrok.record import METRICS
 
@@ -24,24 +24,24 @@ def run(file: Path, *, output: Path | None, json: bool) -> ExitCode:
     Raises:
         InputError: the file cannot be read.
     """
-    examination = _examine(file)
+    report = _examine(file)
     if output is not None:
-        write_bytes(output, as_json(examination))
+        write_bytes(output, as_json(report))
     if json:
-        write(as_json(examination))
+        write(as_json(report))
     else:
-        print_examination(examination, console())
-    return examination.exit_code
+        print_report(report, console())
+    return report.exit_code
 
 
-def _examine(file: Path) -> Examination:
+def _examine(file: Path) -> ForensicReport:
     """Examine claims by their suffix, a run by its folder or log, and any other JSON as an evaluation."""
     if file.suffix == SUFFIX or (file.is_dir() and any(file.glob(f"*{SUFFIX}"))):
         return examine_claims(file)
     if file.suffix and not file.exists():
         expected = "a run's folder, a log, an evaluation, or a claims file"
         raise RecordError("no such file or folder", path=file, expected=expected)
-    # A log inside a run needs the files next to it, for the size of the test set.
+    # A log inside a run stands for the run, whose other files give the size of the test set.
     inside = next(
         (log for log in (LOGS, Path(METRICS)) if file.is_file() and file.parts[-len(log.parts) :] == log.parts), None
     )

@@ -1,60 +1,79 @@
-"""The evaluation file of another project -> what in its counts and shares does not fit.
+"""The evaluation file of another project -> findings: counts and accuracies that do not add up.
 
     {"multi_seed_validation": {total_examples, aggregate_exact_match, aggregate_errors, per_seed: {...}}} --> findings
 
-Each test set has total / sets examples, its score is that of its errors, and the errors of the sets add up to the
-aggregate. A file that keeps all that can still be wrong; one that does not is wrong somewhere.
+Each test set has total / sets examples, its accuracy follows from its errors, and the errors of the sets add up to the
+aggregate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from reprogrok.forensics.findings import CheckedNumbers, Examination, Finding, Flaw, Grade
+from reprogrok.forensics.findings import CheckedNumbers, Finding, Flaw, ForensicReport, Grade
 from reprogrok.schema import load
 
 _BLOCK = "multi_seed_validation"
-_WRITTEN = 1e-6  # a share that went through float32 or six printed places
+_WRITTEN = 1e-6  # absolute error allowed for accuracies written from float32 or with six decimal places
 
 
-def examine_evaluation(path: Path) -> Examination:
-    """Look at the published block of an evaluation.
+@dataclass(frozen=True)
+class _Score:
+    """Accuracy and errors on n examples.
+
+    Attributes:
+        where: the file and the field that holds them.
+        n: None where the sizes of the test sets are not known.
+    """
+
+    where: str
+    accuracy: float
+    errors: int
+    n: int | None
+
+
+def examine_evaluation(path: Path) -> ForensicReport:
+    """Check the counts and accuracies of an evaluation.
 
     Raises:
-        InputError: it is no such file.
+        InputError: the file cannot be read or is not such an evaluation.
     """
-    block = load(path, "published_evaluation").data[_BLOCK]
-    note = f"errors, scores and sums of {len(block['per_seed'])} test sets"
-    looked_at = 2 * len(block["per_seed"]) + 2
-    return Examination(
-        str(path), tuple(_findings(path, block)), (CheckedNumbers("scores and errors", looked_at, 0, note),)
+    block, where = load(path, "published_evaluation").data[_BLOCK], f"{path} $.{_BLOCK}"
+    total, sets, results = block["total_examples"], block["num_test_sets"], block["per_seed"]
+    whole = _Score(where, block["aggregate_exact_match"], block["aggregate_errors"], total)
+    n = total // sets if len(results) == sets and total % sets == 0 else None
+    parts = [
+        _Score(f"{where}.per_seed.{seed}", result["exact_match"], result["errors"], n)
+        for seed, result in results.items()
+    ]
+    check = CheckedNumbers(
+        "scores and errors", 2 * len(parts) + 2, 0, f"errors, scores and sums of {len(parts)} test sets"
     )
+    return ForensicReport(str(path), tuple(_findings(whole, sets, parts)), (check,))
 
 
-def _findings(path: Path, block: Mapping[str, Any]) -> Iterator[Finding]:
-    total, sets, wrong = block["total_examples"], block["num_test_sets"], block["aggregate_errors"]
-    said = "a file put together from two evaluations explains it as well"
-    if len(block["per_seed"]) != sets:
-        shown = f"num_test_sets {sets}"
-        yield _finding(f"{path} $.{_BLOCK}.num_test_sets", shown, f"per_seed has {len(block['per_seed'])}", said)
-    yield from _score(f"{path} $.{_BLOCK}", block["aggregate_exact_match"], wrong, total)
-    by_set = sum(result["errors"] for result in block["per_seed"].values())
-    if by_set != wrong:
-        arithmetic = f"the errors of the test sets add up to {by_set:,}, not {wrong:,}"
-        yield _finding(f"{path} $.{_BLOCK}.aggregate_errors", f"{wrong:,}", arithmetic, said)
-    if sets and len(block["per_seed"]) == sets and total % sets == 0:
-        for seed, result in block["per_seed"].items():
-            where = f"{path} $.{_BLOCK}.per_seed.{seed}"
-            yield from _score(where, result["exact_match"], result["errors"], total // sets)
+def _findings(whole: _Score, sets: int, parts: list[_Score]) -> Iterator[Finding]:
+    explanation = "a file put together from two evaluations"
+    if len(parts) != sets:
+        arithmetic = f"per_seed has {len(parts)}"
+        yield _finding(f"{whole.where}.num_test_sets", f"num_test_sets {sets}", arithmetic, explanation)
+    yield from _score_findings(whole)
+    if (errors := sum(part.errors for part in parts)) != whole.errors:
+        arithmetic = f"the errors of the test sets add up to {errors:,}, not {whole.errors:,}"
+        yield _finding(f"{whole.where}.aggregate_errors", f"{whole.errors:,}", arithmetic, explanation)
+    for part in parts:
+        yield from _score_findings(part)
 
 
-def _score(where: str, share: float, errors: int, n: int) -> Iterator[Finding]:
-    if abs(share - (n - errors) / n) > _WRITTEN:
-        arithmetic = f"1 - {errors:,}/{n:,} = {(n - errors) / n:.6g}, not {share:g}"
-        yield _finding(where, f"{share:g} and {errors:,} errors of {n:,}", arithmetic, "test sets of other sizes do it")
+def _score_findings(score: _Score) -> Iterator[Finding]:
+    accuracy, errors, n = score.accuracy, score.errors, score.n
+    if n is not None and abs(accuracy - (n - errors) / n) > _WRITTEN:
+        arithmetic = f"1 - {errors:,}/{n:,} = {(n - errors) / n:.6g}, not {accuracy:g}"
+        shown = f"{accuracy:g} and {errors:,} errors of {n:,}"
+        yield _finding(score.where, shown, arithmetic, "test sets of other sizes")
 
 
-def _finding(where: str, shown: str, arithmetic: str, said: str) -> Finding:
-    return Finding(Flaw.COUNTS, where, shown, arithmetic, Grade.CERTAIN, said)
+def _finding(where: str, shown: str, arithmetic: str, explanation: str) -> Finding:
+    return Finding(Flaw.COUNTS, where, shown, arithmetic, Grade.CERTAIN, explanation)

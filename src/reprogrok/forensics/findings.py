@@ -1,18 +1,16 @@
-"""Printed numbers -> what is inconsistent among them: pure arithmetic on what a log or a document says of itself.
+"""Printed numbers -> findings: numbers that cannot all be true, by arithmetic alone.
 
-    text as printed --Printed--> interval of values that print so
-    interval, n --whole_numbers--> the k with k/n in it; none: the number is no share of n (GRIM)
-    findings + what was looked at --Examination--> exit code
+    text as printed --Printed--> the interval of values that print so
+    interval, n --grim--> some k/n lies in it; if none does, the number is no fraction of n
+    findings, checked numbers --ForensicReport--> exit code
 
-Nothing is trained and nothing else is consulted: two numbers that cannot both be true are found wherever the truth
-lies. The GRIM test is that of Brown and Heathers (2017), "The GRIM test: a simple technique detects numerous anomalies
-in the reporting of results in psychology": the mean of n whole numbers is k/n. It speaks only where n is small beside
-the digits that are printed, and says so where it is not.
+Nothing is trained and no other source is consulted. The GRIM test is that of Brown and Heathers (2017), "The GRIM test:
+a simple technique detects numerous anomalies in the reporting of results in psychology": the mean of n whole numbers is
+k/n. It decides only if n is small compared with the number of printable values, and reports where it cannot.
 
-Each finding is graded. *certain*: arithmetic, no chance in it. *telling*: honest ways to get there exist and are rare,
-with the probability where a stated assumption gives one. *weak*: honest ways are common; for the reader, no failure.
-A finding says that numbers do not fit. It never says why: a slip of the pen, a stale sentence, another definition and
-a number made up look alike.
+Grades: *certain* is arithmetic. *telling* means that honest explanations exist but are rare, with a probability where a
+stated assumption gives one. *weak* means that honest explanations are common. A finding never says why numbers do not
+fit: a misprint, an outdated sentence, another definition and an invented number look alike.
 """
 
 from __future__ import annotations
@@ -26,10 +24,10 @@ from fractions import Fraction
 
 from reprogrok.errors import ExitCode
 
-# Shares that were computed in float32: k/n is off by a few units in the last of 24 bits.
+# Relative error allowed for fractions computed in float32: a few units in the last of 24 bits.
 SINGLE = Fraction(1, 2**22)
-RARE = 0.01  # repeats rarer than this, under the stated assumption, are telling
-SPREAD = Fraction(1, 5)  # "within 10 %" of a value is a fifth of it wide
+RARE = 0.01  # repeats with a smaller probability, under the stated assumption, are telling
+SPREAD = Fraction(1, 5)  # width of the interval "within 10 %" of a value, relative to the value
 
 _NUMBER = re.compile(
     r"(?P<about>~?)(?P<sign>[-+]?)(?P<whole>\d[\d,]*)(?:\.(?P<places>\d+))?(?:[eE](?P<power>[-+]?\d+))?(?P<percent>%?)",
@@ -38,7 +36,7 @@ _NUMBER = re.compile(
 
 
 class Flaw(StrEnum):
-    """What does not fit."""
+    """The kind of an inconsistency."""
 
     NOT_K_OF_N = "not k of n"
     REPEATED = "repeated values"
@@ -51,7 +49,7 @@ class Flaw(StrEnum):
 
 
 class Grade(StrEnum):
-    """How sure a finding is."""
+    """The strength of a finding."""
 
     CERTAIN = "certain"
     TELLING = "telling"
@@ -63,33 +61,34 @@ class Finding:
     """Numbers that do not fit together.
 
     Attributes:
-        kind: what does not fit.
+        kind: the kind of inconsistency.
         where: file and line, field, or step.
-        printed: the numbers as they stand there.
+        printed: the numbers as printed.
         arithmetic: why they do not fit, in one line.
-        sure: the grade.
-        not_meant: what does not follow from it.
-        probability: of this much agreement by chance, under the assumption that `arithmetic` states; None: no chance.
+        grade: the strength of the finding.
+        explanation: honest explanations of the same numbers.
+        probability: probability of so much agreement by chance, under the assumption that `arithmetic` states; None
+            where chance plays no part.
     """
 
     kind: Flaw
     where: str
     printed: str
     arithmetic: str
-    sure: Grade
-    not_meant: str
+    grade: Grade
+    explanation: str
     probability: float | None = None
 
 
 @dataclass(frozen=True)
 class CheckedNumbers:
-    """What one check looked at.
+    """The numbers that one check was applied to.
 
     Attributes:
-        name: of the check.
-        looked_at: numbers (or groups of numbers) that it could be asked about.
-        silent: those of them on which it cannot speak, whatever they are.
-        note: how telling it is, or why it is silent.
+        name: name of the check.
+        looked_at: count of the numbers, or groups of numbers.
+        silent: count of those that the check can never call wrong, whatever they are.
+        note: further detail, such as n, or the reason for the silence.
     """
 
     name: str
@@ -99,8 +98,8 @@ class CheckedNumbers:
 
 
 @dataclass(frozen=True)
-class Examination:
-    """All that was found in one file, and what was looked at."""
+class ForensicReport:
+    """The findings in one file or folder, and the numbers that were checked."""
 
     subject: str
     findings: tuple[Finding, ...]
@@ -108,12 +107,12 @@ class Examination:
 
     @property
     def exit_code(self) -> ExitCode:
-        """FAIL if a finding is certain or telling; a weak one alone is no failure."""
-        return ExitCode.FAIL if any(finding.sure is not Grade.WEAK for finding in self.findings) else ExitCode.PASS
+        """FAIL if any finding is certain or telling, else PASS."""
+        return ExitCode.FAIL if any(finding.grade is not Grade.WEAK for finding in self.findings) else ExitCode.PASS
 
-    def count(self, sure: Grade) -> int:
-        """Findings of one grade."""
-        return sum(finding.sure is sure for finding in self.findings)
+    def count(self, grade: Grade) -> int:
+        """Count the findings of one grade."""
+        return sum(finding.grade is grade for finding in self.findings)
 
 
 @dataclass(frozen=True)
@@ -121,10 +120,10 @@ class Printed:
     """A number as it is printed.
 
     Attributes:
-        text: as it stands.
-        value: what it says, a percentage as a share.
-        unit: one in its last digit; of "about" a round number, one in its last digit that is not zero.
-        about: it is preceded by "~".
+        text: the number as printed.
+        value: its value; a percentage as a fraction.
+        unit: one unit in its last digit; for an approximate whole number, in its last digit other than zero.
+        about: whether "~" precedes it.
     """
 
     text: str
@@ -134,33 +133,33 @@ class Printed:
 
     @property
     def reach(self) -> Fraction:
-        """How far from `value` the number behind it may be: half a unit; of an approximation, a whole one."""
+        """Largest distance of the exact number from `value`: half a unit, or a whole one for an approximation."""
         return self.unit if self.about else self.unit / 2
 
     @property
     def decimals(self) -> int:
-        """Places after the point, of a share: 3 for 0.116 and for 11.6%."""
+        """Decimal places of the value: 3 for 0.116 and for 11.6%."""
         return max(0, round(-math.log10(self.unit)))
 
     def agrees(self, other: Printed) -> bool:
-        """Whether one number can be behind both: 1.384 and ~1.38 do, 4,704 and 4,705 do not."""
+        """Return whether both can print the same number: 1.384 and ~1.38 can, 4,704 and 4,705 cannot."""
         return abs(self.value - other.value) <= max(self.reach, other.reach)
 
     def __str__(self) -> str:
         return self.text
 
 
-def printed(text: str) -> Printed:
-    """Read a number as it is printed: `0.116`, `~4,705`, `99.967%`, `1e-3`.
+def parse_printed(text: str) -> Printed:
+    """Parse a printed number: `0.116`, `~4,705`, `99.967%`, `1e-3`.
 
-    `99.967%` is 0.99967 to one in 100,000; `~33,700` is 33,700 to 100.
+    `99.967%` is 0.99967 with a unit of 1e-5; `~33,700` is 33,700 with a unit of 100.
 
     Raises:
-        ValueError: it is no number.
+        ValueError: the text is not a number.
     """
     match = _NUMBER.fullmatch(text.strip())
     if match is None or len(match["power"] or "") > 4:
-        message = f"no number as it is printed: {text[:80]}"
+        message = f"not a printed number: {text[:80]}"
         raise ValueError(message)
     places, power = match["places"] or "", int(match["power"] or 0) - (2 if match["percent"] else 0)
     digits = match["whole"].replace(",", "") + places
@@ -173,13 +172,14 @@ def printed(text: str) -> Printed:
 
 @dataclass(frozen=True)
 class Grim:
-    """What the GRIM test says of one printed share.
+    """The result of the GRIM test for one printed fraction.
 
     Attributes:
-        possible: some k of n prints so, rounded.
-        cut_off: some k of n prints so if the digits behind were dropped instead.
-        telling: the share of all values with so many digits that no k of n prints as: 0 says nothing.
-        below: the share of the nearest k below, above: that of the nearest k above (for the arithmetic).
+        possible: whether some k of n prints so, rounded.
+        cut_off: whether some k of n prints so if the further digits are cut off instead.
+        telling: the fraction of printable values that no k of n prints as; 0 if the test cannot decide.
+        below: k and k/n of the nearest k/n below.
+        above: k and k/n of the nearest k/n above.
     """
 
     possible: bool
@@ -190,60 +190,61 @@ class Grim:
 
 
 def grim(number: Printed, n: int) -> Grim:
-    """Is a printed share that of k out of n, for a whole k?
+    """Test whether a printed fraction is k/n for a whole k.
 
-    0.0012 of 4,753 is not: 5/4,753 = 0.00105 prints as 0.0011 and 6/4,753 = 0.00126 as 0.0013. With n at or above
-    10^digits every printed value is some k/n, and the test is silent (`telling` is 0).
+    0.0012 of 4,753 is not: 5/4,753 = 0.00105 prints as 0.0011 and 6/4,753 = 0.00126 as 0.0013. From n = 10^digits on,
+    every printable value is some k/n, and the test cannot decide (`telling` is 0).
 
     Raises:
         ValueError: n is below 1.
     """
     if n < 1:
-        message = "a share of nothing"
+        message = f"expected n of at least 1, found {n}"
         raise ValueError(message)
     slack = abs(number.value) * SINGLE
     rounded = (number.value - number.reach - slack, number.value + number.reach + slack)
-    dropped = (number.value - slack, number.value + number.unit * (1 - SINGLE))  # without the next value itself
+    dropped = (number.value - slack, number.value + number.unit * (1 - SINGLE))  # excludes the next printable value
     places = 1 / number.unit
     k = math.floor(number.value * n)
     return Grim(
-        possible=_holds_share(*rounded, n),
-        cut_off=_holds_share(*dropped, n),
+        possible=_contains_fraction(*rounded, n),
+        cut_off=_contains_fraction(*dropped, n),
         telling=max(0.0, float(1 - (n + 1) / (places + 1))),
         below=(k, k / n),
         above=(k + 1, (k + 1) / n),
     )
 
 
-def _holds_share(low: Fraction, high: Fraction, n: int) -> bool:
+def _contains_fraction(low: Fraction, high: Fraction, n: int) -> bool:
     return max(0, math.ceil(low * n)) <= min(n, math.floor(high * n))
 
 
 def grim_finding(number: Printed, n: int, where: str, source_of_n: str) -> Finding | None:
-    """The finding that a printed share is no k of n, if it is none; an approximation ("~") claims nothing."""
+    """Return the finding that a printed fraction is no k of n, if so; an approximation ("~") is not tested."""
     if number.about or n < 1:
         return None
     result = grim(number, n)
     if result.possible:
         return None
-    (k, low), (_, high) = result.below, result.above
+    (k, low), (more, high) = result.below, result.above
     places = min(max(number.decimals + 2, 4), 8)
     arithmetic = (
-        f"{k:,}/{n:,} = {low:.{places}f} and {k + 1:,}/{n:,} = {high:.{places}f}: no k of {n:,} prints as {number}"
+        f"{k:,}/{n:,} = {low:.{places}f} and {more:,}/{n:,} = {high:.{places}f}: no k of {n:,} prints as {number}"
         if 0 <= number.value < 1
-        else f"no share of {n:,} lies outside 0 to 1"
+        else f"a fraction of {n:,} lies between 0 and 1"
     )
-    sure = Grade.CERTAIN
+    grade = Grade.CERTAIN
     if result.cut_off:
-        sure, arithmetic = Grade.TELLING, f"{arithmetic} when rounded; with its last digits cut off one does"
-    meant = "another n (a part of the set, an average over batches or runs) or a misprint explains it as well"
-    return Finding(Flaw.NOT_K_OF_N, where, f"{number} of n = {n:,} ({source_of_n})", arithmetic, sure, meant)
+        grade, arithmetic = Grade.TELLING, f"{arithmetic} when rounded; one does if its last digits are cut off"
+    explanation = "another n (part of the set, or a mean over batches or runs), or a misprint"
+    shown = f"{number} of n = {n:,} ({source_of_n})"
+    return Finding(Flaw.NOT_K_OF_N, where, shown, arithmetic, grade, explanation)
 
 
 def chance_of_repeat(number: Printed, times: int) -> float:
-    """How probable it is that `times` independent values print alike, if all lie within 10 % of what is printed.
+    """Return the probability that `times` independent values within 10 % of the printed one print alike.
 
-    One value is free and each other one falls on the same last digit with probability unit / (0.2 value), at most 1:
+    The first value is free; each other one prints alike with probability unit / (0.2 value), at most 1:
     (0.001 / 0.0232)^2 = 0.0019 for 0.116 three times, and 1 for 0.0001 three times.
     """
     width = abs(number.value) * SPREAD
@@ -251,6 +252,6 @@ def chance_of_repeat(number: Printed, times: int) -> float:
     return one ** (times - 1)
 
 
-def share_silent(results: Iterable[Printed], n: int) -> int:
-    """How many printed shares of n the GRIM test cannot speak about: approximations, and n >= 10^digits."""
-    return sum(number.about or n * number.unit >= 1 for number in results)
+def count_undecidable(numbers: Iterable[Printed], n: int) -> int:
+    """Count the fractions of n that GRIM cannot decide about: approximations, and those with n >= 10^digits."""
+    return sum(number.about or n * number.unit >= 1 for number in numbers)

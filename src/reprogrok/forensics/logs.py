@@ -1,32 +1,30 @@
-"""A recorded log -> what in it does not fit: shares, steps, bounds, repeats, rates and times, each column by itself.
+"""A recorded log -> findings: accuracies, steps, bounds, repeats, learning rates and grok times, column by column.
 
-    files --steps in order?--> Record (formats.foreign_runs) --columns and facts--> findings, and what was looked at
+    files --steps in order?--> Record (formats.foreign_runs) --columns and facts--> ForensicReport
 
-Steps are looked at before anything is read, because a log whose steps go back has no reading. What is honest and
-common is not found: accuracies repeat because they are k/n, a loss at a floor prints the same four digits for ever, two
-float32 losses of two thousand fall together by the birthday paradox, and a model that no longer changes repeats every
-number that is measured on it. So repeats are counted against what their own density lets expect.
+Steps are checked first, because a log whose steps go back cannot be read. Repeats that are honest and common are not
+findings: accuracies are k/n, a loss at its bound prints the same four digits, float32 losses coincide by the birthday
+paradox, and a model that no longer changes repeats every measurement (`forensics.repeats`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-from reprogrok.errors import InputError
 from reprogrok.forensics.findings import (
     CheckedNumbers,
-    Examination,
     Finding,
     Flaw,
+    ForensicReport,
     Grade,
     Printed,
+    count_undecidable,
     grim_finding,
-    printed,
-    share_silent,
+    parse_printed,
 )
 from reprogrok.forensics.repeats import FULL, decimals, equal_columns, equal_seeds, frozen, is_full, repeats
 from reprogrok.formats.foreign_logs import PEER_CSV, ContradictedLogError
@@ -37,38 +35,54 @@ from reprogrok.metrics.registry import METRICS, bounds
 from reprogrok.record import SUMMARY, Record, Series
 from reprogrok.schema import load, read_bytes
 
-GROK_LEVELS = (0.8, 0.9)  # the two that published grok steps go by
-MOVES = 1.5  # a grok step that the choice of estimator moves by this factor is none
+GROK_LEVELS = (0.8, 0.9)  # thresholds of the published grok steps
+MOVES = 1.5  # a grok step that another estimator moves by this factor is telling
 
 
-def examine_log(path: Path) -> Examination:
-    """Look at a run's folder or log, ours or of another project.
+@dataclass(frozen=True)
+class _Configuration:
+    """The parts of a configuration that a log can contradict; None where they are not stated.
+
+    Attributes:
+        equations: the size of the data set.
+        train_split: the fraction of it for training.
+        split_rule: the name of the rule that decides the split instead of `train_split`.
+        test_examples: the size of the test set by `train_split`.
+    """
+
+    equations: int | None
+    train_split: float | None
+    split_rule: str | None
+    test_examples: int | None
+    learning_rate: float | None
+    batch_size: int | None
+
+
+def examine_log(path: Path) -> ForensicReport:
+    """Check a run's folder or log, ours or of another project.
 
     Raises:
-        InputError: it cannot be read, for another reason than one that is a finding.
+        InputError: the log cannot be read, for a reason that is not a finding.
     """
     if out_of_order := tuple(_out_of_order(path)):
-        note = "its steps have to be in order before the rest can be looked at"
-        return Examination(str(path), out_of_order, (CheckedNumbers("everything else", 0, 0, note),))
+        note = "its steps have to be in order before the rest can be checked"
+        return ForensicReport(str(path), out_of_order, (CheckedNumbers("everything else", 0, 0, note),))
     try:
         record = read_run(path)
     except ContradictedLogError as error:
-        return Examination(str(path), (_two_accounts(error),), ())
-    findings: list[Finding] = []
+        return ForensicReport(str(path), (_contradiction(error),), ())
+    config = _configuration(path, record)
+    findings = [*_left_over(path, config, record), *_rates(path, config)]
     checks: list[CheckedNumbers] = []
-    config = load(path / CONFIG).data if record.layout == COLUMNS else {}
-    findings += _left_over(path, config, record)
-    findings += _rates(path, config)
     sizes = {name: n for name in record.definitions if (n := _examples(record, name)) is not None}
-    batch = config.get("training", {}).get("batch_size")
     for seed, metrics in record.replicas.items():
         for name, series in metrics.items():
             where = f"seed {seed}, {name}"
             if name in sizes:
-                found, check = _shares(series, sizes[name], where)
+                found, check = _accuracies(series, sizes[name], where)
                 findings += found
                 checks.append(check)
-            findings += _bounds(record, name, series, where, batch if type(batch) is int and batch > 0 else None)
+            findings += _bounds(record, name, series, where, config.batch_size)
             if "loss" in name and is_full(series):
                 findings += repeats(series, where)
                 findings += frozen(name, metrics, record.definitions, where)
@@ -79,43 +93,53 @@ def examine_log(path: Path) -> Examination:
     checks.append(CheckedNumbers("bounds, repeats, steps", points, 0, "every value of every column"))
     findings += _best(path, record)
     if not sizes:
-        checks.insert(0, CheckedNumbers("k of n", 0, 0, "no share whose n the log states"))
-    return Examination(str(path), tuple(findings), _summed(checks))
+        checks.insert(0, CheckedNumbers("k of n", 0, 0, "the log states n for none of its accuracies"))
+    return ForensicReport(str(path), tuple(findings), _summed(checks))
+
+
+def _configuration(path: Path, record: Record) -> _Configuration:
+    config = load(path / CONFIG).data if record.layout == COLUMNS else {}
+    data, training = config.get("data", {}), config.get("training", {})
+    modulus, rate, batch = data.get("modulus_p"), training.get("learning_rate"), training.get("batch_size")
+    return _Configuration(
+        equations=None if modulus is None else int(modulus) ** 2,
+        train_split=data.get("train_split"),
+        split_rule=config.get("split_rule"),
+        test_examples=count_test_examples(data, None),
+        learning_rate=rate if isinstance(rate, int | float) else None,
+        batch_size=batch if type(batch) is int and batch > 0 else None,
+    )
 
 
 def _summed(checks: Sequence[CheckedNumbers]) -> tuple[CheckedNumbers, ...]:
-    """Checks of one name and note, over all seeds and columns."""
-    kinds = dict.fromkeys((check.name, check.note) for check in checks)
+    """Add up the checks of one name and note, over all seeds and columns."""
+    kinds: dict[tuple[str, str], list[CheckedNumbers]] = {}
+    for check in checks:
+        kinds.setdefault((check.name, check.note), []).append(check)
     return tuple(
-        CheckedNumbers(
-            name,
-            sum(check.looked_at for check in checks if (check.name, check.note) == (name, note)),
-            sum(check.silent for check in checks if (check.name, check.note) == (name, note)),
-            note,
-        )
-        for name, note in kinds
+        CheckedNumbers(name, sum(check.looked_at for check in same), sum(check.silent for check in same), note)
+        for (name, note), same in kinds.items()
     )
 
 
-def _two_accounts(error: InputError) -> Finding:
-    said = "another log, or a summary of an earlier or later run in the same folder, explains it as well"
-    return Finding(
-        Flaw.TWO_STATEMENTS, f"{error.path} {error.field}", str(error.found), error.message, Grade.CERTAIN, said
-    )
+def _contradiction(error: ContradictedLogError) -> Finding:
+    where, explanation = f"{error.path} {error.field}", "a log or a summary of another run in the same folder"
+    return Finding(Flaw.TWO_STATEMENTS, where, str(error.found), error.message, Grade.CERTAIN, explanation)
 
 
 def _out_of_order(path: Path) -> Iterator[Finding]:
-    """Steps that repeat or go back, in every file that lists them."""
+    """Find steps that repeat or go back, in every file that lists steps."""
     for file, steps in _listed_steps(path):
         for (place, before), (_, step) in pairwise(steps):
             if step <= before:
                 arithmetic = f"{step:,} follows {before:,}" + (" again" if step == before else "")
-                said = "a run that was resumed, or two runs in one file, writes such a log honestly"
-                yield Finding(Flaw.STEPS, f"{file} after {place}", f"{step:,}", arithmetic, Grade.CERTAIN, said)
-                break  # the first of a list; what was resumed goes back once and repeats hundreds
+                explanation = "a run that was resumed, or two runs in one file"
+                yield Finding(Flaw.STEPS, f"{file} after {place}", f"{step:,}", arithmetic, Grade.CERTAIN, explanation)
+                break  # a resumed run goes back once and then repeats hundreds of steps
 
 
 def _listed_steps(path: Path) -> Iterator[tuple[Path, list[tuple[str, int]]]]:
+    """Yield each list of steps, as (file, [(place, step), ...])."""
     for file in filter(Path.is_file, (path / LOGS, path / ANALYSIS)):
         data = load(file).data
         steps = data.get("step") if isinstance(data, dict) else None
@@ -138,49 +162,40 @@ def _listed_steps(path: Path) -> Iterator[tuple[Path, list[tuple[str, int]]]]:
             yield file, steps
 
 
-def _left_over(path: Path, config: Mapping[str, Any], record: Record) -> Iterator[Finding]:
-    """A share of training rows beside a rule that decides the rows."""
-    data, rule = config.get("data", {}), config.get("split_rule")
-    if rule is None or (by_share := count_test_examples(data, None)) is None:
+def _left_over(path: Path, config: _Configuration, record: Record) -> Iterator[Finding]:
+    """Find a training fraction that contradicts the rule that decides the split."""
+    by_fraction, by_rule = config.test_examples, record.facts.get("test_examples")
+    if config.split_rule is None or by_fraction is None or by_rule is None or by_rule == by_fraction:
         return
-    by_rule = record.facts.get("test_examples")
-    if by_rule is None or by_rule == by_share:
-        return
-    total = data["modulus_p"] ** 2
     arithmetic = (
-        f"train_split leaves {total:,} - int({total:,} x {data['train_split']}) = {by_share:,} test rows,"
-        f" split_rule {by_rule:,}"
+        f"train_split leaves {config.equations:,} - int({config.equations:,} x {config.train_split}) ="
+        f" {by_fraction:,} test rows, split_rule {by_rule:,}"
     )
-    arithmetic += "".join(
-        f"; {sum(right_answers(v, n) is not None for v in known):,} of {len(known):,} accuracies above 0 are k of {n:,}"
-        for known in [[v for _, v in measured(record.replicas[data["seed"]].get("test_accuracy")) if v > 0]]
-        for n in (by_rule, by_share)
-    )
-    yield Finding(
-        Flaw.TWO_STATEMENTS,
-        f"{path / CONFIG} $.data.train_split",
-        f"train_split {data['train_split']} and split_rule {rule!r}",
-        arithmetic,
-        Grade.CERTAIN,
-        "a field that nobody reads any more: which of the two was used, the accuracies can tell",
-    )
+    (metrics,) = record.replicas.values()
+    known = [value for _, value in measured(metrics.get("test_accuracy")) if value > 0]
+    for n in (by_rule, by_fraction):
+        fitting = sum(right_answers(value, n) is not None for value in known)
+        arithmetic += f"; {fitting:,} of {len(known):,} accuracies above 0 are k of {n:,}"
+    shown = f"train_split {config.train_split} and split_rule {config.split_rule!r}"
+    explanation = "a field that is no longer read; the accuracies can show which of the two was used"
+    where = f"{path / CONFIG} $.data.train_split"
+    yield Finding(Flaw.TWO_STATEMENTS, where, shown, arithmetic, Grade.CERTAIN, explanation)
 
 
-def _rates(path: Path, config: Mapping[str, Any]) -> Iterator[Finding]:
-    """A constant learning rate that is not the configured one; what varies may be a schedule of any kind."""
-    asked = config.get("training", {}).get("learning_rate")
-    if not isinstance(asked, int | float) or not (path / LOGS).is_file():
+def _rates(path: Path, config: _Configuration) -> Iterator[Finding]:
+    """Find a constant learning rate that is not the configured one; a varying one may follow any schedule."""
+    if config.learning_rate is None or not (path / LOGS).is_file():
         return
     column = load(path / LOGS).data.get("learning_rate")
     logged = {rate for rate in column if isinstance(rate, int | float)} if isinstance(column, list) else set()
-    if len(logged) == 1 and not math.isclose(rate := logged.pop(), asked, rel_tol=1e-6):
-        arithmetic = f"every step was logged at {rate}, the configuration asks for {asked}"
-        said = "an option on the command line may have come after the file"
-        yield Finding(Flaw.SCHEDULE, f"{path / LOGS} learning_rate", str(rate), arithmetic, Grade.CERTAIN, said)
+    if len(logged) == 1 and not math.isclose(rate := logged.pop(), config.learning_rate, rel_tol=1e-6):
+        arithmetic = f"every step was logged at {rate}, but {config.learning_rate} is configured"
+        explanation = "an option on the command line that replaced the configured value"
+        yield Finding(Flaw.SCHEDULE, f"{path / LOGS} learning_rate", str(rate), arithmetic, Grade.CERTAIN, explanation)
 
 
 def _examples(record: Record, name: str) -> int | None:
-    """What a column of shares is out of, where its definition and the facts settle it."""
+    """Return n of a column of accuracies, if its definition and the facts determine it."""
     definition = record.definitions[name]
     if definition == "argmax/answer":
         return record.facts.get({"test_accuracy": "test_examples", "train_accuracy": "train_examples"}.get(name, ""))
@@ -188,35 +203,35 @@ def _examples(record: Record, name: str) -> int | None:
     return int(size) if kind == "exact/answer/" and size.isdigit() else None
 
 
-def _as_written(share: float, *, full: bool) -> Printed:
-    """A share with the places that it was written with; of a column that holds its bits, twelve."""
-    return printed(f"{share:.12f}" if full else f"{share:.{max(1, decimals(share))}f}")
+def _as_written(accuracy: float, *, full: bool) -> Printed:
+    """Return an accuracy as printed: with the places of its text, or with twelve if its column holds all digits."""
+    return parse_printed(f"{accuracy:.{12 if full else max(1, decimals(accuracy))}f}")
 
 
-def _shares(series: Series, n: int, where: str) -> tuple[list[Finding], CheckedNumbers]:
-    """GRIM on every value. In a column that holds its bits, 0.5 is one half and not 0.45 to 0.55."""
+def _accuracies(series: Series, n: int, where: str) -> tuple[list[Finding], CheckedNumbers]:
+    """Apply GRIM to every value. In a column that holds all digits, 0.5 is one half and not 0.45 to 0.55."""
     full = is_full(series)
     findings: dict[float, Finding] = {}
     numbers = []
     for step, value in measured(series):
         if value < 0:
-            continue  # a matter of bounds
+            continue  # reported by the check of bounds
         number = _as_written(value, full=full)
         numbers.append(number)
         if value not in findings and value <= 1:
             found = grim_finding(number, n, f"{where}, step {step:,}", "from the configuration")
             if found is not None:
                 findings[value] = found
-    silent = 0 if full else share_silent(numbers, n)
+    silent = 0 if full else count_undecidable(numbers, n)
     digits = "all digits" if full else f"up to {max((number.decimals for number in numbers), default=0)} places"
     note = f"{where.partition(', ')[2]} of n = {n:,}, {digits}"
     if silent:
-        note += "; silent: so few digits that every printed value is some k of n"
+        note += "; undecidable: so few digits that every printed value is some k of n"
     return list(findings.values())[:5], CheckedNumbers("k of n", len(numbers), silent, note)
 
 
 def _best(path: Path, record: Record) -> Iterator[Finding]:
-    """The best score of a peer's summary, which may stand there without its log."""
+    """Apply GRIM to the best score in the summary of another project, which may have no log."""
     n = record.facts.get("test_examples")
     if record.layout != PEER_CSV or n is None or not (path / SUMMARY).is_file():
         return
@@ -228,12 +243,12 @@ def _best(path: Path, record: Record) -> Iterator[Finding]:
 
 
 def least_set_loss(n: int, batch: int | None, positions: int) -> float:
-    """The least mean loss over n different rows that any predictor of all their tokens can have, in nats per position.
+    """Return a lower bound of the mean loss over n different rows, if all tokens are predicted, in nats per position.
 
     The mean over rows is the cross-entropy of the rows' distribution, which is at least its entropy (Cover and Thomas,
-    Elements of Information Theory, theorem 2.6.3): ln(n) for n different rows, ln(4,703)/8 = 1.0570 a position. A mean
-    of the means of batches weighs the rows of a smaller last batch more: with 1,882 rows in batches of 256 it is
-    (7 ln(8 x 256) + ln(8 x 90)) / 8 / 8 = 0.9367.
+    Elements of Information Theory, theorem 2.6.3): ln(n) for n different rows, ln(4,703)/8 = 1.0570 per position. A
+    mean of the means of batches gives more weight to the rows of a smaller last batch: with 1,882 rows in batches of
+    256 it is (7 ln(8 x 256) + ln(8 x 90)) / 8 / 8 = 0.9367.
     """
     if batch is None or batch >= n:
         return math.log(n) / positions
@@ -244,18 +259,12 @@ def least_set_loss(n: int, batch: int | None, positions: int) -> float:
 
 def _bounds(record: Record, name: str, series: Series, where: str, batch: int | None) -> Iterator[Finding]:
     definition, points = record.definitions[name], measured(series)
-    said = "another definition under the same name explains it as well"
     if name in METRICS and definition in METRICS[name].definitions:
         limits = bounds(name, definition, record.facts)
-        outside = [(step, value) for step, value in points if not limits.contains(value)]
-        if outside:
-            step, value = outside[0]
-            yield _bound(f"{where}, step {step:,}", value, limits.arithmetic, len(outside), said)
+        yield from _bound(where, [point for point in points if not limits.contains(point[1])], limits.arithmetic)
     if definition.startswith("pca99/blockin") and name == "final_layer_rank":
-        broken = [(step, value) for step, value in points if value != round(value)]
-        if broken:
-            step, value = broken[0]
-            yield _bound(f"{where}, step {step:,}", value, "a rank of this definition is a count", len(broken), said)
+        broken = [point for point in points if point[1] != round(point[1])]
+        yield from _bound(where, broken, "a rank of this definition is a count")
     n = record.facts.get({"test_loss": "test_examples", "train_set_loss": "train_examples"}.get(name, ""))
     over_all = {"ce/mean-of-batch-means": batch, "ce/all-8": None}
     if n is None or definition not in over_all or record.facts.get("positions") != 8:
@@ -263,20 +272,27 @@ def _bounds(record: Record, name: str, series: Series, where: str, batch: int | 
     if definition == "ce/mean-of-batch-means" and batch is None:
         return
     least = least_set_loss(n, over_all[definition], 8)
-    low = [(step, value) for step, value in points if value < least - 10 * ROUNDING]
-    if low:
-        step, value = low[0]
-        arithmetic = f"{n:,} different rows cost any predictor at least {least:.4f} nats a position (their entropy)"
-        yield _bound(f"{where}, step {step:,}", value, arithmetic, len(low), "a loss over fewer positions explains it")
+    low = [point for point in points if point[1] < least - 10 * ROUNDING]
+    arithmetic = f"on {n:,} different rows any predictor loses at least {least:.4f} nats per position (their entropy)"
+    yield from _bound(where, low, arithmetic, "a loss over fewer positions")
 
 
-def _bound(where: str, value: float, arithmetic: str, times: int, said: str) -> Finding:
-    more = f" ({times:,} values in all)" if times > 1 else ""
-    return Finding(Flaw.BOUND, where, f"{value:.6g}{more}", arithmetic, Grade.CERTAIN, said)
+def _bound(
+    where: str,
+    broken: Sequence[tuple[int, float]],
+    arithmetic: str,
+    explanation: str = "another definition under the same name",
+) -> Iterator[Finding]:
+    """Report the first of the points that break a bound, with their count."""
+    if broken:
+        step, value = broken[0]
+        more = f" ({len(broken):,} values in all)" if len(broken) > 1 else ""
+        at, shown = f"{where}, step {step:,}", f"{value:.6g}{more}"
+        yield Finding(Flaw.BOUND, at, shown, arithmetic, Grade.CERTAIN, explanation)
 
 
 def _grok_steps(metrics: Mapping[str, Series], seed: int) -> Iterator[Finding]:
-    """What the published estimators make of one curve, where it groks by at least one threshold."""
+    """Compare the published estimators on a curve that groks by at least one threshold."""
     for name in ("test_accuracy", "test_exact_match"):
         series = metrics.get(name)
         times = [first_above(series, level) for level in GROK_LEVELS]
@@ -287,13 +303,11 @@ def _grok_steps(metrics: Mapping[str, Series], seed: int) -> Iterator[Finding]:
         steps[MAX_RISE5] = rise.step
         if len(set(steps.values())) == 1 or min(steps.values()) < 1:
             continue
-        factor = max(steps.values()) / min(steps.values())
+        first, last = min(steps.values()), max(steps.values())
         shown = ", ".join(f"{step:,} ({definition})" for definition, step in steps.items())
-        arithmetic = (
-            f"{max(steps.values()):,} / {min(steps.values()):,} = {factor:.3g}: the choice of estimator moves it"
-        )
+        arithmetic = f"{last:,} / {first:,} = {last / first:.3g}: the choice of estimator moves it"
         if rise.below_threshold:
             arithmetic += f"; the rise that max-rise5 found is {rise.rise:.3f}, below its own limit of 0.15"
-        sure = Grade.TELLING if factor >= MOVES else Grade.WEAK
-        said = "nothing is wrong with the log: a grok step needs its definition beside it"
-        yield Finding(Flaw.GROK_STEPS, f"seed {seed}, {name}", shown, arithmetic, sure, said)
+        grade = Grade.TELLING if last / first >= MOVES else Grade.WEAK
+        explanation = "nothing is wrong with the log: a grok step needs its definition"
+        yield Finding(Flaw.GROK_STEPS, f"seed {seed}, {name}", shown, arithmetic, grade, explanation)

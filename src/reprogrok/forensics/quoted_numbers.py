@@ -1,6 +1,6 @@
-"""Claims files -> the numbers that their sources print, each with what the file says it is a number of.
+"""Claims files -> the numbers printed by their sources, each with the facts that the file states about it.
 
-Citation(Claim(reported, ...), ...) --text read as it is printed--> QuotedNumber ...
+Citation(Claim(reported, ...), ...) --parse the printed text--> QuotedNumber ...
 """
 
 from __future__ import annotations
@@ -10,62 +10,63 @@ from dataclasses import dataclass
 
 from reprogrok.claims.claims import Citation, Claim, Reported
 from reprogrok.errors import InputError
-from reprogrok.forensics.findings import Printed, printed
+from reprogrok.forensics.findings import Printed, parse_printed
 
-SHARES = frozenset({"accuracy", "exact_match", "share"})
-SCORES = SHARES - {"share"}
+SCORES = frozenset({"accuracy", "exact_match"})
+FRACTIONS = SCORES | {"share"}
 
 
 @dataclass(frozen=True)
 class QuotedNumber:
-    """One printed number and where it stands."""
+    """A number that a source prints, with the claim that quotes it."""
 
     source: str
     claim: Claim
     reported: Reported
-    number: Printed
+    printed: Printed
 
     @property
     def where(self) -> str:
-        """File and line of the source, and the claim that quotes it."""
+        """File and line of the source, and the id of the claim."""
         return f"{self.source}:{self.reported.at} ({self.claim.id})"
 
     @property
     def run(self) -> str | None:
-        """The run that it is about."""
+        """The run that the number describes, if stated."""
         return self.reported.fields.get("run")
 
     @property
     def split(self) -> str | None:
-        """The rows that it is about."""
+        """The split that it describes, if stated."""
         return self.reported.fields.get("split")
 
     @property
     def quantity(self) -> str:
-        """What its claim is about."""
+        """The quantity of its claim."""
         return self.claim.quantity.name
 
     @property
     def step(self) -> int | None:
-        """The evaluation that it is about."""
+        """The step of the evaluation that it describes, if stated."""
         return self.whole("step")
 
     def whole(self, name: str) -> int | None:
-        """A field that is a whole number."""
+        """Return a field as a whole number, or None if the claim does not state it."""
         value = self.reported.fields.get(name)
         return None if value is None else int(value)
 
 
-def entries_of(source: Citation) -> Iterator[QuotedNumber]:
-    """Every printed number of a source.
+def quoted_numbers(source: Citation) -> Iterator[QuotedNumber]:
+    """Yield every printed number of a source.
 
     Raises:
-        InputError: a reported text is no number.
+        InputError: a reported text is not a number.
     """
     for claim in source.claims:
         for reported in claim.reported:
             try:
-                yield QuotedNumber(source.file, claim, reported, printed(reported.text))
+                yield QuotedNumber(source.file, claim, reported, parse_printed(reported.text))
             except ValueError as error:
-                message = "not a number as it is printed"
-                raise InputError(message, path=claim.path, line=reported.line, found=reported.text) from error
+                raise InputError(
+                    "not a printed number", path=claim.path, line=reported.line, found=reported.text
+                ) from error

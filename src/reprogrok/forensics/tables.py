@@ -1,4 +1,4 @@
-"""An examination of printed numbers -> lines for people, or a document for machines; both from one object."""
+"""A forensic report -> lines for people, or a JSON document; both from one object."""
 
 from __future__ import annotations
 
@@ -6,42 +6,42 @@ from rich.console import Console
 from rich.text import Text
 
 from reprogrok.files import pretty_json
-from reprogrok.forensics.findings import CheckedNumbers, Examination, Finding, Grade
+from reprogrok.forensics.findings import CheckedNumbers, Finding, ForensicReport, Grade
 from reprogrok.schema import check_written
 from reprogrok.text import counted
 
 _STYLES = {Grade.CERTAIN: "bold red", Grade.TELLING: "bold yellow", Grade.WEAK: "dim"}
 
 
-def print_examination(examination: Examination, console: Console) -> None:
-    """One block for each finding, then what was looked at."""
-    console.print(Text(f"{examination.subject}: {summary(examination)}", style="bold"), soft_wrap=True)
-    for finding in examination.findings:
+def print_report(report: ForensicReport, console: Console) -> None:
+    """Print one block for each finding, then the numbers that were checked."""
+    console.print(Text(f"{report.subject}: {summary(report)}", style="bold"), soft_wrap=True)
+    for finding in report.findings:
         console.print()
-        head = Text.assemble((finding.sure.value, _STYLES[finding.sure]), f"  {finding.kind.value}  {finding.where}")
+        head = Text.assemble((finding.grade.value, _STYLES[finding.grade]), f"  {finding.kind.value}  {finding.where}")
         console.print(head, soft_wrap=True)
-        for label, words in _lines(finding):
-            console.print(Text(f"  {label:<11} {words}"), soft_wrap=True)
+        for label, text in _lines(finding):
+            console.print(Text(f"  {label:<11} {text}"), soft_wrap=True)
     console.print()
-    for check in examination.checks:
-        console.print(Text(f"  looked at   {check_text(check)}", style="dim"), soft_wrap=True)
-    if examination.findings:
+    for check in report.checks:
+        console.print(Text(f"  checked     {check_text(check)}", style="dim"), soft_wrap=True)
+    if report.findings:
         console.print(
-            "\nAn inconsistency is not evidence of fraud: each finding names other explanations.", soft_wrap=True
+            "\nAn inconsistency is not evidence of fraud: each finding names honest explanations.", soft_wrap=True
         )
 
 
-def summary(examination: Examination) -> str:
-    """`1 certain, 0 telling, 2 weak findings`, or that there is none."""
-    if not examination.findings:
+def summary(report: ForensicReport) -> str:
+    """Return such as `3 findings (1 certain, 0 telling, 2 weak)`, or `nothing found`."""
+    if not report.findings:
         return "nothing found"
-    grades = ", ".join(f"{examination.count(sure)} {sure.value}" for sure in Grade)
-    return f"{counted(len(examination.findings), 'finding')} ({grades})"
+    grades = ", ".join(f"{report.count(grade)} {grade.value}" for grade in Grade)
+    return f"{counted(len(report.findings), 'finding')} ({grades})"
 
 
 def check_text(check: CheckedNumbers) -> str:
-    """`k of n: 2,000 numbers, 0 silent; test_accuracy of n = 1,882`."""
-    silent = f", {check.silent:,} of them silent" if check.silent else ""
+    """Return such as `k of n: 2,000 numbers, 7 of them undecidable; test_accuracy of n = 1,882`."""
+    silent = f", {check.silent:,} of them undecidable" if check.silent else ""
     return f"{check.name}: {counted(check.looked_at, 'number')}{silent}; {check.note}"
 
 
@@ -49,33 +49,33 @@ def _lines(finding: Finding) -> list[tuple[str, str]]:
     lines = [("printed", finding.printed), ("arithmetic", finding.arithmetic)]
     if finding.probability is not None:
         lines.append(("by chance", f"{finding.probability:.2g}"))
-    return [*lines, ("but", finding.not_meant)]
+    return [*lines, ("explanation", finding.explanation)]
 
 
-def document_of(examination: Examination) -> dict[str, object]:
-    """The examination as plain data, which keeps `forensics.schema.json`."""
+def document_of(report: ForensicReport) -> dict[str, object]:
+    """Return the report as plain data, by `forensics.schema.json`."""
     return {
         "format": "reprogrok.forensics/1",
-        "subject": examination.subject,
-        "exit_code": int(examination.exit_code),
+        "subject": report.subject,
+        "exit_code": int(report.exit_code),
         "findings": [
             {
                 "kind": finding.kind.value,
                 "where": finding.where,
                 "printed": finding.printed,
                 "arithmetic": finding.arithmetic,
-                "sure": finding.sure.value,
+                "sure": finding.grade.value,
                 "probability": finding.probability,
-                "not_meant": finding.not_meant,
+                "not_meant": finding.explanation,
             }
-            for finding in examination.findings
+            for finding in report.findings
         ],
-        "checks": [vars(check) for check in examination.checks],
+        "checks": [vars(check) for check in report.checks],
     }
 
 
-def as_json(examination: Examination) -> bytes:
-    """The examination as a JSON document that keeps its schema."""
-    document = document_of(examination)
+def as_json(report: ForensicReport) -> bytes:
+    """Return the report as a JSON document, checked against its schema."""
+    document = document_of(report)
     check_written(document, "forensics")
     return pretty_json(document)
