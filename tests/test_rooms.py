@@ -276,7 +276,7 @@ def test_a_sound_house_is_left_in_peace(tmp_path):
                 "tables",
                 "display",
                 "single_problems",
-            )  # fmt: skip
+            )
         ),
         ("exam/exam.py", "def f():\n    import json", "exam:3 imports json inside a function: only a command's file"),
         ("exam/exam.py", "async def f():\n    import json", "exam:3 imports json inside a function"),
