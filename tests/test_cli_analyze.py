@@ -27,7 +27,8 @@ from reprogrok.runs import analysis
 from reprogrok.runs import checkpoint_snapshots as checkpoint_states
 from reprogrok.runs.analysis import analyse
 from reprogrok.runs.checkpoint_snapshots import first_test_rows, snapshots_of, whole_or_in_parts
-from reprogrok.runs.post_analysis import columns, document_of
+from reprogrok.runs.post_analysis import post_analyse
+from reprogrok.runs.post_analysis_documents import columns, document_of
 from reprogrok.runs.snapshots import logged_snapshots, select
 from reprogrok.runs.tables import print_analyses
 from reprogrok.schema import load
@@ -141,7 +142,7 @@ def test_published_logs_are_analysed_and_say_that_they_are_logs(reprogrok, fixtu
 def test_the_published_keys_hold_the_log_and_its_states(fixtures_dir):
     folder = fixtures_dir / "runs" / V1
     found = analyse(read_run(folder), 42, t_grok=33_700)
-    written = document_of(found, logged_snapshots(found))
+    written = document_of(post_analyse(found, logged_snapshots(found)))
     log = json.loads((folder / "logs" / "analysis.json").read_text("utf-8"))
     assert written["training_metrics"] == json.loads((folder / "logs" / "metrics.json").read_text("utf-8"))
     assert written["analysis_metrics"] == log
@@ -212,11 +213,11 @@ def test_answers_are_those_that_occur(modular_run):
 def test_a_claim_is_judged_as_finely_as_it_was_evaluated(fixtures_dir, steps, holds, answer):
     """v2a reached 99 % in (19,700, 19,800] and was evaluated every 100 steps until 25,000."""
     found = analyse(read_run(fixtures_dir / "runs" / V2A), 42, claim=steps)
-    written = document_of(found, logged_snapshots(found))
-    claim = written["reprogrok"]["claim"]
+    judged = post_analyse(found, logged_snapshots(found))
+    claim = document_of(judged)["reprogrok"]["claim"]
     assert (claim["steps"], claim["holds"], claim["definition"]) == (steps, holds, "first-above/0.99")
     stream = io.StringIO()
-    print_analyses([written], Console(file=stream, width=80))
+    print_analyses([judged], Console(file=stream, width=80))
     assert f"claim: test learned within {steps:,} steps: {answer}" in stream.getvalue()
 
 
@@ -243,7 +244,7 @@ def test_no_claim_is_judged_unasked(fixtures_dir):
 
 def test_a_rule_that_looks_only_before_the_transition_is_noted(fixtures_dir):
     found = analyse(read_run(fixtures_dir / "runs" / V2A), 42)
-    written = document_of(found, logged_snapshots(found))
+    written = document_of(post_analyse(found, logged_snapshots(found)))
     assert written["checkpoint_steps"] == [5_000, 10_000, 15_000]
     assert (
         "holds no snapshot at or after t_grok 19,500; candidates there: 20,000, 25,000"
@@ -377,7 +378,7 @@ def test_states_read_in_parts_are_the_same_and_say_so(modular_run, monkeypatch):
     assert parts.representation_rank == whole.representation_rank
     assert parts.attention_entropy == [pytest.approx(heads, abs=1e-6) for heads in whole.attention_entropy]
     assert "read 16 at a time" in parts.note
-    assert parts.note in document_of(found, states)["reprogrok"]["notes"]
+    assert parts.note in document_of(post_analyse(found, states))["reprogrok"]["notes"]
 
 
 def test_an_unknown_experiment_is_answered_with_the_nearest_names(reprogrok, modular_run, project, one_error):
@@ -459,7 +460,7 @@ def test_holes_in_a_log_become_null_and_stay_visible(columns_run):
 
     folder = columns_run(metrics=drill, analysis=drill_analysis)
     found = analyse(read_run(folder), 42, t_grok=15_000)
-    written = document_of(found, logged_snapshots(found))
+    written = document_of(post_analyse(found, logged_snapshots(found)))
     index = written["checkpoint_steps"].index(5_000)
     assert written["test_accuracy"][index] is None
     assert (written["final_layer_rank"][index], written["avg_rank"][index], written["avg_entropy"][index]) == (
@@ -473,11 +474,13 @@ def test_without_a_logged_analysis_there_are_no_states(columns_run):
     folder = columns_run()
     (folder / "logs" / "analysis.json").unlink()
     found = analyse(read_run(folder), 42)
-    written = document_of(found, logged_snapshots(found))
+    written = document_of(post_analyse(found, logged_snapshots(found)))
     assert (written["full_analyses"], written["analysis_metrics"], written["reprogrok"]["source"]) == ([], {}, "none")
 
 
 def test_columns_share_their_steps_and_leave_holes():
     metrics = {"a": Series((0, 100), (0.5, math.nan)), "b": Series((100,), (3.0,))}
-    assert columns(metrics) == {"step": [0, 100], "a": [0.5, None], "b": [None, 3.0]}
+    found = columns(metrics)
+    assert found | {"a": None} == {"step": [0, 100], "a": None, "b": [None, 3.0]}
+    assert found["a"] == [0.5, pytest.approx(math.nan, nan_ok=True)]
     assert columns({}) == {}

@@ -1,4 +1,4 @@
-"""What the document says of a trained run's states beyond the published keys: waves, other estimators, the two logs."""
+"""The document of a trained run beyond the published keys: Fourier measures, other estimators, the two logs."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ from reprogrok.metrics import fourier
 from reprogrok.metrics.fourier import MEASURES, Grid
 from reprogrok.metrics.logged import definitions_of
 from reprogrok.metrics.registry import ANALYSED
-from reprogrok.runs import checkpoint_snapshots as checkpoint_states
+from reprogrok.runs import checkpoint_snapshots
 from reprogrok.runs.analysis import analyse, task_of
 from reprogrok.runs.checkpoint_snapshots import first_test_rows, snapshots_of
-from reprogrok.runs.post_analysis import document_of
+from reprogrok.runs.post_analysis import post_analyse
+from reprogrok.runs.post_analysis_documents import document_of
 from reprogrok.runs.tables import print_analyses
 from reprogrok.schema import load
 from reprogrok.spec import ModularTask, SplitSpec
@@ -75,10 +76,16 @@ def waves(made_once, reprogrok):
 
 
 @pytest.fixture(scope="session")
-def written(waves):
-    """Its document, with all that can be looked at: near the transition, after it, and the last state."""
+def measured(waves):
+    """Its post-analysis, with every snapshot: near the transition, after it, and the last one."""
     found = analyse(read_run(waves), 0, t_grok=150)
-    return document_of(found, snapshots_of(found, CPU), window=60)
+    return post_analyse(found, snapshots_of(found, CPU), window=60)
+
+
+@pytest.fixture(scope="session")
+def written(measured):
+    """The document of `measured`."""
+    return document_of(measured)
 
 
 @pytest.fixture
@@ -101,9 +108,9 @@ def another(waves, tmp_path):
     return write
 
 
-def shown(documents, width=80):
+def shown(found, width=80):
     stream = io.StringIO()
-    print_analyses(documents, Console(file=stream, width=width, highlight=False, markup=False))
+    print_analyses([found], Console(file=stream, width=width, highlight=False, markup=False))
     return stream.getvalue()
 
 
@@ -116,7 +123,7 @@ def plain_grid(path):
     return Grid(plain_NV[:, :29].double(), (a + b) % 29), checkpoint.weights["token_emb.weight"][:29].double()
 
 
-def test_every_state_has_the_waves_of_a_plain_computation_by_the_keys_of_the_last(waves, written):
+def test_every_snapshot_has_the_waves_of_a_plain_computation_by_the_keys_of_the_last(waves, written):
     found = written["reprogrok"]["fourier"]
     last, _ = plain_grid(waves / "seed-0" / "last.pt")
     varying = (last.logits_NC - last.logits_NC.mean(0)).square().sum()
@@ -160,7 +167,7 @@ def test_each_measure_says_its_definition_and_the_set_it_was_taken_on(written):
     assert set(measures) | {"step"} == set(written["reprogrok"]["fourier"]["last"])
 
 
-def test_other_estimators_of_a_state_are_those_that_training_logged(written):
+def test_other_estimators_of_a_snapshot_are_those_that_training_logged(written):
     log = written["analysis_metrics"]
     states = written["reprogrok"]["alternatives"]
     assert [state["step"] for state in states] == written["checkpoint_steps"]
@@ -190,7 +197,7 @@ def test_the_published_keys_stay_those_of_the_first_batch(waves, written):
     assert tokens_TB.shape == (5, 256)
     checkpoint = load_checkpoint(waves / "seed-0" / "step-200.pt")
     weights = {name: tensor.unsqueeze(0) for name, tensor in checkpoint.weights.items()}
-    first = checkpoint_states.represent(checkpoint.spec, weights, tokens_TB, answer)
+    first = checkpoint_snapshots.represent(checkpoint.spec, weights, tokens_TB, answer)
     state = written["full_analyses"][2]
     assert state["representation_rank"] == first.rank()[0].tolist()
     assert state["attention_entropy"] == first.entropy_clamped_RLH[0].tolist()
@@ -198,33 +205,33 @@ def test_the_published_keys_stay_those_of_the_first_batch(waves, written):
     assert state["attention_entropy"] != pytest.approx(everywhere[0], rel=1e-5)  # 256 rows are not 421
 
 
-def test_waves_are_shown_in_eighty_columns_with_the_last_state_named(written):
-    text = shown([written])
+def test_waves_are_shown_in_eighty_columns_with_the_last_snapshot_named(measured, written):
+    text = shown(measured)
     keys = ", ".join(map(str, written["reprogrok"]["fourier"]["keys"]["frequencies"]))
-    assert f"Fourier, by the key frequencies of the last state: {keys}\n" in text
-    table = text[text.index("Fourier, by") : text.index("energy: share")].splitlines()
+    assert f"Fourier, by the key frequencies of the last snapshot: {keys}\n" in text
+    table = text[text.index("Fourier, by") : text.index("energy: fraction")].splitlines()
     assert max(map(len, table)) <= 80
     assert "…" not in "".join(table)
     assert [line.split()[0] for line in table if line.strip()[:1].isdigit()] == ["0", "100", "200", "300"]
     assert "420 train, 421 test of 841 pairs; guessing one of 29 costs 3.37) [key-frequencies/logits" in text
 
 
-def test_the_last_state_is_shown_where_it_was_not_selected(waves):
+def test_the_last_snapshot_is_shown_where_it_was_not_selected(waves):
     found = analyse(read_run(waves), 0, t_grok=150)
-    chosen = document_of(found, snapshots_of(found, CPU))  # the first two near 150: 0 and 100
-    assert [state["step"] for state in chosen["reprogrok"]["fourier"]["states"]] == [0, 100]
-    text = shown([chosen])
+    chosen = post_analyse(found, snapshots_of(found, CPU))  # the first two near 150: 0 and 100
+    assert [state["step"] for state in document_of(chosen)["reprogrok"]["fourier"]["states"]] == [0, 100]
+    text = shown(chosen)
     assert "\n  300  " in text[text.index("Fourier, by") :]
 
 
 def test_keys_that_are_missing_are_said_to_be(waves, monkeypatch):
     monkeypatch.setattr(fourier, "key_frequencies", lambda _share_K: ())
     found = analyse(read_run(waves), 0)
-    without = document_of(found, snapshots_of(found, CPU))
-    (state, *_) = without["reprogrok"]["fourier"]["states"]
+    without = post_analyse(found, snapshots_of(found, CPU))
+    (state, *_) = document_of(without)["reprogrok"]["fourier"]["states"]
     assert state["key_energy"] == 0.0
     assert state["excluded_loss_train"] == state["full_loss_train"]
-    assert "by the key frequencies of the last state: it has none\n" in shown([without])
+    assert "by the key frequencies of the last snapshot: it has none\n" in shown(without)
 
 
 def test_an_operation_without_waves_says_so_in_one_line_and_keeps_the_rest(reprogrok, another, tmp_path):
@@ -245,7 +252,7 @@ def test_training_pairs_of_waves_are_those_that_fill_a_block(another):
     """Blocks of 100 of 420 rows: 400 are trained on, and the losses of training are over these."""
     folder = another({"batches": "blocks", "batch": 100})
     run = read_run(folder)
-    found = document_of(analyse(run, 0), snapshots_of(analyse(run, 0), CPU))["reprogrok"]["fourier"]
+    found = document_of(post_analyse(analyse(run, 0), snapshots_of(analyse(run, 0), CPU)))["reprogrok"]["fourier"]
     assert found["measures"]["excluded_loss_train"]["n"] == 400
     grid, _ = plain_grid(folder / "seed-0" / "last.pt")
     expected = cross_entropy(grid.logits_NC, grid.sum_N, make_split(task_of(run)).train_N[:400])
@@ -254,7 +261,7 @@ def test_training_pairs_of_waves_are_those_that_fill_a_block(another):
 
 def test_differences_are_measured_too(another):
     found = analyse(read_run(another(operation="sub")), 0)
-    states = document_of(found, snapshots_of(found, CPU))["reprogrok"]["fourier"]["states"]
+    states = document_of(post_analyse(found, snapshots_of(found, CPU)))["reprogrok"]["fourier"]["states"]
     assert len(states) == 2
 
 
@@ -264,16 +271,17 @@ def test_differences_are_measured_too(another):
 )
 def test_what_has_no_waves_or_too_many_logits_is_not_read(operation, modulus, why):
     task = ModularTask(operation, modulus, "power5", "answer", SplitSpec("random", 42, fraction=0.5))
-    reason = checkpoint_states._waves_of(task, {}, CPU)
+    reason = checkpoint_snapshots._waves_of(task, {}, CPU)
     assert reason.endswith(why)
 
 
 def test_runs_without_checkpoints_have_no_waves_and_no_line_of_them(columns_run):
     found = analyse(read_run(columns_run()), 42)
-    without = document_of(found, checkpoint_states.snapshots_of(found, CPU))
-    assert without["reprogrok"]["fourier"]["unknown"] == "no checkpoints"
-    assert without["reprogrok"]["alternatives"] == []
-    assert "Fourier" not in shown([without])
+    without = post_analyse(found, snapshots_of(found, CPU))
+    document = document_of(without)["reprogrok"]
+    assert document["fourier"]["unknown"] == "no checkpoints"
+    assert document["alternatives"] == []
+    assert "Fourier" not in shown(without)
 
 
 def test_answers_that_fill_the_memory_are_read_in_parts_and_say_so(waves, written, monkeypatch):
@@ -287,7 +295,7 @@ def test_answers_that_fill_the_memory_are_read_in_parts_and_say_so(waves, writte
 
     monkeypatch.setattr(fourier, "answer_logits", small_memory)
     found = analyse(read_run(waves), 0, t_grok=150)
-    parts = document_of(found, snapshots_of(found, CPU), window=60)["reprogrok"]
+    parts = document_of(post_analyse(found, snapshots_of(found, CPU), window=60))["reprogrok"]
     assert tried[:3] == [512, 256, 128]
     assert "memory did not suffice for 512 pairs at once; read 128 at a time" in parts["notes"]
     whole = written["reprogrok"]["fourier"]
@@ -298,7 +306,7 @@ def test_answers_that_fill_the_memory_are_read_in_parts_and_say_so(waves, writte
         assert (state["logit_keys"], state["embedding_keys"]) == (other["logit_keys"], other["embedding_keys"])
 
 
-def test_a_last_state_that_was_changed_is_refused(another):
+def test_a_last_snapshot_that_was_changed_is_refused(another):
     folder = another()
     shutil.copy(folder / "seed-0" / "step-100.pt", folder / "seed-0" / "step-300.pt")
     with pytest.raises(InputError, match="changed since the run wrote it"):
@@ -318,7 +326,8 @@ def test_every_metric_of_a_modular_run_lands_on_its_side(waves, operation, modul
     # grad_norm and its like are of every run, whatever its task.
     metrics = dict.fromkeys((*definitions, "grad_norm", "learning_rate"), series)
     as_if = dataclasses.replace(run, definitions=run.definitions | definitions, replicas={0: metrics})
-    written = document_of(analyse(as_if, 0), checkpoint_states.RunSnapshots("none", (), lambda _step: None, {}, ()))
+    candidates = checkpoint_snapshots.RunSnapshots("none", (), lambda _step: None, {}, ())
+    written = document_of(post_analyse(analyse(as_if, 0), candidates))
     analysed = {
         *("final_layer_rank", "average_rank", "final_layer_rank_after", "final_layer_entropy_rank"),
         *("final_layer_participation_ratio", "attention_entropy", "answer_entropy"),

@@ -13,7 +13,8 @@ from reprogrok.formats.foreign_runs import read_run
 from reprogrok.model.device import choose_device
 from reprogrok.runs.analysis import Analysis, analyse
 from reprogrok.runs.checkpoint_snapshots import snapshots_of
-from reprogrok.runs.post_analysis import document_of, place
+from reprogrok.runs.post_analysis import post_analyse
+from reprogrok.runs.post_analysis_documents import document_of, place
 from reprogrok.runs.tables import print_analyses
 
 
@@ -40,14 +41,15 @@ def run(
     for file in places:
         check_writable(file)
     chosen = choose_device(device)
-    documents = [document_of(analysis, snapshots_of(analysis, chosen), window) for analysis in analyses]
+    found = [post_analyse(analysis, snapshots_of(analysis, chosen), window) for analysis in analyses]
+    documents = list(map(document_of, found))
     for file, document in zip(places, documents, strict=True):
         write_bytes(file, pretty_json(document))
     if as_json:
         shown = documents[0] if len(documents) == 1 else {"analyses": documents}
         sys.stdout.write(pretty_json(shown).decode())
         return ExitCode.PASS
-    print_analyses(documents, console())
+    print_analyses(found, console())
     for file in places:
         sys.stdout.write(f"wrote {file}\n")
     return ExitCode.PASS

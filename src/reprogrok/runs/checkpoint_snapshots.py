@@ -43,7 +43,7 @@ from reprogrok.tasks.splits import make_split
 
 T = TypeVar("T")
 
-# Messages of a full memory: by torch for an accelerator, and by its allocator for a CPU.
+# A full memory of a CPU or of MPS is a plain RuntimeError of torch (2.x): only the text tells it from other faults.
 _FULL = ("out of memory", "not enough memory", "can't allocate memory")
 
 
@@ -132,9 +132,9 @@ def whole_or_in_parts(work: Callable[[int], T], rows: int) -> tuple[T, int]:
     while True:
         try:
             return work(rows), rows
-        except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is one of the latter
-            full = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(w in str(error) for w in _FULL)
-            if not full:
+        except (MemoryError, RuntimeError) as error:
+            typed = isinstance(error, MemoryError | torch.OutOfMemoryError)
+            if not typed and not any(text in str(error) for text in _FULL):
                 raise
             if rows == 1:
                 raise InputError(
@@ -169,7 +169,7 @@ def _weights(checkpoint: Checkpoint, device: torch.device) -> dict[str, Tensor]:
     return {name: tensor.unsqueeze(0).to(device) for name, tensor in checkpoint.weights.items()}
 
 
-def _alternatives(seen: Representation, positions: int) -> dict[str, list[object]]:
+def _alternatives(seen: Representation, positions: int) -> dict[str, list[float | list[float]]]:
     """Return the values by every definition but the two of the published keys."""
     found = {
         registry.RANK: seen.rank(),

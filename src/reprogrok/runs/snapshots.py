@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from reprogrok.formats import foreign_runs
 from reprogrok.metrics.fourier import FourierMeasures
@@ -41,7 +40,7 @@ class Snapshot:
     attention_entropy: Sequence[Sequence[float]] | None
     note: str = ""
     examples: int = 0
-    alternatives: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    alternatives: Mapping[str, Sequence[float | Sequence[float]]] = field(default_factory=dict)
     fourier: FourierMeasures | None = None
 
     @property
@@ -128,7 +127,7 @@ def logged_snapshots(analysis: Analysis) -> RunSnapshots:
     read = f"analysed from its logs: {evaluations:,} evaluations, no checkpoints"
     if run.layout != foreign_runs.COLUMNS or not (run.path / foreign_runs.ANALYSIS).exists():
         return RunSnapshots(NOTHING, (), unmeasured, {}, (f"{read}, no logged rank or entropy",))
-    log: Mapping[str, Any] = load(run.path / foreign_runs.ANALYSIS).data
+    log = load(run.path / foreign_runs.ANALYSIS).data
     rows = {step: index for index, step in enumerate(log["step"])}
     every = load(run.path / foreign_runs.CONFIG).data.get("training", {}).get("checkpoint_interval")
     saved = [step for step in rows if type(every) is int and every > 0 and step % every == 0]
@@ -136,8 +135,7 @@ def logged_snapshots(analysis: Analysis) -> RunSnapshots:
 
     def measure(step: int) -> Snapshot:
         ranks, entropies = (
-            plain(log[name][rows[step]]) if name in log else None
-            for name in ("representation_rank", "attention_entropy")
+            log[name][rows[step]] if name in log else None for name in ("representation_rank", "attention_entropy")
         )
         return Snapshot(step, ranks, None, entropies)
 
@@ -154,15 +152,6 @@ def logged_snapshots(analysis: Analysis) -> RunSnapshots:
 def unmeasured(step: int) -> Snapshot:
     """Return a snapshot without measurements."""
     return Snapshot(step, None, None, None)
-
-
-def plain(value: Any) -> Any:
-    """Replace numbers that are not finite by null, which JSON requires."""
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _mean(values: Sequence[float | None] | None) -> float | None:
