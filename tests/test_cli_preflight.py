@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,21 @@ def test_the_verdict_is_written_whatever_it_says(look, tmp_path):
         "IMPOSSIBLE": True,
         "UNINFORMATIVE": False,
     }
+
+
+@pytest.mark.parametrize(("gate", "experiment"), [("addition", "e1"), ("modular", "c12-5")])
+def test_a_preflight_loads_no_torch(gate, experiment):
+    code = (
+        "import sys\n"
+        f"sys.argv = ['reprogrok', 'sanity', '{gate}', '--preflight', '--experiment', '{experiment}']\n"
+        "from reprogrok.cli.main import main\n"
+        "try:\n    code = main()\n"
+        "finally:\n    print(sorted({'torch', 'matplotlib'} & set(sys.modules)))\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert " GO (exit 0)" in result.stdout
+    assert result.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize(

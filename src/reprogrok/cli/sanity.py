@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from reprogrok.cli.options import CRITERIA, PARAMS, VerdictFormat
 from reprogrok.errors import InputError
-
-if TYPE_CHECKING:
-    from reprogrok.gates.requirements import SplitAnswers
-    from reprogrok.record import Record
 
 
 def sanity(
@@ -66,7 +62,6 @@ def sanity(
         output_format=output_format,
         criteria=criteria,
         accept_amended=accept_amended,
-        split_answers=_split_answers,
     )
     raise typer.Exit(code)
 
@@ -83,9 +78,3 @@ def _check_options(run: Path | None, experiment: str | None, *, preflight: bool,
         raise InputError("nothing is registered yet", field="--accept-amended", expected="no --preflight")
     if experiment is not None and not preflight:
         raise InputError("only with --preflight; --run names an existing run", field="--experiment")
-
-
-def _split_answers(record: Record) -> SplitAnswers:
-    from reprogrok.gates.split_answers import split_answers  # loads torch
-
-    return split_answers(record)

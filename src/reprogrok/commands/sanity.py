@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from reprogrok.console import console, write
@@ -15,6 +14,7 @@ from reprogrok.gates.gate_files import find_gate, load_gate
 from reprogrok.gates.requirements import NOT_COUNTED, SplitAnswers
 from reprogrok.gates.tables import print_verdict
 from reprogrok.record import Record
+from reprogrok.runs.analysis import support_of
 
 
 def run(
@@ -25,12 +25,8 @@ def run(
     output_format: str,
     criteria: Path,
     accept_amended: bool,
-    split_answers: Callable[[Record], SplitAnswers],
 ) -> ExitCode:
     """Judge a run by a gate; print the verdict as a table or as one of `DOCUMENTS`.
-
-    `split_answers` counts the answers of the run's split. It is an argument because it loads torch, which only a gate
-    with requirements needs.
 
     Raises:
         InputError: the gate or the run cannot be read.
@@ -41,7 +37,7 @@ def run(
         advice = f"`reprogrok train {name}` first (if params.yaml has it), or --run DIR for another folder"
         raise RecordError("no run here", path=path, expected=advice)
     record = read_run(path)
-    answers = split_answers(record) if gate.requires else NOT_COUNTED
+    answers = _split_answers(record) if gate.requires else NOT_COUNTED
     verdict = judge(gate, record, answers, accept_amended=accept_amended)
     document = DOCUMENTS.get(output_format, DOCUMENTS["json"])(verdict)
     if output is not None:
@@ -52,3 +48,9 @@ def run(
     else:
         print_verdict(verdict, console())
     return verdict.exit_code
+
+
+def _split_answers(record: Record) -> SplitAnswers:
+    """Count the answers of a run's split over all its equations, if its configuration determines them."""
+    found = support_of(record)
+    return SplitAnswers(found.classes, found.ceiling, found.source)

@@ -48,7 +48,7 @@ def judge(
     Args:
         gate: the criteria.
         record: the run.
-        answers: the answers of the run's split, for the requirements; `gates.split_answers` counts them.
+        answers: the answers of the run's split, which requirements need.
         accept_amended: do not withhold a GO because the criteria were amended after training began.
 
     Raises:
