@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-from reprogrok.console import console
+from reprogrok.console import console, write
 from reprogrok.errors import ExitCode
 from reprogrok.files import check_writable, pretty_json, write_bytes
 from reprogrok.train.diagnosis import diagnose
@@ -21,7 +20,7 @@ def run(*, compiles: bool, output: Path | None, as_json: bool) -> ExitCode:
     if output is not None:
         write_bytes(output, document)
     if as_json:
-        sys.stdout.write(document.decode())
+        write(document)
     else:
         print_diagnosis(diagnosis, console())
     return diagnosis.exit_code

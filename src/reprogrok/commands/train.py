@@ -10,7 +10,7 @@ from dataclasses import replace
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
-from reprogrok.console import console
+from reprogrok.console import remark
 from reprogrok.errors import ExitCode, InputError
 from reprogrok.formats.problem_files import check_problems
 from reprogrok.gates.gate_files import find_gate, load_gate
@@ -88,7 +88,7 @@ def run(
         print_plan(plan)
         return ExitCode.PASS
     if plan.backend == Backend.COMPILED and not quiet:
-        _say("a step is compiled first, which takes seconds or, the first time, up to a minute")
+        remark("a step is compiled first, which takes seconds or, the first time, up to a minute")
     with (
         _stop_on_signals() as (stop, received),
         training_display(plan, quiet=quiet) as show,
@@ -102,19 +102,15 @@ def run(
         try:
             run_plan(plan, stop, report, _warn)
         except StoppedError as error:
-            _say(str(error))
+            remark(str(error))
             return 128 + received[0]
     if not quiet:
         print_run(plan.out)
     return ExitCode.PASS
 
 
-def _say(text: str) -> None:
-    console(stderr=True).print(text, soft_wrap=True)
-
-
 def _warn(text: str) -> None:
-    _say(f"warning: {text}")
+    remark(f"warning: {text}")
 
 
 def _with_options(experiment: Experiment, seeds: str | None, steps: int | None) -> Experiment:
@@ -142,7 +138,7 @@ def _backend(experiment: Experiment, device: str, requested: Backend | None) -> 
         return requested
     backend = available_backend(experiment.model, experiment.steps, device)
     if backend != preferred_backend(experiment.model, experiment.steps, device):
-        _say("no compiler here: steps run eagerly, several times slower (see `reprogrok doctor`)")
+        remark("no compiler here: steps run eagerly, several times slower (see `reprogrok doctor`)")
     return backend
 
 
