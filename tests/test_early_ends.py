@@ -194,17 +194,17 @@ def test_a_signal_to_a_run_that_will_end_early_keeps_its_work(early, trained, tm
     process = start_training(folder, *words)
     wait_for_work(folder, process, "seed-7/state-*.pt")
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 128 + signal.SIGINT, errors
     (seed,) = folder.glob(".reprogrok/work/*/seed-7")
     assert len(list(seed.glob("step-*.pt"))) <= 3, "pruned while the run goes on"
     again = start_training(folder, *words)
-    _, errors = again.communicate(timeout=60)
+    _, errors = again.communicate(timeout=600)
     assert again.returncode == 0, errors
     assert sorted(path.name for path in (folder / RUN / "seed-7").glob("step-*")) == ["step-1800.pt", "step-1850.pt"]
     undisturbed = shutil.copytree(trained, tmp_path / "other", ignore=shutil.ignore_patterns("runs", ".reprogrok"))
     alone = start_training(undisturbed, *words)
-    _, errors = alone.communicate(timeout=60)
+    _, errors = alone.communicate(timeout=600)
     assert alone.returncode == 0, errors
     assert contents(folder / RUN) == contents(undisturbed / RUN)
 
