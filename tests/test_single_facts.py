@@ -23,7 +23,7 @@ from reprogrok.claims.judgements import ClaimDecision
 from reprogrok.cli.certify import ArithmeticName
 from reprogrok.cli.eval import ExamChoice, Method, SuiteChoice
 from reprogrok.cli.options import VerdictFormat
-from reprogrok.cli.train import Promise, Sink
+from reprogrok.cli.train import BackendChoice, Promise, Sink
 from reprogrok.errors import ExitCode
 from reprogrok.exam.exam import MODULAR_SUITES, SUITES
 from reprogrok.forensics.findings import Flaw, Grade
@@ -60,6 +60,7 @@ from reprogrok.tasks import modular, splits
 from reprogrok.tasks.addition import EQUALS
 from reprogrok.tasks.epochs import ORDERS
 from reprogrok.tasks.protocols import MODULAR_PROTOCOL, PROTOCOL
+from reprogrok.train.backends import Backend
 from reprogrok.train.sinks import SINKS
 
 FOLDER = Path(schema.__file__).parent / "schemas"
@@ -278,6 +279,7 @@ def test_the_largest_seed_of_a_list_is_that_of_a_range():
     ("choices", "known"),
     [
         (ArithmeticName, ARITHMETICS),
+        (BackendChoice, Backend),
         (ExamChoice, [name.partition("/")[0] for name in (PROTOCOL, MODULAR_PROTOCOL)]),
         (Sink, SINKS),
         (SuiteChoice, [*SUITES, *MODULAR_SUITES, "all"]),

@@ -214,7 +214,15 @@ def test_what_only_the_data_can_find_gets_file_and_line(read):
         str(caught.value)
         == f"{params.document.path}:{line} $.experiments.one.task.modulus: unfit: expected a prime, found 97"
     )
-    for other in (InputError("x", field="--stop-at"), InputError("x", path="y", field="$.a"), InputError("x")):
+    for other in (InputError("x", field="--stop-at"), InputError("x", path="y", field="$.a")):
         with pytest.raises(InputError) as caught, params.located("one"):
             raise other
         assert caught.value is other
+
+
+def test_an_error_without_a_place_is_one_of_the_experiment(read):
+    params = read(MODULAR)
+    with pytest.raises(InputError) as caught, params.located("one"):
+        raise InputError("unfit")
+    line = MODULAR[: MODULAR.index("  one:")].count("\n") + 1
+    assert str(caught.value) == f"{params.document.path}:{line} $.experiments.one: unfit"

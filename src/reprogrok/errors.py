@@ -101,7 +101,8 @@ def located(
     """Place the errors of a block that knows parts of a document, but not the file.
 
     `{field: "$.task.modulus"}` inside `located("params.yaml", "$.experiments.e1")` becomes
-    `params.yaml $.experiments.e1.task.modulus`. An error that names a file, an option or no field stays as it is.
+    `params.yaml $.experiments.e1.task.modulus`, and an error without a field is one of `$.experiments.e1`. An error
+    that names a file or an option stays as it is.
 
     Args:
         path: the file.
@@ -114,9 +115,10 @@ def located(
     try:
         yield
     except InputError as error:
-        if error.path is not None or error.field is None or not error.field.startswith("$"):
+        inner = "$" if error.field is None else error.field
+        if error.path is not None or not inner.startswith("$"):
             raise
-        whole = field + error.field.removeprefix("$")
+        whole = field + inner.removeprefix("$")
         raise error.at(path, whole, line_of(whole)) from error
 
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ from reprogrok.certificate.checker.trees import BlockProof, checked_order, decod
 from reprogrok.errors import InputError
 from reprogrok.files import pretty_json, write_bytes
 from reprogrok.formats.checkpoints import Checkpoint
-from reprogrok.schema import Document, Steps, check, check_written, json_path, load, read_bytes
+from reprogrok.schema import Document, Steps, check, check_written, load, read_bytes
 
 FORMAT = "reprogrok.certificate/2"
 SCHEMA = "certificate"
@@ -226,10 +225,10 @@ def read_block(read: Document, steps: Steps, entry: Mapping[str, Any], block: Bl
         raise read.error((*steps, "basis"), expected="rows of one length, at most as many as they are long")
     orders = {}
     for place, text in entry["orders"].items():
-        with _located(read, (*steps, "orders", place)):
+        with read.located((*steps, "orders", place)):
             order_K = np.frombuffer(_bytes(text), dtype=np.uint8).astype(np.int64)
             orders[int(place)] = checked_order(order_K, block, int(place))
-    with _located(read, (*steps, "leaves")):
+    with read.located((*steps, "leaves")):
         trees = unpack(_bytes(entry["leaves"]), MAX_TEXT_BYTES)
         halved = {run[0] for leaf in decode(trees, block) for run in leaf.runs}
     if missing := halved - orders.keys():
@@ -237,17 +236,6 @@ def read_block(read: Document, steps: Steps, entry: Mapping[str, Any], block: Bl
             (*steps, "orders"), "a place is halved that has no order", expected=f"an order of {min(missing)}"
         )
     return BlockProof(block, np.array(rows, dtype=np.float64), orders, trees)
-
-
-@contextmanager
-def _located(read: Document, steps: Steps) -> Iterator[None]:
-    """Add file and field to every InputError of the block."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(
-            error.message, path=read.path, field=json_path(steps), expected=error.expected, found=error.found
-        ) from error
 
 
 def _bytes(text: str) -> bytes:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from reprogrok.cli.options import DEVICE, Format
+from reprogrok.cli.options import DEVICE, FORMAT, Format
 
 
 def analyze(
@@ -43,19 +43,19 @@ def analyze(
         ),
     ] = None,
     device: DEVICE = "cpu",
-    format: Annotated[Format, typer.Option(help="Output format.")] = Format.TABLE,  # noqa: A002 - the option's name
+    output_format: FORMAT = Format.TABLE,
 ) -> None:
-    """Find when a run learned training and test set, how steadily, and its regime; write post_analysis.json.
+    """Measure grok times, regime, rank and entropy of a run.
 
-    Times are intervals between evaluations. Rank and entropy, and for sums and differences the Fourier measures, are
-    those of checkpoints 3 before, 2 near and 3 after the transition; the document adds other estimators. A run
-    without checkpoints is analysed from its logs.
+    Write post_analysis.json. Times are intervals between evaluations. Rank and entropy, and for sums and differences
+    the Fourier measures, are those of checkpoints 3 before, 2 near and 3 after the transition; the document adds other
+    estimators. A run without checkpoints is analysed from its logs.
     """
     from reprogrok.commands.analyze import run as analyse
 
     raise typer.Exit(
         analyse(
             run, t_grok=t_grok, window=window, claim=claim, seed=seed, output=output, device=device,
-            as_json=format is Format.JSON,
+            as_json=output_format is Format.JSON,
         )
     )  # fmt: skip

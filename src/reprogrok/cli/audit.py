@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from reprogrok.cli.options import CLAIMS, EVIDENCE, PARAMS, Format
+from reprogrok.cli.options import CLAIMS, EVIDENCE, FORMAT, PARAMS, RUNS, Format
 
 
 def audit(
@@ -20,18 +20,19 @@ def audit(
         ),
     ] = None,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the verdicts as JSON.")] = None,
-    output_format: Annotated[Format, typer.Option("--format", help="What is printed.")] = Format.TABLE,
+    output_format: FORMAT = Format.TABLE,
     claims: CLAIMS = Path("audit/claims"),
     evidence: EVIDENCE = Path("audit/evidence"),
-    runs: Annotated[Path, typer.Option(metavar="DIR", help="The folder of runs.")] = Path("runs"),
+    runs: RUNS = Path("runs"),
     no_runs: Annotated[bool, typer.Option("--no-runs", help="Judge by committed evidence alone.")] = False,
     ledger: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write all verdicts as a ledger.")] = None,
     params: PARAMS = Path("params.yaml"),
 ) -> None:
-    """Judge published claims by the available evidence: REPRODUCED, CONTRADICTED or INCONCLUSIVE; nothing is trained.
+    """Judge published claims by the available evidence.
 
-    Evidence comes from --evidence, --runs, the manifests of the released checkpoints, and params.yaml. A single claim
-    is explained in full. For a claim that cannot be decided, the missing evidence is named.
+    Evidence comes from --evidence, --runs, the manifests of the released checkpoints, and params.yaml; nothing is
+    trained. A claim is REPRODUCED, CONTRADICTED or INCONCLUSIVE, with the evidence that is missing. A single claim is
+    explained in full.
     Exit code: 1 if any claim is contradicted, else 3 if any is left open, else 0; 2 if nothing can be judged.
     """
     from reprogrok.commands.audit import run

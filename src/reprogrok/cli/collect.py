@@ -26,10 +26,10 @@ def collect(
     ] = None,
     claims: CLAIMS = Path("audit/claims"),
 ) -> None:
-    """Collect evidence from runs, logs, evaluations and certificates, with definitions, device and file hashes.
+    """Collect evidence from runs, evaluations and certificates.
 
-    Of each: times, highest and lowest values, changes, regimes or errors, and the quantities that claims ask for. A
-    certificate is not checked; `reprogrok certify --check` does that. Nothing is judged.
+    For each source: times, highest and lowest values, changes, regimes or errors, and the quantities that claims ask
+    for, with definitions, device and file hashes. A certificate is not checked; `reprogrok certify --check` does that.
     Exit code: 0, or 2 if something cannot be read.
     """
     from reprogrok.commands.collect import run

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from reprogrok.cli.options import Format
+from reprogrok.cli.options import FORMAT, Format
 
 
 def compare(
@@ -21,14 +21,14 @@ def compare(
     ],
     output: Annotated[Path | None, typer.Option(help="Also write the comparison as JSON.")] = None,
     metrics: Annotated[Path | None, typer.Option(help="Also write its numbers as a DVC metrics file.")] = None,
-    format: Annotated[Format, typer.Option(help="Output format.")] = Format.TABLE,  # noqa: A002 - the option's name
+    output_format: FORMAT = Format.TABLE,
 ) -> None:
-    """Compare evaluations (scores with intervals, McNemar's exact test for every pair), or two runs.
+    """Compare evaluations of one exam, or two runs.
 
-    Evaluations must be of the same exam. p-values are adjusted for the number of pairs (Holm). For two runs, ours or
-    foreign, print the settings that differ, the grok times, the delay factor, and rank and entropy before and after.
-    Metrics of different definitions are never compared.
+    Print scores with intervals and McNemar's exact test for every pair of checkpoints. p-values are adjusted for the
+    number of pairs (Holm). For two runs, ours or foreign, print the settings that differ, the grok times, the delay
+    factor, and rank and entropy before and after. Metrics of different definitions are never compared.
     """
     from reprogrok.commands.compare import run
 
-    raise typer.Exit(run(evaluations, output=output, metrics=metrics, as_json=format is Format.JSON))
+    raise typer.Exit(run(evaluations, output=output, metrics=metrics, as_json=output_format is Format.JSON))

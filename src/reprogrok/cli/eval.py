@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from reprogrok.cli.options import DATA, DEVICE, PARAMS, Format
+from reprogrok.cli.options import DATA, DEVICE, FORMAT, PARAMS, TASK_OF, Format
 
 
 class SuiteChoice(StrEnum):
@@ -58,7 +58,7 @@ def evaluate(
         float | None,
         typer.Option(help="Exit 1 unless every checkpoint reaches this accuracy on the uniform or held-out problems."),
     ] = None,
-    experiment: Annotated[str | None, typer.Option(help="Experiment of the task, if the file names none.")] = None,
+    experiment: TASK_OF = None,
     certificate: Annotated[
         list[Path] | None,
         typer.Option(
@@ -68,7 +68,7 @@ def evaluate(
         ),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Also write the evaluation with every failure as JSON.")] = None,
-    format: Annotated[Format, typer.Option(help="Output format.")] = Format.TABLE,  # noqa: A002 - the option's name
+    output_format: FORMAT = Format.TABLE,
     data: DATA = None,
     params: PARAMS = Path("params.yaml"),
 ) -> None:
@@ -92,6 +92,6 @@ def evaluate(
             experiment=experiment,
             params=params,
             output=output,
-            as_json=format is Format.JSON,
+            as_json=output_format is Format.JSON,
         )
     )

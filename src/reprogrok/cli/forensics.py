@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from reprogrok.cli.options import Format
+from reprogrok.cli.options import FORMAT, Format
 
 
 def forensics(
@@ -22,11 +22,12 @@ def forensics(
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="Also write the findings to FILE, as JSON.")
     ] = None,
-    output_format: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.TABLE,
+    output_format: FORMAT = Format.TABLE,
 ) -> None:
-    """Find numbers that do not fit together: exit 0 if there are none, 1 if a finding is certain or telling.
+    """Find printed numbers that do not fit together.
 
-    Arithmetic on printed numbers. An inconsistency is not evidence of fraud; each finding names honest explanations.
+    An inconsistency is not evidence of fraud; each finding names honest explanations.
+    Exit code: 0 if there are none, 1 if a finding is certain or telling.
     """
     from reprogrok.commands.forensics import run
 

@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
-from reprogrok.cli.options import PARAMS
+from reprogrok.cli.options import EXPERIMENT, PARAMS
 
 
 def generate(
-    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="A name in params.yaml.", show_default=False)],
+    experiment: EXPERIMENT,
     out: Annotated[Path | None, typer.Option(help="Folder to write to.", show_default="data/EXPERIMENT")] = None,
     params: PARAMS = Path("params.yaml"),
 ) -> None:
-    """Write the data of an experiment: the problems held out of training and the problems of its exams.
+    """Write the data of an experiment to files.
 
     Addition: the held-out pairs of every seed and the problems of both exams, as safetensors files. A modular task: its
     split, and for the format llmc8 the shards that llm.c reads. `train --data` and `eval --data` read the safetensors

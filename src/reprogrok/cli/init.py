@@ -14,9 +14,10 @@ def init(
     ] = Path(),
     no_dvc: Annotated[bool, typer.Option("--no-dvc", help="Write the files only; do not run `dvc init`.")] = False,
 ) -> None:
-    """Start a project: an experiment of a minute, its gate, a claim, a pipeline and a README.
+    """Start a project with one experiment, its gate and a claim.
 
-    Then `dvc repro` trains and judges, and `reprogrok audit` prints the verdict on the claim. Nothing is overwritten.
+    It gets a pipeline and a README too. `dvc repro` trains and judges, and `reprogrok audit` prints the verdict on the
+    claim. Nothing is overwritten.
     """
     from reprogrok.commands.init import run
 

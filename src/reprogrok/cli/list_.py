@@ -15,7 +15,7 @@ def list_everything(
     criteria: CRITERIA = Path("audit/criteria"),
     sources: Annotated[bool, typer.Option("--sources", help="Also print where each experiment was published.")] = False,
 ) -> None:
-    """List the experiments of params.yaml, the gates, the exams, and what installed packages offer."""
+    """List experiments, gates, exams and what packages offer."""
     from reprogrok.commands.list_ import run
 
     raise typer.Exit(run(params, criteria, sources=sources))

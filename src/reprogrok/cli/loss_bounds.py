@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from reprogrok.cli.options import PARAMS, Format
+from reprogrok.cli.options import EXPERIMENT, FORMAT, PARAMS, Format
 
 
 def loss_bounds(
-    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="A name in params.yaml.", show_default=False)],
-    format: Annotated[Format, typer.Option(help="Output format.")] = Format.TABLE,  # noqa: A002 - the option's name
+    experiment: EXPERIMENT,
+    output_format: FORMAT = Format.TABLE,
     params: PARAMS = Path("params.yaml"),
 ) -> None:
-    """Compute the least loss of a modular experiment: task known, answers at chance, training set memorised.
+    """Compute the least loss that each kind of knowledge allows.
 
+    The kinds: the task is known, answers are at chance, the training set is memorised.
     Operands cannot be predicted, so a mean over all positions has a lower bound, which depends on the window.
     """
     from reprogrok.commands.loss_bounds import run
 
-    raise typer.Exit(run(experiment, params=params, as_json=format is Format.JSON))
+    raise typer.Exit(run(experiment, params=params, as_json=output_format is Format.JSON))

@@ -28,7 +28,7 @@ def plot(
         typer.Option(help="Draw this metric; may be repeated.", show_default="accuracy, losses, rank, entropy"),
     ] = None,
 ) -> None:
-    """Draw the learning curves of runs as measured, with the grok step marked.
+    """Draw the learning curves of runs, with the grok step marked.
 
     The files of our own runs are checked against their hashes first. A metric of several definitions gets a panel per
     definition; the CSV leaves it out with a message, or is refused if --metric requests it.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from reprogrok.cli.options import DEVICE, PARAMS
+from reprogrok.cli.options import DEVICE, PARAMS, TASK_OF
 
 
 def predict(
@@ -17,13 +17,13 @@ def predict(
     a: Annotated[str, typer.Argument(metavar="A", help="First operand.", show_default=False)],
     b: Annotated[str, typer.Argument(metavar="B", help="Second operand.", show_default=False)],
     device: DEVICE = "auto",
-    experiment: Annotated[str | None, typer.Option(help="Experiment of the task, if the file names none.")] = None,
+    experiment: TASK_OF = None,
     params: PARAMS = Path("params.yaml"),
 ) -> None:
-    """Ask a model for one answer; exit 0 if it is right, 1 if it is wrong.
+    """Ask a model for one answer and print the margin of each token.
 
     The operands of a modular task are residues, or the numbers of elements of S5. A margin is the logit of the right
-    token minus the largest other logit.
+    token minus the largest other logit. Exit code: 0 if the answer is right, 1 if it is wrong.
     """
     from reprogrok.commands.predict import run
 

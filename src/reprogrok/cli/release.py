@@ -21,10 +21,10 @@ def release(
     ] = None,
     device: DEVICE = "auto",
 ) -> None:
-    """Copy the best checkpoint of a seed, examine it on every suite of its task, and write its manifest.
+    """Copy a run's best checkpoint and write its manifest.
 
-    Without RUN and SEED, add a certificate to a checkpoint that was released before. The certificate is not checked
-    again; `reprogrok certify --check` checks it.
+    The checkpoint is examined on every suite of its task. Without RUN and SEED, add a certificate to a checkpoint that
+    was released before. The certificate is not checked again; `reprogrok certify --check` checks it.
     """
     from reprogrok.commands import release as command
 

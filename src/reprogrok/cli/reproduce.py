@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from reprogrok.cli.options import CLAIMS, DEVICE_OF_PARAMS, EVIDENCE, PARAMS
+from reprogrok.cli.options import CLAIMS, DEVICE_OF_PARAMS, EVIDENCE, PARAMS, RUNS, WORKERS
 
 
 def reproduce(
@@ -17,7 +17,7 @@ def reproduce(
         typer.Option(min=1, help="Number of seeds to train.", show_default="as many as the verdict lacks, at most 8"),
     ] = None,
     device: DEVICE_OF_PARAMS = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes on a CPU.", show_default="one per core")] = None,
+    workers: WORKERS = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost; train nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no table of runs.")] = False,
     collect: Annotated[
@@ -29,13 +29,13 @@ def reproduce(
     ] = None,
     claims: CLAIMS = Path("audit/claims"),
     evidence: EVIDENCE = Path("audit/evidence"),
-    runs: Annotated[Path, typer.Option(metavar="DIR", help="The folder of runs.")] = Path("runs"),
+    runs: RUNS = Path("runs"),
     params: PARAMS = Path("params.yaml"),
 ) -> None:
-    """Train the seeds that a claim lacks and judge it again; after a stop or a kill, the same command resumes.
+    """Train the seeds that a claim lacks and judge it again.
 
-    Runs are published as runs/EXPERIMENT-seeds-FIRST-LAST, where `audit` finds them. A claim that is decided already,
-    or that training cannot decide, is judged at once.
+    After a stop or a kill, the same command resumes. Runs are published as runs/EXPERIMENT-seeds-FIRST-LAST, where
+    `audit` finds them. A claim that is decided already, or that training cannot decide, is judged at once.
     Exit code: 0 reproduced, 1 contradicted, 3 inconclusive, 2 bad input, or 130 (143) if it was stopped.
     """
     from reprogrok.commands.reproduce import Request, run

@@ -44,7 +44,10 @@ def sanity(
     ] = None,
     params: PARAMS = Path("params.yaml"),
 ) -> None:
-    """Judge a run by the criteria of a gate: GO (exit 0), NO_GO (1) or INCONCLUSIVE (3); 2 if it cannot be judged."""
+    """Judge a run by the criteria of a gate.
+
+    Exit code: 0 GO, 1 NO_GO, 3 INCONCLUSIVE, 2 if it cannot be judged.
+    """
     _check_options(run, experiment, preflight=preflight, accept_amended=accept_amended)
     if preflight:
         from reprogrok.commands.preflight import run as run_preflight

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from reprogrok.cli.options import PARAMS, Format
+from reprogrok.cli.options import EXPERIMENT, FORMAT, PARAMS, Format
 
 
 def split(
-    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="A name in params.yaml.", show_default=False)],
-    format: Annotated[Format, typer.Option(help="Output format.")] = Format.TABLE,  # noqa: A002 - the option's name
+    experiment: EXPERIMENT,
+    output_format: FORMAT = Format.TABLE,
     params: PARAMS = Path("params.yaml"),
 ) -> None:
-    """Audit the split of a modular experiment: sizes, coverage, twins, and the accuracy that memorisation can reach.
+    """Audit the split of a modular experiment.
 
-    The audit describes and does not judge: the exit code is 0 for every split.
+    Print sizes, coverage, twins, and the accuracy that memorisation can reach. The audit describes and does not judge:
+    the exit code is 0 for every split.
     """
     from reprogrok.commands.split import run
 
-    raise typer.Exit(run(experiment, params=params, as_json=format is Format.JSON))
+    raise typer.Exit(run(experiment, params=params, as_json=output_format is Format.JSON))

@@ -8,8 +8,14 @@ from typing import Annotated
 
 import typer
 
-from reprogrok.cli.options import DATA, DEVICE_OF_PARAMS, PARAMS
-from reprogrok.train.backends import Backend
+from reprogrok.cli.options import DATA, DEVICE_OF_PARAMS, PARAMS, WORKERS
+
+
+class BackendChoice(StrEnum):
+    """Ways to execute a training step, those of `train.backends`."""
+
+    EAGER = "eager"
+    COMPILED = "compiled"
 
 
 class Promise(StrEnum):
@@ -31,35 +37,37 @@ def train(
         str, typer.Argument(metavar="EXPERIMENT", help="A name in params.yaml; `reprogrok list` shows them.")
     ],
     seeds: Annotated[
-        str | None, typer.Option(help="42,43 or a range 0:8 (last excluded).", show_default="the experiment's")
+        str | None,
+        typer.Option(help="Seeds: 42,43 or a range 0:8 (last excluded).", show_default="the experiment's"),
     ] = None,
     device: DEVICE_OF_PARAMS = None,
     steps: Annotated[
         int | None, typer.Option(help="Length of the run and of its schedule.", show_default="the experiment's")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to publish.", show_default="runs/EXPERIMENT")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes on a CPU.", show_default="one per core")] = None,
+    workers: WORKERS = None,
     backend: Annotated[
-        Backend | None,
-        typer.Option(help="How a step is executed; each rounds differently.", show_default="by a fixed table"),
+        BackendChoice | None,
+        typer.Option(help="How a step is executed; the two round differently.", show_default="by a fixed table"),
     ] = None,
-    path: Annotated[Backend | None, typer.Option("--path", help="The older name of --backend.", hidden=True)] = None,
+    path: Annotated[BackendChoice | None, typer.Option("--path", help="Older name of --backend.", hidden=True)] = None,
     deterministic: Annotated[
-        Promise | None, typer.Option(help="The promise of the run.", show_default="that of params.yaml")
+        Promise | None,
+        typer.Option(help="Equal bits, or scores within a tolerance.", show_default="as in params.yaml"),
     ] = None,
     stop_at: Annotated[
         int | None,
-        typer.Option(metavar="STEP", help="Stop after STEP updates of the schedule, publish, and keep the work."),
+        typer.Option(metavar="STEP", help="Stop after STEP updates, publish, and keep the work."),
     ] = None,
     checkpoints: Annotated[
         str | None,
-        typer.Option(metavar="STEPS", help="Also publish the checkpoints of these steps: 500,1000 or 0:54000:5000."),
+        typer.Option(metavar="STEPS", help="Also publish these checkpoints: 500,1000 or 0:54000:5000."),
     ] = None,
-    keep: Annotated[int | None, typer.Option(min=1, help="Of --checkpoints, keep the newest this many.")] = None,
+    keep: Annotated[int | None, typer.Option(min=1, help="Keep only the newest of --checkpoints, this many.")] = None,
     allow_fingerprint_change: Annotated[
         bool,
         typer.Option(
-            "--allow-fingerprint-change", help="Resume work of another machine or version; the record says so."
+            "--allow-fingerprint-change", help="Resume work of another machine or version; the record notes it."
         ),
     ] = False,
     dry_run: Annotated[
@@ -72,9 +80,10 @@ def train(
     data: DATA = None,
     params: PARAMS = Path("params.yaml"),
 ) -> None:
-    """Train every seed of an experiment; after a stop or a kill, the same command resumes.
+    """Train every seed of an experiment and publish the run.
 
-    The folder holds spec.json, fingerprint.json, metrics.jsonl, summary.json and, per seed, best.pt and last.pt.
+    After a stop or a kill, the same command resumes. The published folder holds spec.json, fingerprint.json,
+    metrics.jsonl, summary.json and, per seed, best.pt and last.pt.
     Exit code: 0; 2 if it cannot train; 130 (143) if Ctrl-C (a termination signal) stopped it, and the work is kept.
     """
     from reprogrok.commands.train import run

@@ -21,10 +21,10 @@ from reprogrok.certificate.document import (
     write_certificate,
 )
 from reprogrok.certificate.tables import confirmation_document, print_certificate, print_confirmation
-from reprogrok.console import console
+from reprogrok.console import console, remark
 from reprogrok.errors import ExitCode, InputError
 from reprogrok.evaluation.examination import examinee, task_of, task_text
-from reprogrok.files import pretty_json
+from reprogrok.files import check_writable, pretty_json
 from reprogrok.formats.checkpoints import Checkpoint, load_checkpoint
 from reprogrok.model.device import choose_device
 from reprogrok.model.shapes import count_parameters
@@ -55,16 +55,18 @@ def make_certificate(
     """Search and check; print the certificate, and write it to `output`. Return the exit code of its status.
 
     Raises:
-        InputError: the checkpoint cannot be certified.
+        InputError: the checkpoint cannot be certified, or the certificate not be written.
         BusyError: another process is certifying it.
     """
+    if output is not None:
+        _check_output(output)
     checkpoint, digits = _addition(path, experiment, params)
     arithmetic = ARITHMETICS[arithmetic_name]
     work = CertificationWork.of(checkpoint, digits, budget, arithmetic)
     model = examinee(checkpoint, Addition(digits), choose_device("cpu"))
     with work.held():
         if (kept := work.kept()) and not quiet:
-            _note(f"going on: {kept} of {work.blocks} blocks were searched before ({work.folder})")
+            remark(f"going on: {kept} of {work.blocks} blocks were searched before ({work.folder})")
         try:
             with _stopped_by_signals(), block_display(digits, ("searched", "checked"), quiet=quiet) as (show, watch):
                 enclosure = Enclosure(checkpoint.spec, checkpoint.weights, digits, arithmetic)
@@ -76,7 +78,7 @@ def make_certificate(
                     budget=budget, advance=lambda block: show("checked", block),
                 )  # fmt: skip
         except _StoppedError as stopped:
-            _note(f"stopped; {work.kept()} of {work.blocks} blocks are kept, and the same command goes on")
+            remark(f"stopped; {work.kept()} of {work.blocks} blocks are kept, and the same command goes on")
             return stopped.exit_code
         document = certificate_document(certificate)
         check_written(document, SCHEMA)
@@ -112,7 +114,7 @@ def check_certificate(
                 lambda block: show("checked", block),
             )
     except _StoppedError as stopped:
-        _note("stopped; nothing was decided")
+        remark("stopped; nothing was decided")
         return stopped.exit_code
     if as_json:
         sys.stdout.write(pretty_json(confirmation_document(file, result)).decode())
@@ -140,8 +142,17 @@ def _addition(path: Path, experiment: str | None, params: Path) -> tuple[Checkpo
     return loaded, task.digits
 
 
-def _note(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
+def _check_output(output: Path) -> None:
+    """Refuse a file that could not be written, or not be read again.
+
+    Raises:
+        InputError: it is one of these.
+    """
+    if output.suffix != ".json" and not (output.is_char_device() or output.is_fifo()):
+        raise InputError(
+            "--check would not read it", field="--output", expected="a name that ends in .json", found=f"{output}"
+        )
+    check_writable(output)
 
 
 @contextmanager

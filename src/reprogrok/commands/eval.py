@@ -13,7 +13,7 @@ from pathlib import Path
 
 from reprogrok.certificate.certified import Certified, read_certified
 from reprogrok.certificate.document import beside
-from reprogrok.console import console
+from reprogrok.console import console, remark
 from reprogrok.errors import ExitCode, InputError
 from reprogrok.evaluation.certificates import contradiction
 from reprogrok.evaluation.evaluation import Evaluation, as_document
@@ -81,10 +81,10 @@ def run(
     _write(evaluations, output, as_json=as_json)
     contradictions = [text for each in evaluations if (text := contradiction(each.certificate)) is not None]
     for text in contradictions:
-        sys.stderr.write(f"{text}\n")
+        remark(text)
     failed = bool(contradictions)
     if min_exact is not None and (lowest := min(each.accuracy for each in evaluations)) < Fraction(str(min_exact)):
-        sys.stderr.write(f"--min-exact {min_exact}: not met (lowest {float(lowest):.6g})\n")
+        remark(f"--min-exact {min_exact}: not met (lowest {float(lowest):.6g})")
         failed = True
     return ExitCode.FAIL if failed else ExitCode.PASS
 
@@ -158,7 +158,7 @@ def _certified(loaded: Sequence[Checkpoint], task: Task, given: Sequence[Path]) 
             one.check_is_of(checkpoint.sha256, checkpoint.path)
             one.check_is_for(task)
         except InputError as error:
-            sys.stderr.write(f"warning: not used: {error}\n")
+            remark(f"warning: not used: {error}")
         else:
             found[checkpoint.sha256] = one
     return found
