@@ -62,7 +62,7 @@ def certify(
     if check is not None:
         for_search = {"--output": output, "--budget": budget, "--arithmetic": arithmetic}
         if given := [name for name, value in for_search.items() if value is not None]:
-            raise InputError("not with --check, which searches nothing", field=given[0], expected="one of the two")
+            raise InputError("it is for a search, and --check makes none", field=given[0], expected="one of the two")
     if budget is not None and not 0 <= budget < float("inf"):
         raise InputError(field="--budget", expected="a number of seconds", found=f"{budget}")
     from reprogrok.commands.certify import check_certificate, make_certificate
