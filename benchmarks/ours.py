@@ -20,7 +20,9 @@ from reprogrok.model.compiler import compiler
 from reprogrok.model.device import choose_device, subnormals_as_zero
 from reprogrok.model.initialise import initial_weights
 from reprogrok.params import read_params
-from reprogrok.spec import AdditionTask, CurriculumStage, ModelSpec, OptimiserSpec
+from reprogrok.spec.experiment import OptimiserSpec
+from reprogrok.spec.model import ModelSpec
+from reprogrok.spec.task import AdditionTask, CurriculumStage
 from reprogrok.tasks.protocols import PROTOCOL
 from reprogrok.train.backends import Backend
 from reprogrok.train.engine import Engine

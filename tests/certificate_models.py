@@ -29,7 +29,7 @@ from reprogrok.files import write_bytes
 from reprogrok.model.decoder import logits
 from reprogrok.model.initialise import initial_weights
 from reprogrok.model.shapes import parameter_shapes
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 from reprogrok.tasks.addition import VOCABULARY, Addition
 from reprogrok.tasks.streams import Purpose, standard_normal
 

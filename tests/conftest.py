@@ -150,7 +150,7 @@ def untrained():
     from reprogrok.formats.checkpoints import checkpoint_bytes
     from reprogrok.formats.origins import Origin
     from reprogrok.model.initialise import initial_weights
-    from reprogrok.spec import ModelSpec
+    from reprogrok.spec.model import ModelSpec
 
     def build(digits=10, *, ours=True):
         spec = ModelSpec(n_layer=1, d_model=8, n_head=2, d_ff=16, max_seq_len=3 * digits + 3, vocab_size=14)

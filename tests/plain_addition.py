@@ -13,7 +13,7 @@ from scipy.special import erf
 
 from reprogrok.model.decoder import logits
 from reprogrok.model.shapes import parameter_shapes
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 from reprogrok.tasks.addition import Addition
 
 

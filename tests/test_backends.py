@@ -4,7 +4,7 @@ import pytest
 
 from reprogrok.cli.train import Promise
 from reprogrok.schema import validator
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 from reprogrok.train import backends
 
 NARROW = ModelSpec(n_layer=1, d_model=7, n_head=1, d_ff=14, max_seq_len=33, vocab_size=14)

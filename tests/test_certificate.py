@@ -46,7 +46,7 @@ from reprogrok.formats.checkpoints import Checkpoint
 from reprogrok.model.decoder import logits
 from reprogrok.model.initialise import initial_weights
 from reprogrok.model.shapes import count_parameters
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 from reprogrok.tasks.addition import EQUALS, Addition
 
 DIGITS = 2

@@ -21,7 +21,7 @@ from reprogrok.formats.checkpoints import (
     state_bytes,
 )
 from reprogrok.model.initialise import initial_weights
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 
 
 @pytest.fixture

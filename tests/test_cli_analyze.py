@@ -32,7 +32,8 @@ from reprogrok.runs.post_analysis_documents import columns, document_of
 from reprogrok.runs.snapshots import logged_snapshots, select
 from reprogrok.runs.tables import print_analyses
 from reprogrok.schema import load
-from reprogrok.spec import ModelSpec, ModularTask, SplitSpec
+from reprogrok.spec.model import ModelSpec
+from reprogrok.spec.task import ModularTask, SplitSpec
 from reprogrok.tasks.modular import Modular
 from reprogrok.tasks.splits import make_split
 from reprogrok.train.publication import check_target

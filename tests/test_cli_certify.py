@@ -18,7 +18,7 @@ from reprogrok.formats.checkpoints import checkpoint_bytes, load_checkpoint
 from reprogrok.formats.origins import Origin
 from reprogrok.model.initialise import initial_weights
 from reprogrok.schema import load
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 
 SPEC = ModelSpec(n_layer=1, d_model=4, n_head=1, d_ff=4, max_seq_len=12, vocab_size=14)
 SHORT = ("--budget", "0", "--quiet")

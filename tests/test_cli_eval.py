@@ -15,7 +15,7 @@ from llmc_files import model_bytes
 from reprogrok.evaluation.comparison_documents import read_evaluations
 from reprogrok.model.initialise import initial_weights
 from reprogrok.schema import load
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 
 SEEDS = (41, 100, 200, 300, 400, 500, 999, 1234, 7777, 31415)
 SPLIT = dict(zip(map(str, SEEDS), (2, 0, 1, 3, 1, 0, 0, 2, 2, 1), strict=True))  # as published for the 512 parameters

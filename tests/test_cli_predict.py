@@ -8,7 +8,8 @@ import torch
 from reprogrok.formats.checkpoints import checkpoint_bytes
 from reprogrok.formats.origins import Origin
 from reprogrok.model.shapes import parameter_shapes
-from reprogrok.spec import ModelSpec, ModularTask, SplitSpec
+from reprogrok.spec.model import ModelSpec
+from reprogrok.spec.task import ModularTask, SplitSpec
 
 
 @pytest.fixture

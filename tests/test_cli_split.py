@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from reprogrok.cli.loss_bounds import loss_bounds as bounds_command
 from reprogrok.cli.split import split
 from reprogrok.errors import InputError
-from reprogrok.spec import AdditionTask, ModularTask, SplitSpec
+from reprogrok.spec.task import AdditionTask, ModularTask, SplitSpec
 from reprogrok.tasks.loss_bound_tables import print_loss_bounds
 from reprogrok.tasks.loss_bounds import loss_bounds
 from reprogrok.tasks.split_audit import audit_split

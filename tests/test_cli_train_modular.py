@@ -11,7 +11,7 @@ from test_cli_train import contents
 from reprogrok import record
 from reprogrok.formats.checkpoints import load_checkpoint
 from reprogrok.metrics.registry import ANALYSED
-from reprogrok.spec import ModularTask, SplitSpec
+from reprogrok.spec.task import ModularTask, SplitSpec
 
 MINI = """\
 engine_version: 1

@@ -15,7 +15,7 @@ from reprogrok.model import attention, decoder
 from reprogrok.model.decoder import logits
 from reprogrok.model.initialise import initial_weights
 from reprogrok.model.shapes import count_parameters, parameter_shapes
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 from reprogrok.tasks.addition import Addition
 from reprogrok.tasks.holdout import hold_out
 from reprogrok.tasks.streams import Purpose, standard_normal

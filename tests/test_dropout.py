@@ -18,7 +18,7 @@ from reprogrok.model.compiler import compiler
 from reprogrok.model.decoder import logits
 from reprogrok.model.dropout import Dropout
 from reprogrok.model.initialise import initial_weights
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 from reprogrok.tasks.streams import Purpose, draw
 from reprogrok.train.update import loss_and_logits
 

@@ -17,7 +17,7 @@ from reprogrok.certificate.checker.rounding import FLOAT32, REAL
 from reprogrok.certificate.checker.trees import GRIDS, Leaf, LeafStatus
 from reprogrok.model.decoder import logits
 from reprogrok.model.shapes import parameter_shapes
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 
 BITS = 200
 SPECS = {

@@ -21,7 +21,7 @@ from reprogrok.model.device import subnormals_as_zero
 from reprogrok.model.initialise import initial_weights
 from reprogrok.model.shapes import parameter_shapes
 from reprogrok.params import read_params
-from reprogrok.spec import CurriculumStage
+from reprogrok.spec.task import CurriculumStage
 from reprogrok.tasks.holdout import hold_out
 from reprogrok.train import engine as engine_module
 from reprogrok.train.engine import Engine, EngineState

@@ -16,7 +16,7 @@ from reprogrok.formats.checkpoints import load_state, state_bytes
 from reprogrok.metrics.logged import definitions_of
 from reprogrok.metrics.registry import ANALYSED
 from reprogrok.model.device import subnormals_as_zero
-from reprogrok.spec import EarlyGrid
+from reprogrok.spec.experiment import EarlyGrid
 from reprogrok.train.engine import Engine, EngineState
 
 torch.set_num_threads(1)

@@ -14,7 +14,7 @@ from reprogrok.exam import exam as exam_module
 from reprogrok.exam.exam import CLOSE, Exam, Examinee, build_exam
 from reprogrok.formats.checkpoints import load_checkpoint
 from reprogrok.model.initialise import initial_weights
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 from reprogrok.tasks.addition import Addition
 from reprogrok.tasks.holdout import hold_out
 from reprogrok.tasks.problems import Pairs, Stratum

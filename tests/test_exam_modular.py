@@ -26,7 +26,8 @@ from reprogrok.formats.origins import Origin
 from reprogrok.model.device import environment
 from reprogrok.params import read_params
 from reprogrok.schema import check_written
-from reprogrok.spec import ModelSpec, ModularTask, SplitSpec
+from reprogrok.spec.model import ModelSpec
+from reprogrok.spec.task import ModularTask, SplitSpec
 from reprogrok.tasks.addition import Addition
 from reprogrok.tasks.problems import Pairs, Stratum
 from reprogrok.tasks.split_modular import SplitModular

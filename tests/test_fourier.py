@@ -24,7 +24,7 @@ from reprogrok.metrics.fourier import (
     logit_energy,
     restricted_loss,
 )
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 from reprogrok.tasks.modular import Equations, Modular
 
 torch.set_num_threads(1)

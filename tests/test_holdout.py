@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from reprogrok.errors import InputError
 from reprogrok.formats.problem_files import check_problems, write_problems
-from reprogrok.spec import CurriculumStage
+from reprogrok.spec.task import CurriculumStage
 from reprogrok.tasks.holdout import _MULTIPLIERS, HeldBack, hold_out
 from reprogrok.tasks.problems import Pairs
 from reprogrok.tasks.protocols import EXAM_SEEDS, PROTOCOL

@@ -17,7 +17,7 @@ from reprogrok.formats.checkpoints import load_checkpoint
 from reprogrok.formats.llmc_models import padded
 from reprogrok.model.decoder import logits
 from reprogrok.model.shapes import count_parameters, parameter_shapes
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 
 TINY = ModelSpec(
     n_layer=2, d_model=4, n_head=2, d_ff=16, max_seq_len=3, vocab_size=5, bias=True, gelu="tanh"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reprogrok.errors import InputError
-from reprogrok.spec import ModularTask, SplitSpec
+from reprogrok.spec.task import ModularTask, SplitSpec
 from reprogrok.tasks.loss_bound_tables import document_of
 from reprogrok.tasks.loss_bounds import CHANCE, MEMORISED, TASK_KNOWN, cross_entropy, loss_bounds
 

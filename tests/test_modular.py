@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reprogrok.errors import InputError
-from reprogrok.spec import FORMATS
+from reprogrok.spec.task import FORMATS
 from reprogrok.tasks.modular import Modular
 from reprogrok.tasks.modular_tokens import token_columns, token_rows
 from reprogrok.tasks.operations import OPERATIONS

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reprogrok.spec import OptimiserSpec, ScheduleSpec
+from reprogrok.spec.experiment import OptimiserSpec, ScheduleSpec
 from reprogrok.tasks.streams import Purpose, standard_normal
 from reprogrok.train.optimiser import adamw, clipped, learning_rate, step_numbers
 

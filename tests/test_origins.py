@@ -14,7 +14,8 @@ from reprogrok.errors import CheckpointError
 from reprogrok.formats.checkpoints import checkpoint_bytes, load_checkpoint
 from reprogrok.formats.origins import Origin, read_origin
 from reprogrok.model.initialise import initial_weights
-from reprogrok.spec import SPLIT_KINDS, ModelSpec, ModularTask, SplitSpec
+from reprogrok.spec.model import ModelSpec
+from reprogrok.spec.task import SPLIT_KINDS, ModularTask, SplitSpec
 
 SPLITS = {
     "random": SplitSpec("random", 42, fraction=0.5),

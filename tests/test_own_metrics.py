@@ -23,7 +23,8 @@ from reprogrok.metrics.registry import METRICS, bounds
 from reprogrok.model.decoder import logits
 from reprogrok.model.initialise import initial_weights
 from reprogrok.params import read_params
-from reprogrok.spec import ModelSpec, ModularTask, SplitSpec
+from reprogrok.spec.model import ModelSpec
+from reprogrok.spec.task import ModularTask, SplitSpec
 from reprogrok.tasks import packages
 from reprogrok.tasks.modular import Modular
 from reprogrok.tasks.modular_tokens import token_columns

@@ -10,7 +10,7 @@ import pytest
 
 from reprogrok.errors import InputError
 from reprogrok.params import read_params
-from reprogrok.spec import ModularTask, OwnSplitSpec, modular_task
+from reprogrok.spec.task import ModularTask, OwnSplitSpec, modular_task
 from reprogrok.tasks import packages, splits
 from reprogrok.tasks.split_audit import audit_split
 from reprogrok.tasks.split_modular import SplitModular

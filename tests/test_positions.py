@@ -12,7 +12,7 @@ from test_decoder import module_of, random_tokens, random_weights
 
 from reprogrok.errors import InputError
 from reprogrok.metrics.positions import _margins, score_positions
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 
 torch.set_num_threads(1)
 

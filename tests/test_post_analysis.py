@@ -30,7 +30,7 @@ from reprogrok.runs.post_analysis import post_analyse
 from reprogrok.runs.post_analysis_documents import document_of
 from reprogrok.runs.tables import print_analyses
 from reprogrok.schema import load
-from reprogrok.spec import ModularTask, SplitSpec
+from reprogrok.spec.task import ModularTask, SplitSpec
 from reprogrok.tasks.modular import Modular
 from reprogrok.tasks.splits import make_split
 

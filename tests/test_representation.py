@@ -14,7 +14,7 @@ from test_trace import plainly
 
 from reprogrok.errors import InputError
 from reprogrok.metrics.representation import Representation, entropy_rank, participation_ratio, pca_rank, represent
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 
 torch.set_num_threads(1)
 

@@ -41,20 +41,19 @@ from reprogrok.metrics.regime import Regime
 from reprogrok.model.device import CHOICES
 from reprogrok.runs.identity import OURS
 from reprogrok.runs.snapshots import CHECKPOINTS, LOGS, NOTHING
-from reprogrok.spec import (
-    DEVICES,
+from reprogrok.spec.experiment import DEVICES, MAX_STEPS
+from reprogrok.spec.model import GELU
+from reprogrok.spec.ranges import seed_range
+from reprogrok.spec.task import (
     DIGITS,
     FORMATS,
-    GELU,
     LOSSES,
     MAX_MODULUS,
     MAX_SPLIT_SEED,
-    MAX_STEPS,
     NAME,
     SPLIT_KINDS,
     AdditionTask,
     ModularTask,
-    seed_range,
 )
 from reprogrok.tasks import modular, splits
 from reprogrok.tasks.addition import EQUALS

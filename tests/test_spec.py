@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from reprogrok.errors import InputError
 from reprogrok.model.shapes import count_parameters
 from reprogrok.params import read_params
-from reprogrok.spec import EarlyGrid, seed_range, step_range
+from reprogrok.spec.experiment import EarlyGrid
+from reprogrok.spec.ranges import seed_range, step_range
 
 ROOT = Path(__file__).resolve().parents[1]
 PARAMS = read_params(ROOT / "params.yaml")

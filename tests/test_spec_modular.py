@@ -7,7 +7,8 @@ import pytest
 from reprogrok.errors import InputError
 from reprogrok.model.shapes import count_parameters
 from reprogrok.params import read_params
-from reprogrok.spec import EarlyGrid, ModularTask, SplitSpec
+from reprogrok.spec.experiment import EarlyGrid
+from reprogrok.spec.task import ModularTask, SplitSpec
 
 ROOT = Path(__file__).resolve().parents[1]
 PARAMS = read_params(ROOT / "params.yaml")

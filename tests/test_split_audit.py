@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reprogrok.spec import ModularTask, SplitSpec
+from reprogrok.spec.task import ModularTask, SplitSpec
 from reprogrok.tasks.modular import Modular
 from reprogrok.tasks.split_audit import audit_split
 from reprogrok.tasks.split_tables import document_of, split_text, summary, task_text

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reprogrok.errors import InputError
-from reprogrok.spec import ModularTask, SplitSpec
+from reprogrok.spec.task import ModularTask, SplitSpec
 from reprogrok.tasks import modular
 from reprogrok.tasks.modular import Modular
 from reprogrok.tasks.modular_tokens import token_columns

@@ -11,7 +11,7 @@ from test_decoder import D7, FAMILIES, P456, module_of, name_of, random_tokens, 
 
 from reprogrok.model import attention
 from reprogrok.model.decoder import logits, trace
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 
 torch.set_num_threads(1)
 

@@ -16,16 +16,9 @@ from reprogrok.metrics.logged import definitions_of, facts_of
 from reprogrok.metrics.registry import METRICS
 from reprogrok.model.initialise import initial_weights
 from reprogrok.params import read_params
-from reprogrok.spec import (
-    FORMATS,
-    EarlyGrid,
-    Experiment,
-    ModelSpec,
-    ModularTask,
-    OptimiserSpec,
-    ScheduleSpec,
-    SplitSpec,
-)
+from reprogrok.spec.experiment import EarlyGrid, Experiment, OptimiserSpec, ScheduleSpec
+from reprogrok.spec.model import ModelSpec
+from reprogrok.spec.task import FORMATS, ModularTask, SplitSpec
 from reprogrok.tasks.epochs import Epochs
 from reprogrok.tasks.splits import make_split
 from reprogrok.train import engine as engine_module

@@ -14,21 +14,17 @@ from typing import Any
 
 from reprogrok.errors import InputError
 from reprogrok.schema import Document, Steps, load
-from reprogrok.spec import (
+from reprogrok.spec.experiment import (
     LEAST_DROPOUT,
-    SPLIT_KINDS,
-    AdditionTask,
-    CurriculumStage,
     EarlyGrid,
     Experiment,
-    ModelSpec,
-    ModularTask,
     OptimiserSpec,
     ScheduleSpec,
-    modular_task,
     schedule_problem,
-    seed_range,
 )
+from reprogrok.spec.model import ModelSpec
+from reprogrok.spec.ranges import seed_range
+from reprogrok.spec.task import SPLIT_KINDS, AdditionTask, CurriculumStage, ModularTask, modular_task
 
 
 @dataclass(frozen=True)

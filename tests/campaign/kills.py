@@ -20,7 +20,7 @@ from victim import RUN, contents, lay
 from reprogrok.formats.checkpoints import checkpoint_bytes
 from reprogrok.formats.origins import Origin
 from reprogrok.model.initialise import initial_weights
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 
 STEPS = 600  # of each seed that is killed at random
 REPRO_STEPS = 2_000

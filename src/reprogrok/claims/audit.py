@@ -28,7 +28,7 @@ from reprogrok.claims.text import value_text
 from reprogrok.claims.trainings import judge_training, judge_trainings, least_seeds
 from reprogrok.claims.verdict import Arm, Audit, ClaimVerdict, device_of, disputes_of
 from reprogrok.files import sha256_bytes
-from reprogrok.spec import DEVICES
+from reprogrok.spec.experiment import DEVICES
 from reprogrok.text import counted
 
 TRAINED = "experiment"

@@ -19,7 +19,8 @@ from reprogrok.formats.llmc_models import padded
 from reprogrok.metrics.bounds import largest_entropy
 from reprogrok.model.shapes import count_parameters
 from reprogrok.runs.identity import flatten
-from reprogrok.spec import FORMATS, Experiment, ModularTask
+from reprogrok.spec.experiment import Experiment
+from reprogrok.spec.task import FORMATS, ModularTask
 from reprogrok.tasks.loss_bounds import CHANCE, MEMORISED, TASK_KNOWN, LossBounds, loss_bounds
 from reprogrok.tasks.modular import Modular
 from reprogrok.tasks.split_audit import SplitAudit, audit_split

@@ -30,7 +30,7 @@ from reprogrok.errors import InputError
 from reprogrok.metrics.grokking import Censored, StepInterval
 from reprogrok.params import Params
 from reprogrok.schema import load
-from reprogrok.spec import Experiment
+from reprogrok.spec.experiment import Experiment
 from reprogrok.stats.ranges import Range
 
 CHECKPOINTS = Path("checkpoints")  # the released ones of a project, whose manifests are evidence

@@ -23,8 +23,7 @@ class ArithmeticName(StrEnum):
 
 def certify(
     checkpoint: Annotated[
-        Path,
-        typer.Argument(metavar="CHECKPOINT", help="A .pt or .safetensors file of addition.", show_default=False),
+        Path, typer.Argument(metavar="CHECKPOINT", help="A .pt or .safetensors file of addition.", show_default=False)
     ],
     check: Annotated[
         Path | None,

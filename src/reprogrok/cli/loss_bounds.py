@@ -10,9 +10,7 @@ from reprogrok.cli.options import EXPERIMENT, FORMAT, PARAMS, Format
 
 
 def loss_bounds(
-    experiment: EXPERIMENT,
-    output_format: FORMAT = Format.TABLE,
-    params: PARAMS = Path("params.yaml"),
+    experiment: EXPERIMENT, output_format: FORMAT = Format.TABLE, params: PARAMS = Path("params.yaml")
 ) -> None:
     """Compute the least loss that each kind of knowledge allows.
 

@@ -59,12 +59,7 @@ def sanity(
     from reprogrok.commands.sanity import run as run_sanity
 
     code = run_sanity(
-        name,
-        folder=run,
-        output=output,
-        output_format=output_format,
-        criteria=criteria,
-        accept_amended=accept_amended,
+        name, folder=run, output=output, output_format=output_format, criteria=criteria, accept_amended=accept_amended
     )
     raise typer.Exit(code)
 

@@ -9,11 +9,7 @@ import typer
 from reprogrok.cli.options import EXPERIMENT, FORMAT, PARAMS, Format
 
 
-def split(
-    experiment: EXPERIMENT,
-    output_format: FORMAT = Format.TABLE,
-    params: PARAMS = Path("params.yaml"),
-) -> None:
+def split(experiment: EXPERIMENT, output_format: FORMAT = Format.TABLE, params: PARAMS = Path("params.yaml")) -> None:
     """Audit the split of a modular experiment.
 
     Print sizes, coverage, twins, and the accuracy that memorisation can reach. The audit describes and does not judge:

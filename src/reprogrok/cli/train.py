@@ -37,8 +37,7 @@ def train(
         str, typer.Argument(metavar="EXPERIMENT", help="A name in params.yaml; `reprogrok list` shows them.")
     ],
     seeds: Annotated[
-        str | None,
-        typer.Option(help="Seeds: 42,43 or a range 0:8 (last excluded).", show_default="the experiment's"),
+        str | None, typer.Option(help="Seeds: 42,43 or a range 0:8 (last excluded).", show_default="the experiment's")
     ] = None,
     device: DEVICE_OF_PARAMS = None,
     steps: Annotated[
@@ -52,16 +51,13 @@ def train(
     ] = None,
     path: Annotated[BackendChoice | None, typer.Option("--path", help="Older name of --backend.", hidden=True)] = None,
     deterministic: Annotated[
-        Promise | None,
-        typer.Option(help="Equal bits, or scores within a tolerance.", show_default="as in params.yaml"),
+        Promise | None, typer.Option(help="Equal bits, or scores within a tolerance.", show_default="as in params.yaml")
     ] = None,
     stop_at: Annotated[
-        int | None,
-        typer.Option(metavar="STEP", help="Stop after STEP updates, publish, and keep the work."),
+        int | None, typer.Option(metavar="STEP", help="Stop after STEP updates, publish, and keep the work.")
     ] = None,
     checkpoints: Annotated[
-        str | None,
-        typer.Option(metavar="STEPS", help="Also publish these checkpoints: 500,1000 or 0:54000:5000."),
+        str | None, typer.Option(metavar="STEPS", help="Also publish these checkpoints: 500,1000 or 0:54000:5000.")
     ] = None,
     keep: Annotated[int | None, typer.Option(min=1, help="Keep only the newest of --checkpoints, this many.")] = None,
     allow_fingerprint_change: Annotated[

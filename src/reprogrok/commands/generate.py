@@ -12,7 +12,7 @@ from reprogrok.files import write_bytes
 from reprogrok.formats.problem_files import write_problems
 from reprogrok.formats.shards import shards_of
 from reprogrok.params import read_params
-from reprogrok.spec import AdditionTask, ModularTask
+from reprogrok.spec.task import AdditionTask, ModularTask
 from reprogrok.tasks.addition import Addition
 from reprogrok.tasks.holdout import hold_out
 from reprogrok.tasks.protocols import PROTOCOL

@@ -14,7 +14,7 @@ from reprogrok.metrics import own_metrics
 from reprogrok.model.shapes import count_parameters
 from reprogrok.params import Params, read_params
 from reprogrok.schema import load
-from reprogrok.spec import SPLIT_KINDS, ModularTask
+from reprogrok.spec.task import SPLIT_KINDS, ModularTask
 from reprogrok.tasks import operations, packages, splits
 from reprogrok.tasks.protocols import EXAM_SEEDS, MODULAR_PROTOCOL, PER_STRATUM, PROTOCOL, STRESS_SUITE, TEST
 from reprogrok.text import seeds_text

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from reprogrok.errors import InputError
 from reprogrok.params import read_params
-from reprogrok.spec import Experiment, ModularTask
+from reprogrok.spec.experiment import Experiment
+from reprogrok.spec.task import ModularTask
 from reprogrok.tasks.splits import make_split
 
 

@@ -27,7 +27,7 @@ from reprogrok.errors import ExitCode, InputError
 from reprogrok.files import check_writable, pretty_json, write_bytes
 from reprogrok.params import Params, read_params
 from reprogrok.schema import load
-from reprogrok.spec import Experiment
+from reprogrok.spec.experiment import Experiment
 
 MOST_BY_DEFAULT = 8  # seeds that are trained unless a number is given
 

@@ -18,13 +18,7 @@ from reprogrok.runs.analysis import support_of
 
 
 def run(
-    name: str,
-    *,
-    folder: Path | None,
-    output: Path | None,
-    output_format: str,
-    criteria: Path,
-    accept_amended: bool,
+    name: str, *, folder: Path | None, output: Path | None, output_format: str, criteria: Path, accept_amended: bool
 ) -> ExitCode:
     """Judge a run by a gate; print the verdict as a table or as one of `DOCUMENTS`.
 

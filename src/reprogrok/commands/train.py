@@ -18,7 +18,9 @@ from reprogrok.model.compiler import compiler
 from reprogrok.model.device import choose_device, usable_cores
 from reprogrok.params import read_params
 from reprogrok.record import Registration
-from reprogrok.spec import MAX_STEPS, AdditionTask, Experiment, seed_range, step_range
+from reprogrok.spec.experiment import MAX_STEPS, Experiment
+from reprogrok.spec.ranges import seed_range, step_range
+from reprogrok.spec.task import AdditionTask
 from reprogrok.tasks.holdout import hold_out
 from reprogrok.tasks.split_problems import SPLIT_FILE, split_sets
 from reprogrok.train.backends import Backend, available_backend, preferred_backend

@@ -7,7 +7,8 @@ import torch
 from reprogrok.errors import CheckpointError, InputError, located
 from reprogrok.exam.exam import Examinee, Task
 from reprogrok.formats.checkpoints import Checkpoint
-from reprogrok.spec import AdditionTask, Experiment, ModularTask
+from reprogrok.spec.experiment import Experiment
+from reprogrok.spec.task import AdditionTask, ModularTask
 from reprogrok.tasks.addition import VOCABULARY, Addition
 from reprogrok.tasks.split_modular import SplitModular
 from reprogrok.tasks.splits import make_split

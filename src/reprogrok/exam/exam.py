@@ -26,7 +26,7 @@ from torch import Tensor
 from reprogrok.errors import InputError
 from reprogrok.exam.stress import strata
 from reprogrok.model.decoder import Weights, logits
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 from reprogrok.stats.proportions import Proportion, proportion
 from reprogrok.tasks.addition import Addition
 from reprogrok.tasks.holdout import hold_out

@@ -38,7 +38,8 @@ from reprogrok.formats.llmc_models import read_content
 from reprogrok.formats.origins import Origin, kind_of, read_origin, shown
 from reprogrok.model.shapes import count_parameters, parameter_shapes
 from reprogrok.schema import read_bytes
-from reprogrok.spec import MAX_SEED, ModelSpec
+from reprogrok.spec.model import ModelSpec
+from reprogrok.spec.ranges import MAX_SEED
 
 MAX_STATE_BYTES = 64 * 2**30  # limit of our own training states, with thousands of replicas side by side
 PICKLE_PART = 64  # a pickle may be 1/64 of the limit: it holds names and shapes, and each byte can cost a hundred

@@ -28,7 +28,7 @@ from reprogrok.errors import CheckpointError
 from reprogrok.formats.limits import field_range
 from reprogrok.formats.shards import MAGIC as SHARD_MAGIC
 from reprogrok.model.shapes import count_parameters, parameter_shapes
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 
 MAGIC, VERSION = 20240326, 3
 HEADER_BYTES = 1024

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from reprogrok.errors import CheckpointError, InputError
 from reprogrok.schema import show
-from reprogrok.spec import DIGITS, MAX_MODULUS, MAX_SEED, ModularTask, modular_task
+from reprogrok.spec.ranges import MAX_SEED
+from reprogrok.spec.task import DIGITS, MAX_MODULUS, ModularTask, modular_task
 
 FORMATS = {"digits": "reprogrok.checkpoint/1", "task": "reprogrok.checkpoint/2"}
 _RANGES = {"seed": (0, MAX_SEED), "digits": DIGITS, "block": (1, MAX_MODULUS**2)}

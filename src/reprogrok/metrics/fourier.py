@@ -43,7 +43,7 @@ from torch.nn import functional as F
 
 from reprogrok.errors import InputError
 from reprogrok.model.decoder import Weights, logits
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 from reprogrok.tasks.modular import Equations, Modular
 from reprogrok.tasks.modular_tokens import token_columns
 

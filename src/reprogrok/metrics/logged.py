@@ -13,7 +13,8 @@ from collections.abc import Mapping
 
 from reprogrok.metrics.own_metrics import SIDES, own_definitions
 from reprogrok.metrics.registry import ANSWER_LOSS, LOSS, POSITION_ACCURACY, Occasion, logged_at
-from reprogrok.spec import FORMATS, AdditionTask, Experiment, ModularTask
+from reprogrok.spec.experiment import Experiment
+from reprogrok.spec.task import FORMATS, AdditionTask, ModularTask
 from reprogrok.tasks.modular import Modular
 from reprogrok.tasks.protocols import VALIDATION
 from reprogrok.tasks.split_audit import SplitAudit, audit_split

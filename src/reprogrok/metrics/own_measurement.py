@@ -20,7 +20,7 @@ from reprogrok.errors import InputError
 from reprogrok.metrics.own_metrics import FIELD, Answers, Metric
 from reprogrok.metrics.positions import ROWS
 from reprogrok.model.decoder import Weights, logits
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 
 _SLACK = 1e-5  # of rounding, relative
 

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from reprogrok.errors import InputError
 from reprogrok.model.decoder import Weights, logits
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 
 ROWS = 256  # rows per pass: on one core of a CPU the fastest, or within its noise, for widths of 128 and 256
 

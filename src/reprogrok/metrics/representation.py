@@ -35,7 +35,7 @@ from torch import Tensor
 
 from reprogrok.errors import InputError
 from reprogrok.model.decoder import Weights, trace
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 
 RANK_FIRST_BATCH = "pca99/blockin-first-batch"
 ENTROPY_CLAMPED = "attn/all-queries-clamped"

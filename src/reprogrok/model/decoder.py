@@ -29,7 +29,7 @@ from torch.nn import functional as F
 
 from reprogrok.model.attention import attend, attention_weights
 from reprogrok.model.dropout import Dropout
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 
 Weights = Mapping[str, Tensor]  # by published name, each with a leading replica axis
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from reprogrok.errors import InputError
-from reprogrok.spec import DEVICES
+from reprogrok.spec.experiment import DEVICES
 
 CHOICES = ("auto", *DEVICES)
 

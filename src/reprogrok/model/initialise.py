@@ -13,7 +13,7 @@ import zlib
 import torch
 
 from reprogrok.model.shapes import parameter_shapes
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 from reprogrok.tasks.streams import Purpose, standard_normal, uniform
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -37,7 +37,7 @@ from reprogrok.metrics.registry import GENERALISATION, MEMORISATION
 from reprogrok.metrics.spikes import Spikes, answer_levels, fall_levels, find_spikes
 from reprogrok.record import Record, Series
 from reprogrok.schema import load
-from reprogrok.spec import ModularTask, modular_task
+from reprogrok.spec.task import ModularTask, modular_task
 from reprogrok.tasks.split_audit import audit_split
 
 # Of several, the first that a record has: a loss at the answer alone has a known floor.

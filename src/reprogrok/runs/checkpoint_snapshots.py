@@ -36,7 +36,7 @@ from reprogrok.runs.snapshots import (
     unmeasured,
 )
 from reprogrok.schema import load
-from reprogrok.spec import ModularTask
+from reprogrok.spec.task import ModularTask
 from reprogrok.tasks.modular import Modular
 from reprogrok.tasks.modular_tokens import token_columns
 from reprogrok.tasks.splits import make_split

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reprogrok.spec import ModularTask
+from reprogrok.spec.task import ModularTask
 from reprogrok.tasks.loss_bounds import CHANCE, MEMORISED, TASK_KNOWN, LossBound, LossBounds
 from reprogrok.tasks.split_tables import split_text, task_text
 from reprogrok.text import counted

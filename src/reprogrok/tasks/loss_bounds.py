@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from reprogrok.spec import ModularTask
+from reprogrok.spec.task import ModularTask
 from reprogrok.tasks.modular import Equations, Modular
 from reprogrok.tasks.modular_tokens import token_columns
 from reprogrok.tasks.operations import Integers

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from reprogrok.errors import InputError
-from reprogrok.spec import FORMATS
+from reprogrok.spec.task import FORMATS
 from reprogrok.tasks.operations import Integers, Operation, find_operation
 
 # The parts of a row, and the tokens numbered after the residues, in order; a, b and c are the equation.

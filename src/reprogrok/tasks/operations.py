@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reprogrok.errors import InputError
-from reprogrok.spec import GROUP_ELEMENTS, MAX_MODULUS
+from reprogrok.spec.task import GROUP_ELEMENTS, MAX_MODULUS
 from reprogrok.tasks import packages
 
 Integers: TypeAlias = npt.NDArray[np.int64]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reprogrok.spec import ModularTask
+from reprogrok.spec.task import ModularTask
 from reprogrok.tasks.modular import Equations, Modular
 from reprogrok.tasks.operations import Integers, Mask
 from reprogrok.tasks.splits import Split, is_twin, make_split

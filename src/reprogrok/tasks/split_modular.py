@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 
-from reprogrok.spec import ModularTask, OwnSplitSpec, SplitSpec
+from reprogrok.spec.task import ModularTask, OwnSplitSpec, SplitSpec
 from reprogrok.tasks.modular import Modular
 from reprogrok.tasks.modular_tokens import token_columns, token_rows
 from reprogrok.tasks.operations import Integers

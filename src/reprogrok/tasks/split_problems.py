@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from reprogrok.spec import ModularTask
+from reprogrok.spec.task import ModularTask
 from reprogrok.tasks.modular import Modular
 from reprogrok.tasks.modular_tokens import token_rows
 from reprogrok.tasks.operations import Integers

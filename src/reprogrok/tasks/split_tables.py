@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reprogrok.spec import ModularTask, OwnSplitSpec, SplitSpec
+from reprogrok.spec.task import ModularTask, OwnSplitSpec, SplitSpec
 from reprogrok.tasks.split_audit import SplitAudit
 from reprogrok.text import counted
 

@@ -31,7 +31,7 @@ from types import FunctionType
 import numpy as np
 
 from reprogrok.errors import InputError
-from reprogrok.spec import MAX_SPLIT_SEED, SPLIT_KINDS, ModularTask, OwnSplitSpec, SplitSpec
+from reprogrok.spec.task import MAX_SPLIT_SEED, SPLIT_KINDS, ModularTask, OwnSplitSpec, SplitSpec
 from reprogrok.tasks import packages
 from reprogrok.tasks.blocks import whole_blocks
 from reprogrok.tasks.modular import Equations, Modular

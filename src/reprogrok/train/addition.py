@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from reprogrok.model.decoder import Weights
-from reprogrok.spec import AdditionTask, Experiment
+from reprogrok.spec.experiment import Experiment
+from reprogrok.spec.task import AdditionTask
 from reprogrok.tasks.addition import Addition
 from reprogrok.tasks.holdout import hold_out
 from reprogrok.tasks.problems import Pairs

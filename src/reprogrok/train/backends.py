@@ -20,7 +20,7 @@ from enum import StrEnum
 from importlib.util import find_spec
 
 from reprogrok.model.compiler import compiler
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 
 
 class Backend(StrEnum):

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from reprogrok.model.initialise import initial_weights
-from reprogrok.spec import Experiment
+from reprogrok.spec.experiment import Experiment
 from reprogrok.train.backends import Backend
 from reprogrok.train.execution import make_update
 from reprogrok.train.optimiser import learning_rate, step_numbers

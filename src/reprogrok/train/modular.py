@@ -17,7 +17,8 @@ from torch import Tensor
 from reprogrok.metrics import own_measurement, own_metrics, positions, representation
 from reprogrok.metrics.logged import definitions_of, parts_of
 from reprogrok.model.decoder import Weights
-from reprogrok.spec import Experiment, ModularTask, OwnSplitSpec
+from reprogrok.spec.experiment import Experiment
+from reprogrok.spec.task import ModularTask, OwnSplitSpec
 from reprogrok.tasks import operations, packages, splits
 from reprogrok.tasks.epochs import Epochs
 from reprogrok.tasks.modular import Modular

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from reprogrok.spec import OptimiserSpec, ScheduleSpec
+from reprogrok.spec.experiment import OptimiserSpec, ScheduleSpec
 
 
 def learning_rate(schedule: ScheduleSpec, peak: float, step: int, steps: int) -> float:

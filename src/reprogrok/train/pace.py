@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 import torch
 
 from reprogrok.model.device import subnormals_as_zero
-from reprogrok.spec import AdditionTask, CurriculumStage, Experiment, ModelSpec, OptimiserSpec, ScheduleSpec
+from reprogrok.spec.experiment import Experiment, OptimiserSpec, ScheduleSpec
+from reprogrok.spec.model import ModelSpec
+from reprogrok.spec.task import AdditionTask, CurriculumStage
 from reprogrok.tasks.protocols import PROTOCOL
 from reprogrok.train.backends import available_backend
 from reprogrok.train.engine import Engine

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import torch
 
-from reprogrok.spec import CurriculumStage
+from reprogrok.spec.task import CurriculumStage
 from reprogrok.tasks.holdout import HeldBack
 from reprogrok.tasks.problems import Pairs
 from reprogrok.tasks.streams import Purpose, below, draw

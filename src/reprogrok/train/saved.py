@@ -29,7 +29,7 @@ from reprogrok.files import hash_in_name, sha256_bytes, write_hashed, writing
 from reprogrok.formats.checkpoints import MAX_STATE_BYTES, checkpoint_bytes, load_state, state_bytes
 from reprogrok.formats.origins import Origin
 from reprogrok.schema import read_bytes
-from reprogrok.spec import AdditionTask
+from reprogrok.spec.task import AdditionTask
 from reprogrok.train.engine import EngineState, StateContent, StepEvaluation
 from reprogrok.train.training_task import score_of
 from reprogrok.train.update import Layout

@@ -29,7 +29,7 @@ from typing import Any, Protocol
 from reprogrok import record
 from reprogrok.errors import InputError
 from reprogrok.files import digest
-from reprogrok.spec import NO_BITS
+from reprogrok.spec.experiment import NO_BITS
 from reprogrok.train.run import JobProgress
 from reprogrok.train.work import TrainingPlan, fingerprint, folder_of
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from reprogrok.spec import AdditionTask, Experiment
+from reprogrok.spec.experiment import Experiment
+from reprogrok.spec.task import AdditionTask
 from reprogrok.train.addition import AdditionTraining
 from reprogrok.train.modular import ModularTraining, check_modular, modular_packages
 from reprogrok.train.training_task import TrainingTask

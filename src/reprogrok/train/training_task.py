@@ -13,7 +13,8 @@ from typing import Protocol
 from torch import Tensor
 
 from reprogrok.model.decoder import Weights
-from reprogrok.spec import AdditionTask, Experiment
+from reprogrok.spec.experiment import Experiment
+from reprogrok.spec.task import AdditionTask
 
 
 class TrainingTask(Protocol):

@@ -19,7 +19,8 @@ from torch.nn import functional as F
 from reprogrok.model.decoder import Weights, logits, one_hot
 from reprogrok.model.dropout import Dropout
 from reprogrok.model.shapes import parameter_shapes
-from reprogrok.spec import ModelSpec, OptimiserSpec
+from reprogrok.spec.experiment import OptimiserSpec
+from reprogrok.spec.model import ModelSpec
 from reprogrok.train.optimiser import adamw, clipped
 
 _PAD = 16  # rows start at multiples of a vector register, so that every replica takes the same instructions

@@ -20,7 +20,7 @@ from reprogrok import record
 from reprogrok.files import digest
 from reprogrok.model.compiler import compiler
 from reprogrok.model.device import environment
-from reprogrok.spec import Experiment
+from reprogrok.spec.experiment import Experiment
 from reprogrok.train.backends import Backend
 
 WORK = Path(".reprogrok/work")

@@ -40,7 +40,7 @@ from reprogrok.certificate.checker.layer_tables import LayerTables, linear, norm
 from reprogrok.certificate.checker.rounding import FLOAT32, Arithmetic, Floats, require_ieee
 from reprogrok.certificate.checker.trees import GRIDS, Leaf
 from reprogrok.errors import InputError
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 from reprogrok.tasks.addition import EQUALS, VOCABULARY
 
 if TYPE_CHECKING:

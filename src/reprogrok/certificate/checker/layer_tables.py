@@ -31,7 +31,7 @@ from reprogrok.certificate.checker.carries import Block
 from reprogrok.certificate.checker.intervals import Interval
 from reprogrok.certificate.checker.rounding import Arithmetic, Floats, gamma
 from reprogrok.model.decoder import LAYER_NORM_EPS, RMS_NORM_EPS
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 from reprogrok.tasks.addition import EQUALS, PLUS
 
 Bools = NDArray[np.bool_]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from reprogrok.certificate.checker.carries import Block, Choices
 from reprogrok.model.decoder import LAYER_NORM_EPS, RMS_NORM_EPS
-from reprogrok.spec import ModelSpec
+from reprogrok.spec.model import ModelSpec
 from reprogrok.tasks.addition import EQUALS, PLUS, VOCABULARY
 
 Array = NDArray[np.float64]

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from reprogrok.metrics.logged import definitions_of, facts_of, facts_of_equations
 from reprogrok.metrics.registry import ANALYSED
-from reprogrok.spec import Experiment, ModularTask
+from reprogrok.spec.experiment import Experiment
+from reprogrok.spec.task import ModularTask
 from reprogrok.tasks.split_audit import SplitAudit, audit_split
 
 

@@ -24,7 +24,7 @@ from reprogrok.gates.preflight.planned_run import PlannedRun, plan_run
 from reprogrok.gates.preflight.requirements import check_requirement
 from reprogrok.gates.verdict import GateDecision
 from reprogrok.params import Params
-from reprogrok.spec import Experiment
+from reprogrok.spec.experiment import Experiment
 
 
 @dataclass(frozen=True)
