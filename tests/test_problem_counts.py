@@ -283,8 +283,8 @@ def test_a_sweep_that_lets_sets_go_for_nothing_is_seen(monkeypatch):
     some = random_parts(2, 60, 1)
     low, high = bounds(some, [], 2, 1)
     assert low < high
-    real = problem_sweep._let_go
-    monkeypatch.setattr(problem_sweep, "_let_go", lambda *arguments: 0.0 * real(*arguments))
+    real = problem_sweep._dropped
+    monkeypatch.setattr(problem_sweep, "_dropped", lambda *arguments: 0.0 * real(*arguments))
     assert union(some, 1) != in_any(some, 2).sum()
 
 

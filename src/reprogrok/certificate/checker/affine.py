@@ -1,26 +1,26 @@
-"""Where the attention's output may lie -> where a model's margins may lie: affine forms through norms, MLP and logits.
+"""Bounds of the attention's output -> bounds of a model's margins: affine forms through norms, MLP and logits.
 
-An affine form says of a vector x in R^F that for some d in [-1, 1]^s
+An affine form of a vector x in R^F states that for some d in [-1, 1]^s
 
     x_i = centre_i + sum_k slopes_ki d_k + rest_i,      |rest_i| <= radius_i,
 
-with the same d in every form that comes from the same box, so what two numbers share cancels in their difference. A
-linear map maps the form. A nonlinear one is replaced by a line, and what it may differ from that line, by the second
-derivative's range, goes into the radius; a difference that lies in [0, m] counts as m/2 give or take m/2.
+with the same d in all forms of the same box, so common terms cancel in a difference. A linear map maps the form. A
+nonlinear function is replaced by a line; its difference from that line, bounded by the second derivative's range, goes
+into the radius. A difference in [0, m] counts as m/2 plus or minus m/2.
 
-What this holds for. `x` is the vector that the model's own evaluation has, in the `Arithmetic` given: its roundings go
-into the radius as well (A1 to A5 of `checker/rounding.py`), each bounded by magnitudes, where the magnitude of a form
-is |centre| + sum |slopes| + radius. With `REAL` it is the vector of exact arithmetic on the stored weights.
+Scope. `x` is the vector of the model's own evaluation in the given `Arithmetic`: its roundings go into the radius as
+well (A1 to A5 of `checker/rounding.py`), each bounded by magnitudes, where the magnitude of a form is
+|centre| + sum |slopes| + radius. With `REAL` it is the vector of exact arithmetic on the stored weights.
 
-Our own float64. Every centre, slope and radius comes from its predecessors by fewer than 2^11 roundings in a row (at
-most five sums, of at most `MOST_FEATURES` terms each), so it is off by at most gamma(2^11) < 2^-41 times the same
-expression over magnitudes, and a radius, all of whose terms are positive, by 2^-41 of itself. Hence `ROUNDING` = 2^-40
-times the magnitude, put into the radius at each step, makes up for both. Products that underflow are off by less than
-2^-1074 each, and factors are below `LARGEST` each: `FAINT` on top makes up for them. NumPy's density and SciPy's normal
-distribution function, numbers up to 1, are taken to be good to 2^-44.
+Rounding of the bounds in float64. Every centre, slope and radius is computed from its predecessors by fewer than 2^11
+roundings in a row (at most five sums, of at most `MOST_FEATURES` terms each). Its error is at most gamma(2^11) < 2^-41
+times the same expression over magnitudes; that of a radius, whose terms are all positive, is at most 2^-41 of itself.
+Adding `ROUNDING` = 2^-40 times the magnitude to the radius at each step covers both. Products that underflow are off by
+less than 2^-1074 each, and factors are below `LARGEST` each: `FAINT` covers them. NumPy's density and SciPy's normal
+distribution function, values up to 1, are assumed to be accurate to 2^-44.
 
-What becomes larger than `LARGEST` might overflow float32: its radius is infinite, and what is infinite or NaN stays so
-through every step here, up to margins that say nothing.
+A value above `LARGEST` might overflow float32: its radius is infinite. Infinity and NaN propagate through every step,
+up to margins that state nothing.
 
 Axes: L forms side by side   s symbols   F features (D width)   O outputs   V tokens
 """
@@ -41,18 +41,18 @@ ROUNDING = 2.0**-40
 FAINT = 1e-100
 LARGEST = 1e30
 MOST_FEATURES = 400
-_CURVATURE_AT_2 = -0.10798193302637613  # of GELU: phi(2)(2 - 4), its least, at 2 and -2
-_FAR = 40.0  # beyond it the curvature of GELU is between -1e-300 and 0
+_CURVATURE_AT_2 = -0.10798193302637613  # minimum of GELU's second derivative, phi(2)(2 - 4), at 2 and -2
+_FAR = 40.0  # beyond it GELU's second derivative is between -1e-300 and 0
 
 
 @dataclass(frozen=True)
 class Affine:
-    """L forms.
+    """L affine forms.
 
     Attributes:
-        centre_LF: the values at d = 0.
-        slopes_sLF: what one unit of each symbol adds.
-        radius_LF: what may come on top, in either direction; infinite where nothing is known.
+        centre_LF: values at d = 0.
+        slopes_sLF: change per unit of each symbol.
+        radius_LF: bound of |rest|; infinite where nothing is known.
     """
 
     centre_LF: Floats
@@ -61,39 +61,39 @@ class Affine:
 
     @cached_property
     def swing(self) -> Floats:
-        """How far the values can be from the centre by the symbols alone."""
+        """Bound the distance from the centre that the symbols alone cause."""
         swing_LF: Floats = np.abs(self.slopes_sLF).sum(0)
         return swing_LF
 
     @cached_property
     def spread(self) -> Floats:
-        """How far the values can be from the centre."""
+        """Bound the distance from the centre."""
         return self.swing + self.radius_LF
 
     @cached_property
     def magnitude(self) -> Floats:
-        """How large the values can be."""
+        """Bound the absolute values."""
         return np.abs(self.centre_LF) + self.spread
 
     def widened(self, more_LF: Floats) -> Affine:
-        """The same forms with more in their radius."""
+        """Return the forms with a larger radius."""
         return replace(self, radius_LF=self.radius_LF + more_LF)
 
 
 def exactly(centre_LF: Floats) -> Affine:
-    """Known vectors as forms without symbols."""
+    """Return known vectors as forms without symbols."""
     return Affine(centre_LF, np.zeros((0, *centre_LF.shape)), np.zeros_like(centre_LF))
 
 
 @dataclass(frozen=True)
 class Chain:
-    """A product of stored matrices, as whoever evaluates it may associate it.
+    """A product of stored matrices, for evaluation in any association.
 
     Attributes:
-        matrix_OI: the product, as float64 makes it.
-        magnitude_OI: the product of the factors' magnitudes: what rounding errors are bounded by (A1).
-        terms: the sum of the lengths of all sums in it, and so the roundings in a row.
-        reach: no partial product can enlarge a vector's largest component by more than this factor.
+        matrix_OI: the product in float64.
+        magnitude_OI: the product of the factors' magnitudes, which bounds rounding errors (A1).
+        terms: total length of all sums in it: the number of roundings in a row.
+        reach: largest factor by which a partial product can enlarge a vector's largest component.
     """
 
     matrix_OI: Floats
@@ -103,7 +103,7 @@ class Chain:
 
     @staticmethod
     def of(factors: Sequence[Floats]) -> Chain:
-        """The product of factors, the leftmost first: (O, ...), ..., (..., I)."""
+        """Multiply factors, the leftmost first: (O, ...), ..., (..., I)."""
         matrix, magnitude = factors[0], np.abs(factors[0])
         for factor in factors[1:]:
             matrix, magnitude = matrix @ factor, magnitude @ np.abs(factor)
@@ -111,16 +111,16 @@ class Chain:
         return Chain(matrix, magnitude, sum(factor.shape[1] for factor in factors), reach)
 
     def underflow(self, arithmetic: Arithmetic) -> float:
-        """What underflow adds to a product with a vector whose components are at most 1 or the factors' reach.
+        """Bound the underflow error of a product with a vector whose components are at most 1 or the factors' reach.
 
-        Each of at most `terms` sums in a row has at most `terms` products and as many additions, each off by `tiny`,
-        and what is off is enlarged by no more than `reach`, twice for the roundings that it meets.
+        Each of at most `terms` sums in a row has at most `terms` products and as many additions, each off by `tiny`;
+        the error grows by at most `reach`, twice for later roundings.
         """
         return 4.0 * self.terms**2 * self.reach * arithmetic.tiny
 
 
 def mapped(x: Affine, chain: Chain, arithmetic: Arithmetic) -> Affine:
-    """Multiply by a matrix: off by at most gamma(terms) |A1| |A2| ... |x| (A1), our own product at float64's unit."""
+    """Multiply by a matrix: off by at most gamma(terms) |A1| |A2| ... |x| (A1), in float64 with float64's unit."""
     error = gamma(chain.terms, arithmetic.unit) + ROUNDING
     top_L1 = 1.0 + x.magnitude.max(1, keepdims=True)
     more_LO = error * (x.magnitude @ chain.magnitude_OI.T) + (chain.underflow(arithmetic) + FAINT) * top_L1
@@ -130,7 +130,7 @@ def mapped(x: Affine, chain: Chain, arithmetic: Arithmetic) -> Affine:
 
 
 def added(x: Affine, y: Affine, arithmetic: Arithmetic) -> Affine:
-    """Add forms of the same symbols: one rounding."""
+    """Add forms of the same symbols, with one rounding."""
     sum_ = Affine(x.centre_LF + y.centre_LF, x.slopes_sLF + y.slopes_sLF, x.radius_LF + y.radius_LF)
     error_LF = (arithmetic.unit + ROUNDING) * (x.magnitude + y.magnitude) + (arithmetic.tiny + FAINT)
     return _bounded(sum_.widened(error_LF))
@@ -141,9 +141,9 @@ class Norm:
     """The weights of a norm.
 
     Attributes:
-        weight_F: what the normed vector is multiplied by.
-        bias_F: what is added then; None for RMSNorm, which does not subtract the mean either.
-        epsilon: what is added to the mean of squares.
+        weight_F: factor of the normed vector.
+        bias_F: added after it; None for RMSNorm, which does not subtract the mean either.
+        epsilon: added to the mean of squares.
     """
 
     weight_F: Floats
@@ -151,11 +151,11 @@ class Norm:
     epsilon: float
 
     def of(self, x: Affine, arithmetic: Arithmetic) -> Affine:
-        """The normed forms.
+        """Return the normed forms.
 
-        In the arithmetic's units: D squares, their sum, mean and epsilon are off by gamma(D + 4) relative to q, for all
-        of it is positive (and underflow by D tiny / epsilon); 1/sqrt moves that by at most as much again, is off by
-        `elementary` itself, and two products follow: gamma(D + 10) + elementary in all, relative to each component.
+        In the arithmetic's units: D squares, their sum, mean and epsilon are off by gamma(D + 4) relative to q, as all
+        terms are positive (and underflow by D tiny / epsilon); 1/sqrt changes that by at most as much again and is off
+        by `elementary` itself; two products follow: gamma(D + 10) + elementary in all, relative to each component.
         """
         features = len(self.weight_F)
         y = _scaled(_centred(x, arithmetic) if self.bias_F is not None else x, self.epsilon)
@@ -172,7 +172,7 @@ class Norm:
 
 
 def _centred(x: Affine, arithmetic: Arithmetic) -> Affine:
-    """Subtract the mean: its mean is off by gamma(D + 1) of the mean magnitude, and one rounding follows."""
+    """Subtract the mean, which is off by gamma(D + 1) of the mean magnitude; one rounding follows."""
     features = x.centre_LF.shape[1]
     centre_LF = x.centre_LF - x.centre_LF.mean(1, keepdims=True)
     slopes_sLF = x.slopes_sLF - x.slopes_sLF.mean(2, keepdims=True)
@@ -181,20 +181,20 @@ def _centred(x: Affine, arithmetic: Arithmetic) -> Affine:
     mean_L1 = x.magnitude.mean(1, keepdims=True)
     error = gamma(features + 3, arithmetic.unit) + ROUNDING
     more_LF = error * (x.magnitude + mean_L1) + 4 * features * arithmetic.tiny + FAINT
-    # Who updates mean and squares number by number squares uncentred ones on the way: 0 times infinity in float32.
+    # An evaluation that updates mean and squares number by number squares uncentred ones: 0 times infinity in float32.
     more_LF[~((x.magnitude * x.magnitude).mean(1) < LARGEST)] = np.inf
     return Affine(centre_LF, slopes_sLF, radius_LF + more_LF)
 
 
 def _scaled(x: Affine, epsilon: float) -> Affine:
-    """Give x / sqrt(q), q = mean(x^2) + epsilon, of real numbers: what float32 adds is `Norm.of`'s.
+    """Return x / sqrt(q), q = mean(x^2) + epsilon, in real arithmetic; `Norm.of` adds float32's errors.
 
     q: with x = c + a + r, x^2 = c^2 + 2ca + 2cr + (a + r)^2, and the mean of the last is in [0, m], where
     m = sum over k, l of |mean(slopes_k slopes_l)| + mean(2 |a| |r| + r^2).
     1/sqrt: f(q) - f(q0) - f'(q0)(q - q0) = f(q0) (t - 1)^2 (t + 2) / (2t) with t = sqrt(q / q0), which is convex in q
-    and 0 at q0, so it lies between 0 and its larger end. q is never below epsilon, whatever the form says.
+    and 0 at q0, so it lies between 0 and its larger end. q is at least epsilon even where the form allows less.
     The product: (c + a + r)(s0 + b + e) with a b = sum over k, l of slopes_k b_l d_k d_l, where d_k^2 is in [0, 1].
-    No component exceeds the root of D, whatever x is: that is taken where the form says less.
+    No component exceeds the root of D for any x: that bound is used where the form's own is wider.
     """
     c_LF, J_sLF, r_LF = x.centre_LF, x.slopes_sLF, x.radius_LF
     pairs = [(k, other) for k in range(len(J_sLF)) for other in range(k)]
@@ -236,7 +236,7 @@ def _scaled(x: Affine, epsilon: float) -> Affine:
 
 
 def _tangent_gap(ratio_L: Floats) -> Floats:
-    """(t - 1)^2 (t + 2) / (2t) for t = sqrt(ratio), without cancellation: t - 1 = (ratio - 1) / (t + 1)."""
+    """Compute (t - 1)^2 (t + 2) / (2t) for t = sqrt(ratio) without cancellation: t - 1 = (ratio - 1) / (t + 1)."""
     t_L = np.sqrt(ratio_L)
     step_L = (ratio_L - 1.0) / (t_L + 1.0)
     gap_L: Floats = step_L * step_L * (t_L + 2.0) / (2.0 * t_L)
@@ -244,12 +244,12 @@ def _tangent_gap(ratio_L: Floats) -> Floats:
 
 
 def gelu(x: Affine, arithmetic: Arithmetic) -> Affine:
-    """Give x Phi(x), by its tangent at the centre; what is left is f''(somewhere) / 2 times the distance squared.
+    """Return x Phi(x), by its tangent at the centre; the remainder is f''(some point) / 2 times the distance squared.
 
     f'' = phi(x)(2 - x^2) has its extremes at 0 (largest) and at 2 and -2 (least), else at the ends of the range.
-    Where the range is wide another line says more: max(x, 0) - 0.17 <= f(x) <= max(x, 0), and for any share in [0, 1]
-    0 <= max(x, 0) - share x <= max((1 - share) high, -share low, 0) over the range.
-    Every number that float64 makes of f'' is off by less than 2^-40, absolutely. A5 adds 8 u |x|.
+    Over a wide range another line is tighter: max(x, 0) - 0.17 <= f(x) <= max(x, 0), and for any k in [0, 1]
+    0 <= max(x, 0) - k x <= max((1 - k) high, -k low, 0) over the range.
+    Every value of f'' in float64 has an absolute error below 2^-40. A5 adds 8 u |x|.
     """
     c_LF, spread_LF = x.centre_LF, x.spread
     phi_LF = _density(c_LF)
@@ -267,11 +267,11 @@ def gelu(x: Affine, arithmetic: Arithmetic) -> Affine:
     bottom_LF = np.minimum(least_LF - ROUNDING, 0.0) * square_LF
     value_LF, rest_LF = c_LF * cdf_LF + (top_LF + bottom_LF) / 2.0, (top_LF - bottom_LF) / 2.0
 
-    share_LF = np.clip(high_LF / (2.0 * spread_LF + FAINT), 0.0, 1.0)
-    bend_LF = np.maximum(np.maximum((1.0 - share_LF) * high_LF, -share_LF * low_LF), 0.0)
+    k_LF = np.clip(high_LF / (2.0 * spread_LF + FAINT), 0.0, 1.0)
+    bend_LF = np.maximum(np.maximum((1.0 - k_LF) * high_LF, -k_LF * low_LF), 0.0)
     wide_LF = rest_LF > (bend_LF + 0.17) / 2.0
-    slope_LF = np.where(wide_LF, share_LF, slope_LF)
-    value_LF = np.where(wide_LF, share_LF * c_LF + (bend_LF - 0.17) / 2.0, value_LF)
+    slope_LF = np.where(wide_LF, k_LF, slope_LF)
+    value_LF = np.where(wide_LF, k_LF * c_LF + (bend_LF - 0.17) / 2.0, value_LF)
     rest_LF = np.where(wide_LF, (bend_LF + 0.17) / 2.0, rest_LF)
 
     error_LF = (2.0 * ROUNDING + 8.0 * arithmetic.unit) * x.magnitude + ROUNDING * rest_LF + ROUNDING * wide_LF
@@ -280,23 +280,23 @@ def gelu(x: Affine, arithmetic: Arithmetic) -> Affine:
 
 
 def _density(x: Floats) -> Floats:
-    """The standard normal density."""
+    """Return the standard normal density."""
     density: Floats = np.exp(-0.5 * x * x) / np.sqrt(2.0 * np.pi)
     return density
 
 
 def _curvature(x: Floats) -> Floats:
-    """The second derivative of GELU; beyond `_FAR` its value there, which is 0 but for 1e-300."""
+    """Return the second derivative of GELU; beyond `_FAR` its value there, which is 0 within 1e-300."""
     near = np.clip(x, -_FAR, _FAR)
     curvature: Floats = _density(near) * (2.0 - near * near)
     return curvature
 
 
 def margins(y: Affine, embedding_VD: Floats, right_L: Numbers, arithmetic: Arithmetic) -> tuple[Floats, Floats]:
-    """Bounds of (E[right] - E[t]) y for every token t: lower and upper, (L, V); 0 for t = right itself.
+    """Bound (E[right] - E[t]) y for every token t: lower and upper, (L, V); 0 for t = right itself.
 
-    Each logit has a rounding error of its own, gamma(D) |E[t]| |y|; ties of computed logits are decided by comparing
-    with 0, strictly.
+    Each logit has its own rounding error, gamma(D) |E[t]| |y|. Bounds are compared with 0 strictly, so that a tie of
+    computed logits is never right.
     """
     rows_L = np.arange(len(right_L))
     features = embedding_VD.shape[1]
@@ -317,5 +317,5 @@ def margins(y: Affine, embedding_VD: Floats, right_L: Numbers, arithmetic: Arith
 
 
 def _bounded(x: Affine) -> Affine:
-    """Without a bound where float32 might overflow."""
+    """Return the forms with an infinite radius where float32 might overflow."""
     return replace(x, radius_LF=np.where(x.magnitude < LARGEST, x.radius_LF, np.inf))

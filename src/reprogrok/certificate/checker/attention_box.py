@@ -1,20 +1,20 @@
-"""Weights and values of what a block reads -> a box that holds the attention's output for every problem of a part.
+"""Weights and values that a block reads -> a box that holds the attention's output for every problem of a part.
 
 The attention's output has coordinates u = sum w v / sum w over the positions read, with v from a table and w in an
 interval for each (position, token). For any number l and every problem of a part, u > l + S / D is impossible, where
 
     S >= sum w (v - l)  and  D <= sum w   for every problem of the part and all weights in their intervals, S >= 0,
 
-since sum w (u - l) = sum w (v - l). A sum over positions is a sum over places, and each place contributes by what
-stands there: what the case fixes is known, at a far place it is one of its choices. So the largest sum is the case's
-own terms plus those of the places above, each at its largest choice, plus those below, chained by their carries: the
-largest sum for a chain that ends in carry c is a maximum over the last choice and the chain before it (max-plus dynamic
-programming over the two carries). Each term takes the upper weight where v > l, else the lower.
+since sum w (u - l) = sum w (v - l). A sum over positions is a sum over places: the case fixes some, and each far place
+holds one of its choices. So the largest sum is the case's own terms plus those of the places above, each at its largest
+choice, plus those below, chained by their carries: the largest sum for a chain that ends in carry c is a maximum over
+the last choice and the chain before it (max-plus dynamic programming over the two carries). Each term takes the upper
+weight where v > l, else the lower.
 
 S as a function of l is convex (a maximum of sums of max(w_high x, w_low x) with x = v - l) and falls from >= 0 at the
-least value to <= 0 at the largest. It is known at the points of a grid, so between two points the line through its
-values is an upper bound, and where that line meets 0 is l. Coarse points find the cell, fine points inside it the
-line. Lower bounds are the same for -v. The result depends on the part alone, not on what else is asked with it.
+least value to <= 0 at the largest. It is computed at the points of a grid; between two points the line through its
+values is an upper bound, and l is the zero of that line. Coarse points find the cell, fine points inside it the line.
+Lower bounds are the same for -v. The result for a part does not depend on the other parts in the same call.
 
 Float64: a sum of fewer than 64 terms w (v - l), each rounded twice and added, is off by less than 2^-46 (sum of w)
 (largest |v| + |l|), and the root of a line by less than 2^-48 |v|, where S changes by no more than (sum of w) per unit
@@ -31,19 +31,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from reprogrok.certificate.checker.carries import Block, Choices, Numbers
+from reprogrok.certificate.checker.carries import Block, Choices, Mask, Numbers
 from reprogrok.certificate.checker.intervals import Interval
 from reprogrok.certificate.checker.rounding import Floats
-from reprogrok.certificate.checker.trees import Leaf
+from reprogrok.certificate.checker.trees import Leaf, Run
 from reprogrok.tasks.addition import EQUALS, PLUS
 
 COARSE, FINE = 32, 16
 SLACK = 2.0**-43
 PARTS = 64  # distinct part shapes at a time
-Runs = tuple[tuple[int, int, int], ...]
-Bools = NDArray[np.bool_]
+Runs = tuple[Run, ...]
 
 
 @dataclass(frozen=True)
@@ -58,18 +56,18 @@ class Box:
 
     low_Lr: Floats
     high_Lr: Floats
-    empty_L: Bools
+    empty_L: Mask
 
 
 @dataclass(frozen=True)
 class AttentionBox:
-    """What a block reads.
+    """The attention weights and values that a block reads.
 
     Attributes:
-        block: which.
-        weights_PV: of every readable (position, token), 0 for others.
-        values_PVr: the coordinates of what is attended.
-        orders: for every place that is halved, its choices in their order.
+        block: the block.
+        weights_PV: weight of every readable (position, token), 0 for others.
+        values_PVr: coordinates of the values.
+        orders: for every halved place, its choices in their order.
     """
 
     block: Block
@@ -78,7 +76,7 @@ class AttentionBox:
     orders: Mapping[int, Numbers]
 
     def of(self, leaves: Sequence[Leaf]) -> Box:
-        """The boxes of leaves."""
+        """Bound the attention's output for each leaf."""
         case_L = np.array([leaf.case for leaf in leaves])
         shapes: dict[Runs, int] = {}
         shape_L = np.array([shapes.setdefault(leaf.runs, len(shapes)) for leaf in leaves])
@@ -92,8 +90,8 @@ class AttentionBox:
         negated_Lr, high_Lr = bounds_LM[:, self.values_PVr.shape[2] :], bounds_LM[:, : self.values_PVr.shape[2]]
         return Box(-negated_Lr, high_Lr, empty_L)
 
-    def _bounds(self, case_L: Numbers, part_L: Numbers, parts: Sequence[Runs]) -> tuple[Floats, Bools]:
-        """Upper bounds in every direction, (L, M), of leaves of some part shapes; and which leaves are empty."""
+    def _bounds(self, case_L: Numbers, part_L: Numbers, parts: Sequence[Runs]) -> tuple[Floats, Mask]:
+        """Return upper bounds in every direction, (L, M), of leaves of some part shapes; and which leaves are empty."""
         read_PV = self.weights_PV.hi > 0
         values_PVM = np.concatenate([self.values_PVr, -self.values_PVr], axis=2)
         least_M, most_M = values_PVM[read_PV].min(0), values_PVM[read_PV].max(0)
@@ -107,7 +105,7 @@ class AttentionBox:
         positive_LM = (self._own(terms_PVMX, case_L) + far_LMX > 0).sum(2)
         cell_LM = np.clip(positive_LM - 1, 0, COARSE - 1)
 
-        met = [np.unique(cell_LM[:, m]) for m in every_M]  # the cells of each direction, the first again where fewer
+        met = [np.unique(cell_LM[:, m]) for m in every_M]  # the cells of each direction, repeated where there are fewer
         cells_MN = np.stack([np.resize(cells, max(map(len, met))) for cells in met])
         index_LM = np.stack([np.searchsorted(cells, cell_LM[:, m]) for m, cells in enumerate(met)], axis=1)
         fine_MNX = cells_MN[:, :, None] * FINE + np.arange(FINE + 1)
@@ -120,19 +118,19 @@ class AttentionBox:
 
         largest = float(np.abs(values_PVM[read_PV]).max())
         slack = SLACK * float(self.weights_PV.hi.max(1).sum()) * largest + 1e-300
-        with np.errstate(divide="ignore"):  # without a least sum of weights the largest value is all that is known
+        with np.errstate(divide="ignore"):  # where the least sum of weights is 0 only the largest value is known
             bounds_LM = root_LM + slack / self._least_sum(case_L)[:, None] + 2.0**-50 * np.abs(root_LM)
         return np.minimum(bounds_LM, most_M), np.isneginf(far_LMX[:, 0, 0])
 
     def _terms(self, values_PVM: Floats, points_MX: Floats) -> Floats:
-        """The largest w (v - l) for every w in its interval: (P, V, M, X)."""
+        """Return the largest w (v - l) for every w in its interval: (P, V, M, X)."""
         beyond_PVMX = values_PVM[:, :, :, None] - points_MX
         terms_PVMX: Floats = self.weights_PV.hi[:, :, None, None] * beyond_PVMX
         beyond_PVMX *= self.weights_PV.lo[:, :, None, None]
         return np.maximum(terms_PVMX, beyond_PVMX, out=terms_PVMX)
 
     def _known(self) -> list[tuple[int, Numbers]]:
-        """What a case fixes: positions, each with the token there for every case, (C,)."""
+        """List the positions that a case fixes, each with the token there for every case, (C,)."""
         n, place, cases = self.block.digits, self.block.place, self.block.cases
         all_C = np.ones(len(cases), dtype=np.int64)
         known = [(n, PLUS * all_C), (2 * n + 1, EQUALS * all_C)]
@@ -144,7 +142,7 @@ class AttentionBox:
         return known
 
     def _own(self, terms_PVMX: Floats, case_L: Numbers, index_LM: Numbers | None = None) -> Floats:
-        """The case's own terms: (L, M, X), of all points or of the cell that `index_LM` picks (..., N cells, X)."""
+        """Sum the case's own terms: (L, M, X), at all points or in the cell that `index_LM` picks (..., N cells, X)."""
         own_LMX: Floats = np.zeros(1)
         for position, token_C in self._known():
             if index_LM is None:
@@ -155,7 +153,7 @@ class AttentionBox:
         return own_LMX
 
     def _least_sum(self, case_L: Numbers) -> Floats:
-        """A lower bound of the sum of weights, (L,): what the case fixes, and the least digits elsewhere."""
+        """Bound the sum of weights from below, (L,): those that the case fixes, and the least digits elsewhere."""
         low_PV = self.weights_PV.lo
         known = self._known()
         far_P = np.setdiff1d(np.arange(len(low_PV)), [position for position, _ in known])
@@ -164,7 +162,7 @@ class AttentionBox:
         return sum_L * (1.0 - 2.0**-40)
 
     def _far(self, terms_PVMX: Floats, parts: Sequence[Runs]) -> Floats:
-        """The largest sum over the far places for each part and carry into the place before: (Y, 2, M, X)."""
+        """Return the largest sum over the far places for each part and carry into the place before: (Y, 2, M, X)."""
         shape = terms_PVMX.shape[2:]
         above_YMX = np.zeros((len(parts), *shape))
         below_YOMX = np.full((len(parts), 2, *shape), -np.inf)
@@ -181,7 +179,7 @@ class AttentionBox:
         return below_YOMX + above_YMX[:, None]
 
     def _largest(self, terms_PVMX: Floats, place: int, parts: Sequence[Runs]) -> tuple[list[Floats], Numbers]:
-        """Tables (I, O, M, X) of a place, the largest sum by carries in and out, and the index of each part's table."""
+        """Return tables (I, O, M, X) of a place, the largest sum by carries, and the index of each part's table."""
         choices = self.block.choices(place)
         runs: dict[tuple[int, int] | None, int] = {}
         index_Y = np.array(
@@ -208,14 +206,14 @@ class AttentionBox:
         return tables, index_Y
 
     def _operands(self, place: int) -> tuple[int, int]:
-        """The positions of the digits of both operands at a place."""
+        """Return the positions of both operands' digits at a place."""
         return self.block.digits - 1 - place, 2 * self.block.digits - place
 
 
-def _of_whole(a_VMX: Floats, b_VMX: Floats, digit_VMX: Floats | None, both: bool) -> Floats:  # noqa: FBT001 - of one caller
-    """The same as `_by_carries` for all choices, without and with (`both`) a carry into the place.
+def _of_whole(a_VMX: Floats, b_VMX: Floats, digit_VMX: Floats | None, both: bool) -> Floats:  # noqa: FBT001 - one caller
+    """Return `_by_carries` of all choices, without and with (`both`) a carry into the place.
 
-    What pairs of digits of one sum share, their sum digit and carry, need be added but once.
+    Pairs of digits with the same sum have the same sum digit and carry out, so these are added once per sum.
     """
     table_IOMX = np.full((2, 2, *a_VMX.shape[1:]), -np.inf)
     if digit_VMX is None:
@@ -233,20 +231,20 @@ def _of_whole(a_VMX: Floats, b_VMX: Floats, digit_VMX: Floats | None, both: bool
 
 
 def _by_carries(sum_KMX: Floats, choices: Choices, chosen: Numbers) -> Floats:
-    """The largest of the chosen sums for each carry in and out: (I, O, M, X), minus infinity where there is none."""
+    """Return the largest chosen sum for each carry in and out: (I, O, M, X), minus infinity where there is none."""
     table_IOMX = np.full((2, 2, *sum_KMX.shape[1:]), -np.inf)
     for carry_in in (0, 1):
         for carry_out in (0, 1):
-            fits = (choices.carry_in[chosen] == carry_in) & (choices.carry_out[chosen] == carry_out)
+            fits = choices.by_carries(carry_in, carry_out)[chosen]
             if fits.any():
                 table_IOMX[carry_in, carry_out] = sum_KMX[chosen[fits]].max(0)
     return table_IOMX
 
 
 def _roots(sum_LMX: Floats, points_LMX: Floats, most_M: Floats) -> Floats:
-    """Where the line between the last positive sum and the next meets 0: (L, M).
+    """Return the zero of the line between the last positive sum and the next: (L, M).
 
-    Without a positive sum the first point will do, and without another the largest value.
+    Without a positive sum it is the first point; without a sum that is not positive, the largest value.
     """
     last_LM = np.clip((sum_LMX > 0).sum(2) - 1, 0, FINE - 1)[:, :, None]
     left_LM, right_LM = (np.take_along_axis(points_LMX, last_LM + side, 2)[:, :, 0] for side in (0, 1))

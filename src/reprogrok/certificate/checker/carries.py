@@ -7,12 +7,12 @@ that is a case.
 
     block   one place j and one token: everything that the model reads at the asked position itself
     case    (carry into place j - 1, digits of place j - 1, digits of place j) that fit the token: at most 2,000 a block
-    far     every other place; its digits change what attention mixes, never the right answer
-    choice  what can stand at a far place: (carry into it, digit of a, digit of b), numbered 100 carry + 10 a + b
+    far     every other place; its digits change the mix of attention, never the right answer
+    choice  an assignment to a far place: (carry into it, digit of a, digit of b), numbered 100 carry + 10 a + b
 
-Above place j no sum digit has been read yet, so a carry does not matter there, and is counted as 0. Below place j - 1
-the carries of neighbouring places must fit: each choice's carry out is the next one's carry in, 0 into place 0, and the
-case's own into place j - 1. The problems of one block's cases are disjoint; those of all blocks of a place are 100^n.
+Above place j no sum digit has been read yet, so carries do not matter there and count as 0. Below place j - 1 the
+carries of neighbouring places must fit: each choice's carry out is the next one's carry in, 0 into place 0, and the
+case's own into place j - 1. The cases of a block are disjoint; those of all blocks of a place hold all 100^n problems.
 
 Axes: C cases of a block, K choices of a place.
 """
@@ -38,11 +38,9 @@ class Cases:
 
     Attributes:
         carry: into the place before the one asked; 0 where there is none.
-        a_before: digit of the first operand at the place before; 0 for place 0, which has none.
-        b_before: likewise of the second.
-        a: digit of the first operand at the asked place; 0 for place n, which has none.
-        b: likewise of the second.
-        right: the digit to answer.
+        a_before, b_before: digits of the operands at the place before; 0 for place 0, which has none.
+        a, b: digits of the operands at the asked place; 0 for place n, which has none.
+        right: the right answer digit.
     """
 
     carry: Numbers
@@ -58,7 +56,7 @@ class Cases:
 
 @dataclass(frozen=True)
 class Choices:
-    """What can stand at a far place, in the order of their numbers, each column of shape (K,)."""
+    """The choices of a far place, in the order of their numbers, each column of shape (K,)."""
 
     carry_in: Numbers
     a: Numbers
@@ -70,7 +68,7 @@ class Choices:
 
     @property
     def digit(self) -> Numbers:
-        """The sum digit that stands there."""
+        """The sum digit at the place."""
         return (self.a + self.b + self.carry_in) % 10
 
     def by_carries(self, carry_in: int, carry_out: int) -> Mask:
@@ -81,11 +79,11 @@ class Choices:
 
 @dataclass(frozen=True)
 class Block:
-    """One answer digit and the token that stands where it is asked.
+    """One answer digit and the token at the asked position.
 
     Attributes:
         digits: n, of each operand.
-        place: j, of the digit that is asked, 0 to n.
+        place: j, the place of the asked digit, 0 to n.
         token: the sum digit of place j - 1, or `=` for place 0.
     """
 
@@ -110,12 +108,12 @@ class Block:
 
     @property
     def above(self) -> tuple[int, ...]:
-        """The far places whose sum digits come later."""
+        """The far places whose sum digits are not read yet."""
         return tuple(range(self.place + 1, self.digits))
 
     @cached_property
     def cases(self) -> Cases:
-        """All cases of the block; of ten digits 100 for place 0, 1,000 for place 1, 20 for place 10, else 2,000."""
+        """All cases of the block; for ten digits 100 at place 0, 1,000 at place 1, 20 at place 10, else 2,000."""
         carries = (0, 1) if self.place > 1 else (0,)
         before = [(0, 0, 0)]
         if self.place > 0:
@@ -127,14 +125,14 @@ class Block:
         return Cases(carry, a_before, b_before, a, b, (a + b + into) % 10)
 
     def choices(self, place: int) -> Choices:
-        """What can stand at a far place: 200 choices, or 100 where the carry is known or does not matter."""
+        """Return the choices of a far place: 200, or 100 where the carry is known or does not matter."""
         carry, pair = np.divmod(np.arange(200 if 0 < place < self.place - 1 else 100), 100)
         a, b = np.divmod(pair, 10)
         return Choices(carry, a, b, (a + b + carry) // 10)
 
 
 def blocks(digits: int) -> Iterator[Block]:
-    """All blocks of a task, in the order of certificates: place 0 with `=`, then places 1 to n with tokens 0 to 9."""
+    """Yield all blocks of a task, in the order of certificates: place 0 with `=`, then places 1 to n, tokens 0 to 9."""
     yield Block(digits, 0, EQUALS)
     for place in range(1, digits + 1):
         for token in range(10):

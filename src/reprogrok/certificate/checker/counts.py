@@ -1,10 +1,10 @@
-"""How many of the 100^n problems lie in a part, or in any of many parts; whole numbers, exact.
+"""Parts -> the exact number of problems in one part, and bounds of the number in at least one of many.
 
-A part is a case with what is left of its far places. Its problems are counted place by place: below the asked places
-the carries must fit, so each place is a 2 x 2 table (carry in, carry out) of how many choices are left, and the tables
-are multiplied; above, the numbers of choices are. Numbers reach 100^n, beyond 2^63 for ten digits: sums are Python's.
+A part is a case with the remaining choices of its far places. Its problems are counted place by place: below, the
+carries must fit, so each place is a 2 x 2 table (carry in, carry out) of its remaining choices, and the tables are
+multiplied; above, the numbers of choices are. Numbers reach 100^n, beyond 2^63 for ten digits: sums are Python's.
 
-Parts of different places overlap; `problem_sweep` counts those in at least one.
+Parts of different places overlap; `checker/sweep.py` counts the problems in at least one.
 
 Axes: L leaves, K choices of a place, I carry in, O carry out, R runs of a place, P parts, N digits,
 Y symbols of a place: 100 carry in + 10 a + b.
@@ -30,17 +30,17 @@ Exact = NDArray[Any]  # int64 where that suffices, else Python's integers
 _SYMBOLS = [row.tobytes() for row in np.eye(200, dtype=np.bool_)]
 _PAIRS = [row.tobytes() for row in np.tile(np.eye(100, dtype=np.bool_), 2)]
 LIMIT = 5_000
-PAIRED = 2_000  # of so many parts, the largest, all pairs are looked at where a sweep takes too long
+PAIRED = 2_000  # the number of parts, the largest, that are compared in pairs where a sweep takes too long
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A case, or what is left of it where far places were halved.
+    """A case, or the part of it that is left where far places were halved.
 
     Attributes:
-        block: that it belongs to.
+        block: the case's block.
         case: its number there.
-        allowed: for each place that was halved, which of `block.choices(place)` are left; a missing place is whole.
+        allowed: for each halved place, which of `block.choices(place)` are left; a missing place is whole.
     """
 
     block: Block
@@ -49,18 +49,13 @@ class Part:
 
 
 def count(block: Block, case: int, allowed: Mapping[int, Mask]) -> int:
-    """How many problems a part of a case holds; a whole case of ten digits at place 0 holds 100^9.
-
-    Args:
-        block: that the case belongs to.
-        case: its number there.
-        allowed: for each place that was halved, which of `block.choices(place)` are left; a missing place is whole.
+    """Count the problems of a part, given as in `Part`; a whole case of ten digits at place 0 holds 100^9.
 
     Raises:
         ValueError: a mask of a place that is not far, or of another shape than its choices.
     """
     _check(block, allowed)
-    ways = [1, 0]  # of the places so far, by the carry out of them
+    ways = [1, 0]  # assignments to the places so far, by the carry out of them
     for place in block.below:
         table_IO = _table(block, place, allowed.get(place))
         ways = [sum(ways[c] * int(table_IO[c, out]) for c in (0, 1)) for out in (0, 1)]
@@ -71,13 +66,7 @@ def count(block: Block, case: int, allowed: Mapping[int, Mask]) -> int:
 
 
 def counts(block: Block, leaves: Sequence[Leaf], orders: Mapping[int, NDArray[np.int64]]) -> list[int]:
-    """`count` of each leaf, in their order; about a microsecond each.
-
-    Args:
-        block: that they belong to.
-        leaves: as `proof_trees.decode` gives them.
-        orders: of the places that they halve, as `proof_trees.checked_order` gives them.
-    """
+    """Return `count` of each leaf, in about a microsecond each; orders are those of `trees.checked_order`."""
     # Up to ten digits the places below (at most 8) and those above (at most 9) fit int64 each; their product does not.
     numbers: type = np.int64 if block.digits <= 10 else object
     known: dict[int, dict[Run | None, int]] = {place: {None: 0} for place in block.far}
@@ -102,13 +91,7 @@ def counts(block: Block, leaves: Sequence[Leaf], orders: Mapping[int, NDArray[np
 
 
 def parts(block: Block, leaves: Iterable[Leaf], orders: Mapping[int, NDArray[np.int64]]) -> list[Part]:
-    """The parts that leaves of a block stand for; leaves with the same run share one mask.
-
-    Args:
-        block: that they belong to.
-        leaves: as `proof_trees.decode` gives them.
-        orders: of the places that they halve, as `proof_trees.checked_order` gives them.
-    """
+    """Return the parts that leaves of a block describe, as of `counts`; leaves with the same run share one mask."""
     masks: dict[Run, Mask] = {}
     found = []
     for leaf in leaves:
@@ -121,17 +104,17 @@ def parts(block: Block, leaves: Iterable[Leaf], orders: Mapping[int, NDArray[np.
 
 def bounds(
     wrong: Iterable[Part],
-    open: Iterable[Part],  # noqa: A002 - the word of certificates
+    open: Iterable[Part],  # noqa: A002 - the term of certificates
     digits: int,
     limit: int = LIMIT,
 ) -> tuple[int, int]:
-    """Between how many and how many problems are answered wrong; equal if nothing is open and the union is exact.
+    """Bound the number of problems that are answered wrong; equal if nothing is open and the union is exact.
 
     Args:
         wrong: parts whose problems are all answered wrong; those of one case are disjoint, as the leaves of a tree.
-        open: parts about which nothing is known; no wrong problem lies outside of these and the wrong ones.
+        open: parts of unknown answers; no wrong problem lies outside of these and the wrong ones.
         digits: n, of each operand.
-        limit: as of `union`; beyond it the bounds stay true and are less narrow.
+        limit: of `swept`; beyond it the bounds stay true and are wider.
 
     Raises:
         ValueError: parts of another number of digits, or a mask that does not fit its place.
@@ -145,7 +128,7 @@ def bounds(
 
 
 def _bounds(parts: list[Part], digits: int, limit: int) -> tuple[int, int]:
-    """Bounds of the union, by the sweep and, if that was not exact, by sums of parts and of pairs of parts."""
+    """Bound the union by the sweep and, if that was not exact, by sums of parts and of pairs of parts."""
     asked_PN, symbols = _asked(parts)
     low, high = swept(asked_PN, symbols, limit)
     if low == high:
@@ -163,7 +146,7 @@ def _bounds(parts: list[Part], digits: int, limit: int) -> tuple[int, int]:
 
 
 def _sizes(parts: Iterable[Part]) -> Iterator[int]:
-    """`count` of each part; of whole cases it is the same for all with the same carry."""
+    """Yield `count` of each part; whole cases with the same carry have the same one."""
     whole: dict[tuple[Block, int], int] = {}
     for part in parts:
         if part.allowed:
@@ -194,7 +177,7 @@ def _mask(order: NDArray[np.int64], run: Run) -> Mask:
 
 
 def _table(block: Block, place: int, mask: Mask | None) -> NDArray[np.int64]:
-    """How many choices of a place below are left, by carry in and carry out."""
+    """Count the remaining choices of a place below, by carry in and carry out."""
     choices = block.choices(place)
     table_IO = np.zeros((2, 2), dtype=np.int64)
     np.add.at(table_IO, (choices.carry_in, choices.carry_out), 1 if mask is None else mask)
@@ -210,7 +193,7 @@ def _check(block: Block, allowed: Mapping[int, Mask]) -> None:
 
 
 def _asked(parts: list[Part]) -> tuple[Rows, list[Mask]]:
-    """What each part asks of each place: numbers into the place's table of allowed symbols, 0 where all are."""
+    """Return each part's condition on each place: a row of the place's table of allowed symbols, 0 where all are."""
     digits = parts[0].block.digits if parts else 0
     tables: list[dict[bytes, int]] = [{np.ones(200, dtype=np.bool_).tobytes(): 0} for _ in range(digits)]
     known: dict[tuple[int, int, bool], tuple[Mask, int]] = {}
@@ -234,7 +217,7 @@ def _asked(parts: list[Part]) -> tuple[Rows, list[Mask]]:
 
 
 def _asked_by_cases(block: Block, tables: list[dict[bytes, int]]) -> Rows:
-    """What whole cases ask of the asked place and of the one before."""
+    """Return the conditions of whole cases on the asked place and on the one before."""
     cases = block.cases
     asked_PN = np.zeros((len(cases), block.digits), dtype=np.int64)
     wanted = []

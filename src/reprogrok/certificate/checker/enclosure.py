@@ -1,15 +1,15 @@
-"""A model and a part of all its problems -> a lower bound of its margin there, or a proof that it is always wrong.
+"""Model x part of its problems -> a lower bound of the margin there, or a proof that every answer is wrong.
 
     model --LayerTables--> weights, values --AttentionBox--> box of the attention's output --cells, Affine--> margins
 
-This is what a certificate's truth rests on: it searches nothing, and every number that comes out holds for all problems
-of a leaf and for every evaluation in the `Arithmetic` given. With a basis T (r rows) the attention's output is
+A certificate rests on this module: it searches nothing, and every bound holds for all problems of a leaf and for every
+evaluation in the given `Arithmetic`. With a basis T (r rows) the attention's output is
 
     T' u + rest,   u in the box,   rest between the extremes over (p, t) of o - T' v,   v the table of T o,
 
-for it is a convex combination of the o; so any T is sound, and a good one makes small boxes and no rest. The box is
-cut into cells along its first two coordinates; in each, the residual stream is an affine form of the first
-`SYMBOLS` coordinates, and goes through the rest of the model. A leaf's bound is the worst of its cells'.
+because it is a convex combination of the o; so any T is sound, and a good one makes small boxes and no rest. The box is
+cut into cells along its first two coordinates; in each, the residual stream is an affine form of the first `SYMBOLS`
+coordinates, and goes through the rest of the model. A leaf's bound is the worst of its cells.
 
 Axes: L leaves   B cells of several leaves   r coordinates of the box   s symbols   D width   V tokens   P positions
 """
@@ -19,9 +19,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from reprogrok.certificate.checker.affine import (
     FAINT,
@@ -43,24 +43,20 @@ from reprogrok.errors import InputError
 from reprogrok.spec.model import ModelSpec
 from reprogrok.tasks.addition import EQUALS, VOCABULARY
 
-if TYPE_CHECKING:
-    import torch
-
-SYMBOLS = 8  # coordinates that keep a symbol each, the first of the basis; what others may do is added up
-CELLS = 1_024  # side by side
+SYMBOLS = 8  # coordinates that keep a symbol each, the first of the basis; the others go into the radius
+CELLS = 1_024  # computed at a time
 MOST_DIGITS = 14
 _READ = EQUALS + 1  # tokens up to here are read before the end of an answer
 
 
 @dataclass(frozen=True)
 class Margins:
-    """What holds for every problem of each leaf, in logits. A leaf without problems has +inf, -inf and 0: all holds.
+    """Bounds for every problem of each leaf, in logits. A leaf without problems has +inf, -inf and 0: any holds.
 
     Attributes:
         lowest_L: lower bound of the margin; -inf where nothing is known.
-        beaten_L: upper bound of the margin: every problem is answered wrong if it is negative; +inf where nothing is
-            known.
-        width_L: the largest width of the box of the attention's output.
+        beaten_L: upper bound of the margin; if negative, every problem is answered wrong; +inf where nothing is known.
+        width_L: largest width of the box of the attention's output.
     """
 
     lowest_L: Floats
@@ -69,7 +65,7 @@ class Margins:
 
 
 def refusal(spec: ModelSpec, digits: int = 10) -> str | None:
-    """Say why a model is not of the family that can be enclosed, or None if it is."""
+    """Return why a model is not of the family that can be enclosed; None if it is."""
     length = 3 * digits + 2
     sizes = (spec.d_model, spec.d_ff, spec.pos_rank, spec.qkv_rank, spec.attn_out_rank, spec.ffn_rank)
     reasons = (
@@ -92,11 +88,11 @@ class Enclosure:
         spec: its shape.
         weights: float32 tensors by published name, without a replica axis.
         digits: n of the task.
-        arithmetic: which evaluations the bounds hold for.
+        arithmetic: the evaluations for which the bounds hold.
 
     Raises:
-        InputError: if the model is not of the family; see `refusal`.
-        ArithmeticError: if this process does not compute in IEEE float64.
+        InputError: the model is not of the family; see `refusal`.
+        ArithmeticError: this process does not compute in IEEE float64.
     """
 
     def __init__(
@@ -108,8 +104,8 @@ class Enclosure:
         self.digits, self.arithmetic = digits, arithmetic
         doubles = {name: tensor.detach().cpu().double().numpy() for name, tensor in weights.items()}
         self.embedding_VD = doubles["token_emb.weight"]
-        with np.errstate(all="ignore"):  # what overflows or is not a number ends in bounds that say nothing
-            # With the last answer digit, which nothing asked depends on: an evaluation may read it all the same.
+        with np.errstate(all="ignore"):  # overflow and NaN end in bounds that state nothing
+            # Includes the last answer digit: no asked digit depends on it, but an evaluation may read it.
             positions = min(3 * digits + 3, spec.max_seq_len)
             self.tables = LayerTables.of(spec, doubles, positions, arithmetic)
         self.after = norm(spec, doubles, "blocks.0.ln2")
@@ -118,16 +114,16 @@ class Enclosure:
         self.fall = Chain.of(linear(doubles, "blocks.0.mlp.fc2"))
 
     def block(self, block: Block, basis_rD: Floats, orders: Mapping[int, Numbers]) -> BlockEnclosure:
-        """One block, in the coordinates of a basis, with the orders in which its places are halved.
+        """Enclose one block, in the coordinates of a basis, with the orders in which its places are halved.
 
         Raises:
-            InputError: if the basis does not fit the model or is not finite, if an order does not name every choice
-                of its place once, or if the block is of another task.
+            InputError: the basis does not fit the model or is not finite, an order does not name every choice of its
+                place once, or the block is of another task.
         """
         return BlockEnclosure(self, block, np.asarray(basis_rD, dtype=np.float64), orders)
 
     def answer(self, stream: Affine, right_L: Numbers) -> tuple[Floats, Floats]:
-        """From the residual stream after attention to the bounds of all margins, (L, V) each; see `margins`."""
+        """Bound all margins, (L, V) each, from the residual stream after attention; see `margins`."""
         hidden = mapped(self.after.of(stream, self.arithmetic), self.rise, self.arithmetic)
         stream = added(stream, mapped(gelu(hidden, self.arithmetic), self.fall, self.arithmetic), self.arithmetic)
         return margins(self.last.of(stream, self.arithmetic), self.embedding_VD, right_L, self.arithmetic)
@@ -156,10 +152,10 @@ class BlockEnclosure:
             self.attention = self._attention(orders)
 
     def _attention(self, orders: Mapping[int, Numbers]) -> AttentionBox | None:
-        """The box, None if nothing bounds it; and the stream that is `asked`, without attention.
+        """Return the box, None if it is unbounded; set `asked`, the stream without attention.
 
-        What a basis leaves of the output lies around `shift_D` (of values after LayerNorm it can be a constant), and
-        with all errors within `output_error_D` of it.
+        The rest of the output outside the basis lies around `shift_D` (after LayerNorm it can be a constant), within
+        `output_error_D` of it with all errors.
         """
         model, tokens = self.model, self.model.tables.tokens
         weights_PV = model.tables.weights(self.block, model.arithmetic)
@@ -183,9 +179,9 @@ class BlockEnclosure:
         return AttentionBox(self.block, weights_PV[:, :_READ], coordinates_PVr[:, :_READ], orders)
 
     def margins(self, leaves: Sequence[Leaf]) -> Margins:
-        """The bounds of each leaf, in their order; its grid says how its box is cut, its status is not read.
+        """Bound each leaf, in their order; its grid cuts its box, its status is not read.
 
-        A basis of one row has one coordinate to cut along: the second number of a grid is then 1.
+        A basis of one row has one coordinate to cut: the second number of a grid is then 1.
         """
         count = len(leaves)
         if self.attention is None or not count:
@@ -206,7 +202,7 @@ class BlockEnclosure:
         return Margins(lowest_L, beaten_L, width_L)
 
     def _of_cells(self, box: Box, grid: tuple[int, int], right_L: Numbers) -> tuple[Floats, Floats]:
-        """The least lower margin and the largest of the least upper margins over all cells of each leaf: (L,) each."""
+        """Return the least lower margin and the largest least upper margin over all cells of each leaf: (L,) each."""
         count, dimensions = box.low_Lr.shape
         cut_r = np.array([*grid, *[1] * dimensions])[:dimensions]
         cells_Nr = np.stack(np.meshgrid(*(np.arange(cut) for cut in cut_r), indexing="ij"), -1).reshape(-1, dimensions)
@@ -225,7 +221,7 @@ class BlockEnclosure:
         return np.where(np.isfinite(lowest_L), lowest_L, -np.inf), np.where(np.isfinite(beaten_L), beaten_L, np.inf)
 
     def _stream(self, centre_Br: Floats, half_Br: Floats) -> Affine:
-        """The residual stream after attention for u = centre + half d: x + T' u, with one symbol per coordinate."""
+        """Return the residual stream after attention for u = centre + half d: x + T' u, one symbol per coordinate."""
         count = len(centre_Br)
         slopes_sBD = half_Br.T[:SYMBOLS, :, None] * self.basis_rD[:SYMBOLS, None]
         radius_BD = half_Br[:, SYMBOLS:] @ np.abs(self.basis_rD[SYMBOLS:]) + self.output_error_D

@@ -1,13 +1,13 @@
-"""Arrays of intervals in float64: numbers known to lie between two bounds -> bounds of what is computed from them.
+"""Arrays of intervals in float64: bounds of numbers -> bounds of the results of operations on them.
 
-Every operation encloses: whatever real numbers lie in its operands, the true result lies in its result. A bound is
-computed in float64, then moved outward by its possible error (`checker/rounding.py`):
+Every operation encloses: for all real numbers in its operands, the true result lies in its result. A bound is computed
+in float64, then moved outward by its possible error (`checker/rounding.py`):
 
     + -     one rounding: the neighbouring number (`down`, `up`)
-    exp     NumPy is taken to be within 4 units in the last place; 8 are added (`exp_error`)
+    exp     NumPy is assumed to be within 4 units in the last place; 8 are added (`exp_error`)
 
-Results below the smallest normal number are taken to be anything between 0 and it. A bound that overflows is infinite,
-and where nothing can be said (infinity minus itself) the interval is the whole line; a bound is never NaN.
+A result below the smallest normal number counts as anything between 0 and it. A bound that overflows is infinite; an
+undefined one (infinity minus itself) becomes the whole line; no bound is NaN.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from reprogrok.certificate.checker.rounding import DOUBLE_UNIT, Floats, down, up
 
 EXACT_WHOLE = 2**53  # whole numbers up to here are float64 numbers
 SMALLEST_NORMAL, LARGEST = 2.0**-1022, float(np.finfo(np.float64).max)
-ULPS = 8  # added on either side of an exponential function
+ULPS = 8  # added on both sides of an exponential
 
 _quiet = np.errstate(over="ignore", invalid="ignore")
 
@@ -35,7 +35,7 @@ class Interval:
         hi: upper bounds, in the shape of `lo`.
 
     Raises:
-        ValueError: the two are no float64 arrays of one shape with lo <= hi.
+        ValueError: they are not float64 arrays of one shape with lo <= hi.
     """
 
     lo: Floats
@@ -51,7 +51,7 @@ class Interval:
 
     @staticmethod
     def between(lo: ArrayLike, hi: ArrayLike) -> Interval:
-        """Broadcast two arrays of exact bounds to one array of intervals. Integers beyond 2^53 raise ValueError."""
+        """Broadcast two arrays of exact bounds to an array of intervals; ValueError for integers beyond 2^53."""
         low, high = np.broadcast_arrays(_exact(lo), _exact(hi))
         return Interval(low, high)
 
@@ -59,14 +59,14 @@ class Interval:
         return Interval(self.lo[key], self.hi[key])
 
     def at_least(self, bound: float) -> Interval:
-        """Use that the numbers are known to be at least `bound`; ValueError where an interval lies below it."""
+        """Raise the lower bounds to a known one, `bound`; ValueError where an interval lies below it."""
         return Interval(np.maximum(self.lo, bound), self.hi)
 
     @_quiet
     def widened(self, relative: float, absolute: float) -> Interval:
-        """Enclose everything that differs from a number x inside by at most relative |x| + absolute.
+        """Enclose all numbers that differ from some x inside by at most relative |x| + absolute.
 
-        Zero on both sides gives the intervals as they are. Worked value: [1, 2] with 0.5 and 1 becomes [-0.5, 4].
+        Two zeros return the intervals unchanged. Worked value: [1, 2] with 0.5 and 1 becomes [-0.5, 4].
 
         Raises:
             ValueError: `relative` is not in [0, 1) or `absolute` is negative.
@@ -101,7 +101,7 @@ def exp_error(y: Floats) -> Floats:
 
 
 def _exact(x: ArrayLike) -> Floats:
-    """Turn numbers into float64 without changing any."""
+    """Convert numbers to float64 exactly."""
     given: NDArray[np.generic] = np.asarray(x)
     if given.dtype.kind not in "fiu" or given.dtype.itemsize > 8:
         raise ValueError(f"no exact float64 numbers: {given.dtype}")
@@ -111,10 +111,10 @@ def _exact(x: ArrayLike) -> Floats:
 
 
 def _interval(x: Interval | ArrayLike) -> Interval:
-    """Take an interval as it is and numbers as points."""
+    """Return an interval as it is, and numbers as points."""
     return x if isinstance(x, Interval) else Interval.between(x, x)
 
 
 def _enclosing(lo: Floats, hi: Floats) -> Interval:
-    """Make an interval of bounds that were moved outward; what is not a number becomes infinite."""
+    """Make an interval of bounds that were moved outward; NaN becomes infinite."""
     return Interval(np.fmax(lo, -np.inf), np.fmin(hi, np.inf))

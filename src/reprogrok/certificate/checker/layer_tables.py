@@ -1,18 +1,18 @@
-"""A one-layer model -> tables over (position, token) of all that its attention mixes, each entry with its error.
+"""A one-layer model -> tables over (position, token) of everything its attention mixes, each entry with its error.
 
-Before the only attention nothing depends on more than position and token, so the residual stream x, its norm h, the
-scores and the values are tables. A value is what a position adds to the residual stream if it is attended alone,
-o = W_o W_v h; the attention's output is a convex combination of values, with weights exp(score) up to a factor.
+Before the only attention everything depends on position and token alone, so the residual stream x, its norm h, the
+scores and the values are tables. A value o = W_o W_v h is the attention's output if one position has all the weight;
+the attention's output is a convex combination of values, with weights exp(score) up to a factor.
 
-In the arithmetic given, the model's own x and h lie in the balls of this module. Its attention's output is, with
-computed scores s~ and M~ the largest of those it reads,
+In the given arithmetic, the model's own x and h lie in the balls of this module. With computed scores s~ and M~ the
+largest of those that are read, the attention's output is
 
     sum w~ v~ / sum w~,   w~ = exp(s~ - M~ + e)(1 + a) + b,   |e| <= u (M~ - s~), |a| <= elementary, |b| <= tiny,
 
-mixed, divided and projected in some order. Every factor of a share, a value and a projection is off relatively, so the
-result is off by at most gamma(terms of W_o and W_v + 2T + 8) |W_o| |W_v| |h|, mixed with the same positive weights, and
-so by the largest of these over (p, t): they are in the radius of `LayerTables.values`. What is left is an exact convex
-combination of exact values, with weights that lie in an interval each: `LayerTables.weights`.
+mixed, divided and projected in some order. Every factor of an attention weight, a value and a projection has a
+relative error, so the result is off by at most gamma(terms of W_o and W_v + 2T + 8) |W_o| |W_v| |h|, mixed with the
+same positive weights, and so by the largest of these over (p, t): they are in the radius of `LayerTables.values`. The
+rest is an exact convex combination of exact values, with each weight in an interval: `LayerTables.weights`.
 
 Axes: P positions   V tokens   D width   E width of the head, D here   r rank
 """
@@ -24,17 +24,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from reprogrok.certificate.checker.affine import FAINT, LARGEST, ROUNDING, Affine, Chain, Norm, added, exactly, mapped
-from reprogrok.certificate.checker.carries import Block
+from reprogrok.certificate.checker.carries import Block, Mask
 from reprogrok.certificate.checker.intervals import Interval
 from reprogrok.certificate.checker.rounding import Arithmetic, Floats, gamma
 from reprogrok.model.decoder import LAYER_NORM_EPS, RMS_NORM_EPS
 from reprogrok.spec.model import ModelSpec
 from reprogrok.tasks.addition import EQUALS, PLUS
-
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class LayerTables:
         normed: h likewise.
         values: o likewise; its radius holds the error of mixing and projecting as well.
         scores: the bilinear form of a query's h (left) and a key's h (right).
-        width: E, by whose root scores are divided.
+        width: E; scores are divided by its root.
         tokens: V.
     """
 
@@ -59,7 +56,7 @@ class LayerTables:
 
     @staticmethod
     def of(spec: ModelSpec, weights: Mapping[str, Floats], positions: int, arithmetic: Arithmetic) -> LayerTables:
-        """The tables of a model without replica axis over its first positions."""
+        """Compute the tables of a model without replica axis over its first positions."""
         embedding_VD = weights["token_emb.weight"]
         if spec.pos_rank:
             place = exactly(weights["pos_emb.A"][:positions])
@@ -80,10 +77,10 @@ class LayerTables:
 
     @property
     def bounded(self) -> bool:
-        """Whether float32 surely overflows nowhere in the tables, tokens and positions that are never read included.
+        """Whether no entry can overflow float32, those of tokens and positions that are never read included.
 
-        Who looks tokens up by a product with one-hot columns multiplies the others by 0, and who masks scores adds to
-        those of later positions; with infinities both give what is no number, for every problem.
+        A lookup by one-hot columns multiplies the other tokens by 0, and a mask is added to the scores of later
+        positions; with an infinite entry both give NaN for every problem.
         """
         top = 1.0 + float(self.normed.magnitude.max())
         forms = (self.stream, self.normed, self.values)
@@ -91,11 +88,11 @@ class LayerTables:
         return finite and top * top * self.scores.reach * self.width < LARGEST
 
     def asked(self, block: Block) -> int:
-        """The row of the tables where the block's digit is asked."""
+        """Return the table row of the asked position and its token."""
         return block.asked * self.tokens + block.token
 
     def weights(self, block: Block, arithmetic: Arithmetic) -> Interval | None:
-        """What every readable (position, token) may weigh, up to a common factor; 0 for others; None without bounds.
+        """Bound the weight of every readable (position, token), up to a common factor; 0 for others; None if unbounded.
 
         With L the largest upper bound of a score, the computed weights times exp(M~ - L) <= 1 are
         exp(s~ - L + e)(1 + a) + b: `tiny` becomes no larger, and as s~ - M~ + e is at most 0 (a rounding keeps the
@@ -113,11 +110,11 @@ class LayerTables:
         low_PV, high_PV = (np.where(read_PV, scores_PV, largest) for scores_PV in (low_PV, high_PV))
         power_PV = Interval(low_PV, high_PV) - largest + Interval.between(-drift, drift)
         power_PV = Interval(np.minimum(power_PV.lo, 0.0), np.minimum(power_PV.hi, 0.0))
-        spoken = power_PV.exp().widened(arithmetic.elementary, arithmetic.tiny).at_least(0.0)
-        return Interval(np.where(read_PV, spoken.lo, 0.0), np.where(read_PV, spoken.hi, 0.0))
+        weights_PV = power_PV.exp().widened(arithmetic.elementary, arithmetic.tiny).at_least(0.0)
+        return Interval(np.where(read_PV, weights_PV.lo, 0.0), np.where(read_PV, weights_PV.hi, 0.0))
 
     def _scores(self, block: Block, arithmetic: Arithmetic) -> tuple[Floats, Floats]:
-        """Lower and upper bounds of the scores with the block's query, for all keys up to the asked position.
+        """Bound the scores with the block's query from below and above, for all keys up to the asked position.
 
         With h = c + e on both sides, c'Mc is known and e'M(c + e), c'Me are bounded by |M|; the product itself is off
         by gamma(terms) |h| |factors| |h|, where the terms are those of the factors, of the product with the query, and
@@ -143,8 +140,8 @@ class LayerTables:
         return score_PV - error_PV, score_PV + error_PV
 
 
-def readable(block: Block, tokens: int) -> Bools:
-    """Which tokens may stand at the positions up to the asked one: (P, V)."""
+def readable(block: Block, tokens: int) -> Mask:
+    """Tell which tokens may stand at the positions up to the asked one: (P, V)."""
     n, read_PV = block.digits, np.zeros((block.asked + 1, tokens), dtype=np.bool_)
     read_PV[:, :10] = True
     for position, token in ((n, PLUS), (2 * n + 1, EQUALS), (block.asked, block.token)):
@@ -153,21 +150,21 @@ def readable(block: Block, tokens: int) -> Bools:
 
 
 def norm(spec: ModelSpec, weights: Mapping[str, Floats], name: str) -> Norm:
-    """The weights of a norm, by its published name."""
+    """Return the weights of a norm by its published name."""
     if spec.use_rmsnorm:
         return Norm(weights[f"{name}.weight"], None, RMS_NORM_EPS)
     return Norm(weights[f"{name}.weight"], weights[f"{name}.bias"], LAYER_NORM_EPS)
 
 
 def linear(weights: Mapping[str, Floats], name: str) -> list[Floats]:
-    """The factors (out, in) of a linear map, the last to be applied first."""
+    """Return the factors (out, in) of a linear map, in the order of the product: the last is applied first."""
     if f"{name}.weight" in weights:
         return [weights[f"{name}.weight"]]
     return [weights[f"{name}.B"].T, weights[f"{name}.A"].T]
 
 
 def _projections(spec: ModelSpec, weights: Mapping[str, Floats]) -> tuple[list[Floats], list[Floats], list[Floats]]:
-    """The factors of query, key and value."""
+    """Return the factors of query, key and value."""
     name = "blocks.0.attn.qkv"
     if not spec.qkv_rank:
         query_DD, key_DD, value_DD = np.split(weights[f"{name}.weight"], 3, axis=0)

@@ -1,28 +1,28 @@
-"""Which arithmetic a certificate speaks of, and how float64 bounds it: roundings -> numbers surely not too small.
+"""The rounding model of a certificate: bounds of float32 errors, and float64 bounds that are rounded outward.
 
-Two arithmetics meet in a proof. The model is evaluated in float32, somewhere, by somebody: an `Arithmetic` says what
-such an evaluation may do, and a bound holds for every evaluation that does no more. The bounds themselves are computed
-in float64, here: the directed helpers below make up for what that rounds.
+A proof involves two arithmetics. The model is evaluated in float32: an `Arithmetic` limits the errors of such an
+evaluation, and a bound holds for every evaluation within these limits. The bounds themselves are computed in float64:
+the directed functions below compensate for its rounding.
 
-What `FLOAT32` assumes of whoever evaluates the model (u = 2^-24, half the distance from 1 to the next number):
+`FLOAT32` assumes of an evaluation of the model (u = 2^-24, half the distance from 1 to the next number):
 
     A1  +, -, * and / are off by at most u of the true result, and by 2^-126 where results underflow (gradually or
         flushed to zero). Sums run in any order, fused or not. A product of several matrices may be associated in any
         way: a chain over n1, n2, ... terms is off by at most gamma(n1 + n2 + ...) |A| |B| |x|. A residual is added to
         a product that is complete; the root of a head's width, a constant, is off by u.
     A2  exp, erf, the square root and 1/sqrt, computed at once or as two operations, are off by at most 8 units in the
-        last place: 2^-20 of the true result. (Of a square root u is too little to ask: torch on a CPU misses it.)
+        last place: 2^-20 of the true result. (u would be too strict for a square root: torch on a CPU exceeds it.)
     A3  A softmax subtracts the largest of the computed scores that it reads, takes exp, sums, divides and mixes (or
         mixes and then divides), all in one pass.
     A4  A norm is the mean of squares (LayerNorm: of deviations from the mean) plus its eps, then 1/sqrt, then the
         weight (and the bias).
-    A5  GELU is x (1 + erf(x / sqrt 2)) / 2 or x Phi(x): off by at most 8 u |x|, beside what its argument is off by.
+    A5  GELU is x (1 + erf(x / sqrt 2)) / 2 or x Phi(x): off by at most 8 u |x|, beside the error of its argument.
 
-What is assumed of this machine's float64: IEEE 754 with rounding to nearest and gradual underflow (`require_ieee`
-looks), so that the true result of one operation lies between the neighbours of the computed one; sums and products of
+This machine's float64 is assumed to be IEEE 754 with rounding to nearest and gradual underflow (`require_ieee` tests
+it), so that the true result of one operation lies between the neighbours of the computed one; sums and products of
 matrices are computed from their own terms, in any order, fused or not (no scheme that saves multiplications).
 
-The source of the bounds: N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, SIAM 2002,
+Source of the bounds: N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, SIAM 2002,
 sections 2.2 and 3.1 to 3.5. In float64, u is 2^-53.
 """
 
@@ -43,13 +43,13 @@ DOUBLE_STEP = 2.0**-1074  # the smallest positive number, and the distance betwe
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """What an evaluation of the model may be off by; all zero is real arithmetic on the stored weights.
+    """Largest errors of an evaluation of the model; all zero is real arithmetic on the stored weights.
 
     Attributes:
-        name: how a certificate calls it.
-        unit: u, the largest relative error of +, -, * and / (A1); also what A5 counts in.
+        name: its name in a certificate.
+        unit: u, the largest relative error of +, -, * and / (A1); also the unit of A5.
         elementary: the largest relative error of exp, erf, the square root and 1/sqrt (A2).
-        tiny: the absolute error that comes on top wherever a result underflows (A1).
+        tiny: an additional absolute error where a result underflows (A1).
     """
 
     name: str
@@ -63,23 +63,23 @@ FLOAT32 = Arithmetic("float32", 2.0**-24, 2.0**-20, 2.0**-126)
 
 
 def gamma(terms: int, unit: float) -> float:
-    """Give n u / (1 - n u), rounded up: what n roundings in a row are off by, relative to the sum of magnitudes.
+    """Return n u / (1 - n u), rounded up: the error of n roundings in a row, relative to the sum of magnitudes.
 
     Worked value: 2 terms at u = 1/4 give 1, so the next number above it.
 
     Raises:
-        ValueError: if n u reaches 1, where nothing can be said.
+        ValueError: if n u reaches 1, where there is no bound.
     """
-    share = terms * Fraction(unit)
-    if terms < 0 or unit < 0 or share >= 1:
+    product = terms * Fraction(unit)
+    if terms < 0 or unit < 0 or product >= 1:
         raise ValueError(f"{terms} roundings of unit {unit} have no bound")
-    return float(np.nextafter(float(share / (1 - share)), np.inf)) if share else 0.0
+    return float(np.nextafter(float(product / (1 - product)), np.inf)) if product else 0.0
 
 
 def up(x: Floats) -> Floats:
-    """Take a number above each: at least the true result, if `x` is that of one operation.
+    """Return a number above each: at least the true result, if `x` is the rounded result of one operation.
 
-    It is the next number, or the one after that where 2^-1022 <= |x| <= 2^-1020; of minus infinity it is no number.
+    It is the next number, or the one after that where 2^-1022 <= |x| <= 2^-1020; for minus infinity it is NaN.
     `np.nextafter` takes ten times as long. Source: S. M. Rump, P. Zimmermann, S. Boldo, G. Melquiond, Computing
     predecessor and successor in rounding to nearest, BIT Numerical Mathematics 49, 2009, algorithm 1.
     """
@@ -87,17 +87,17 @@ def up(x: Floats) -> Floats:
 
 
 def down(x: Floats) -> Floats:
-    """Take a number below each, as `up` takes one above: at most the true result, if `x` is of one operation."""
+    """Return a number below each, as `up` does above: at most the true result of one operation."""
     return x - (np.abs(x) * ABOVE_UNIT + DOUBLE_STEP)
 
 
 def require_ieee() -> None:
-    """See that this process rounds float64 to nearest and underflows gradually.
+    """Require that this process rounds float64 to nearest and underflows gradually.
 
     Libraries can change both for the whole thread (`torch.set_flush_denormal`, code linked with fast-math).
 
     Raises:
-        ArithmeticError: if it does not.
+        ArithmeticError: it does not.
     """
     one, half_unit, smallest = np.array([1.0, -1.0]), DOUBLE_UNIT, np.array([2.0 * DOUBLE_STEP])
     nearest = (one + one * half_unit == one).all() and (one + one * (1.5 * half_unit) != one).all()

@@ -1,12 +1,12 @@
-"""How many problems are in at least one of many parts: a sweep over the places, least significant first.
+"""Parts -> the number of problems in at least one of them: a sweep over the places, least significant first.
 
-After some places, all that matters of a problem is its carry and which parts it still fits; of those parts, only what
-they ask of the places to come. So the sweep keeps, for every carry and set of such rests, how many beginnings lead
-there, and a beginning that fits a part which asks nothing more is counted with all its completions. Where that takes
-too many sets, those that matter least are let go: what they could still add is summed up, rounded up, and the count
-becomes two bounds. Every other number here is a whole number, and exact.
+After some places, a problem matters only by its carry and by the parts that it still fits; these parts matter only by
+their conditions on later places. For every carry and set of such classes the sweep keeps the number of beginnings with
+them; a beginning that fits a part without further conditions is counted with all its completions. With too many sets,
+those that matter least are dropped: an upper bound of what they could still add is summed, and the count becomes two
+bounds. Every other number here is an exact whole number.
 
-Axes: P parts, N digits, S sets, C rests (classes of parts that ask the same of the places to come), I carry in,
+Axes: P parts, N digits, S sets, C classes of parts with the same conditions on later places, I carry in,
 O carry out, K the 100 digit pairs of a place, Y its symbols: 100 carry in + 10 a + b.
 """
 
@@ -21,25 +21,25 @@ from reprogrok.certificate.checker.carries import Mask
 
 Rows = NDArray[np.int64]
 
-_CHUNK = 1 << 20  # bytes of sets that are turned over at once
-_SPARE = 5_000  # sets beyond the limit that are let pass between two clearings
+_CHUNK = 1 << 20  # bytes of sets that are processed at a time
+_SPARE = 5_000  # sets beyond the limit that are allowed between two clearings
 _DIGIT_A, _DIGIT_B = np.divmod(np.arange(100), 10)
 CARRY_OUT_IK = np.array([(_DIGIT_A + _DIGIT_B + carry) // 10 for carry in (0, 1)])
 
 
 @dataclass(frozen=True)
 class _Stage:
-    """What parts ask of one place and of those after it.
+    """The conditions of parts on one place and on those after it.
 
     Attributes:
-        rests: how many classes there are that began here or before and are not yet fulfilled.
-        fresh: those that no place before restricts, as bits.
-        fulfilled: those that ask nothing of later places, as bits; they are the first.
-        steps: for each carry in, what the digit pairs do: (classes that still fit, carry out, how many pairs).
-        going: how many go on; they are the last.
-        starts: of the classes that go on, sorted by what they ask next, where each group of equal ones starts.
+        rests: number of classes that began here or before and are not yet fulfilled.
+        fresh: classes that no place before restricts, as bits.
+        fulfilled: classes without conditions on later places, as bits; they are the first.
+        steps: for each carry in, the effects of digit pairs: (classes that still fit, carry out, number of pairs).
+        going: number of classes that go on; they are the last.
+        starts: where each group of classes with the same later conditions starts, among those that go on.
         targets: the number of each group among the classes of the next place.
-        completions_CI: in how many ways a class can be fulfilled from here, by carry in, rounded to floats.
+        completions_CI: number of ways to fulfil a class from here, by carry in, rounded to floats.
     """
 
     rests: int
@@ -53,19 +53,19 @@ class _Stage:
 
 
 def swept(asked_PN: Rows, symbols: list[Mask], limit: int) -> tuple[int, int]:
-    """Bounds of the number of problems in at least one part; equal unless more than `limit` sets were met.
+    """Bound the number of problems in at least one part; equal unless more than `limit` sets were met.
 
     Args:
-        asked_PN: what each part asks of each place, as a row of the place's table.
-        symbols: for each place, which symbols its rows allow, shape (rows, 200); row 0 allows all.
-        limit: how many sets are kept at most after each place.
+        asked_PN: the condition of each part on each place, as a row of the place's table.
+        symbols: for each place, the symbols that its rows allow, shape (rows, 200); row 0 allows all.
+        limit: largest number of sets that are kept after each place.
     """
     if not len(asked_PN):
         return 0, 0
     digits = asked_PN.shape[1]
     stages = _stages(asked_PN, symbols)
     counted, missed = 0, 0.0
-    few = max(limit // 20, 1)  # once the count is not exact any more, more sets are worth little
+    few = max(limit // 20, 1)  # the limit once the count is no longer exact
     sets: list[dict[int, int]] = [{0: 1}, {}]  # for each carry: set of classes, as bits -> number of beginnings
     for place, (stage, later) in enumerate(zip(stages, [*stages[1:], None], strict=True)):
         following: list[dict[int, int]] = [{}, {}]
@@ -87,20 +87,20 @@ def swept(asked_PN: Rows, symbols: list[Mask], limit: int) -> tuple[int, int]:
                 _carry_over(stage, reached, following)
                 if later and len(following[0]) + len(following[1]) > 2 * limit + _SPARE:
                     limit = few
-                    missed += _let_go(later, following, limit, rest) + _let_go(stage, sets, limit, 100 * rest)
+                    missed += _dropped(later, following, limit, rest) + _dropped(stage, sets, limit, 100 * rest)
         _carry_over(stage, reached, following)
         if later and len(following[0]) + len(following[1]) > limit:
             limit = few
-            missed += _let_go(later, following, limit, rest)
+            missed += _dropped(later, following, limit, rest)
         sets = following
     # A sum of fewer than 2^30 products of floats is off by less than one part in a million.
     return counted, min(counted + (int(missed * (1 + 1e-6)) + 1 if missed else 0), 100**digits)
 
 
 def _stages(asked_PN: Rows, symbols: list[Mask]) -> list[_Stage]:
-    """The classes of every place, computed from the most significant one, as completions need."""
+    """Compute the classes of every place, from the most significant one, as completions need."""
     digits = asked_PN.shape[1]
-    # Sorted by the last place first, parts that ask the same of all places from some place on stand together.
+    # Sorted by the last place first, parts with the same conditions from some place on are neighbours.
     asked_PN = asked_PN[np.lexsort(asked_PN.T)]
     restricted_PN = asked_PN > 0
     first_P = restricted_PN.argmax(1)
@@ -114,7 +114,7 @@ def _stages(asked_PN: Rows, symbols: list[Mask]) -> list[_Stage]:
         rows_CN = rows_PN[starts]
         fresh_C = np.logical_or.reduceat(first_P[here_P] == place, starts) if len(starts) else np.zeros(0, np.bool_)
         fulfilled_C = last_P[here_P][starts] == place
-        onward = int(fulfilled_C.sum())  # fulfilled ones ask for nothing later, so they are sorted first
+        onward = int(fulfilled_C.sum())  # fulfilled ones have no later condition, so they are sorted first
         groups = _starts(rows_CN[onward:, 1:])
         targets = _found(rows_CN[onward:, 1:][groups], later_PN)
         group_C = np.repeat(np.arange(len(groups)), np.diff([*groups, len(rows_CN) - onward]))
@@ -146,7 +146,7 @@ def _stages(asked_PN: Rows, symbols: list[Mask]) -> list[_Stage]:
 
 
 def _steps(fits_CK: Mask, out_K: NDArray[np.int64]) -> tuple[tuple[int, int, int], ...]:
-    """Digit pairs that do the same, as one."""
+    """Merge digit pairs with the same effect."""
     alike: dict[tuple[int, int], int] = {}
     for step in zip(_bits(fits_CK.T), out_K.tolist(), strict=True):
         alike[step] = alike.get(step, 0) + 1
@@ -154,7 +154,7 @@ def _steps(fits_CK: Mask, out_K: NDArray[np.int64]) -> tuple[tuple[int, int, int
 
 
 def _carry_over(stage: _Stage, reached: list[dict[int, int]], following: list[dict[int, int]]) -> None:
-    """Move sets of this place's classes to the next place's, where classes that ask the same from there on are one."""
+    """Move sets of this place's classes to the next place's, merging classes with the same conditions from there on."""
     classes = len(stage.targets) and int(stage.targets[-1]) + 1
     for into, onto in zip(reached, following, strict=True):
         if classes:
@@ -169,8 +169,8 @@ def _carry_over(stage: _Stage, reached: list[dict[int, int]], following: list[di
         into.clear()
 
 
-def _let_go(stage: _Stage, sets: list[dict[int, int]], limit: int, rest: int) -> float:
-    """Empty the sets that matter least until `limit` are left; an upper bound of the problems not counted by that."""
+def _dropped(stage: _Stage, sets: list[dict[int, int]], limit: int, rest: int) -> float:
+    """Empty the sets that matter least until `limit` are left; return an upper bound of the problems thus missed."""
     weighed: list[tuple[float, int, int]] = []
     for carry, ways_by_set in enumerate(sets):
         numbers = list(ways_by_set)
@@ -189,25 +189,25 @@ def _let_go(stage: _Stage, sets: list[dict[int, int]], limit: int, rest: int) ->
 
 
 def _starts(rows: Rows) -> NDArray[np.int64]:
-    """Where each run of equal rows starts."""
+    """Return where each run of equal rows starts."""
     if not len(rows):
         return np.zeros(0, dtype=np.int64)
     return np.flatnonzero(np.r_[True, (rows[1:] != rows[:-1]).any(1)])
 
 
 def _found(rows: Rows, among: Rows) -> NDArray[np.int64]:
-    """The number of each row in a table of different rows."""
+    """Return the number of each row in a table of different rows."""
     where = {row.tobytes(): index for index, row in enumerate(np.ascontiguousarray(among))}
     return np.array([where[row.tobytes()] for row in np.ascontiguousarray(rows)], dtype=np.int64)
 
 
 def _bits(rows: Mask) -> list[int]:
-    """Rows of truth values as whole numbers, the first value in the lowest bit."""
+    """Pack rows of truth values into whole numbers, the first value in the lowest bit."""
     return [int.from_bytes(row.tobytes(), "little") for row in np.packbits(rows, axis=1, bitorder="little")]
 
 
 def _unpacked(numbers: list[int], width: int) -> Mask:
-    """The inverse of `_bits`, shape (len(numbers), width)."""
+    """Invert `_bits`, shape (len(numbers), width)."""
     size = -(-width // 8)
     packed = np.frombuffer(b"".join(number.to_bytes(size, "little") for number in numbers), dtype=np.uint8)
     return np.unpackbits(packed.reshape(len(numbers), size), axis=1, count=width, bitorder="little").view(np.bool_)

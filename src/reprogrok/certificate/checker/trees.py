@@ -1,21 +1,20 @@
-"""How a certificate says what was decided about a block: a text with one tree per case.
+"""The format of a block's proof: a text with one tree per case.
 
-A leaf decides all problems of a case, or of a part of them. A part is made by halving far places: the choices of a
-place stand in an order that the certificate gives; halving cuts the run of choices that is left, of length k, into its
-first k // 2 and the rest. In the text of a block the trees of its cases follow each other, every tree in preorder:
+A leaf decides all problems of a case, or of a part of it. Halving far places makes parts: the certificate orders the
+choices of a place; halving cuts the remaining run of k choices into its first k // 2 and the rest. The text of a block
+is the trees of its cases one after the other, each in preorder:
 
     a place p       chr(48 + p)   the node is halved at place p; first half, then second half follow
     right, grid g   chr(65 + g)   every problem of the part is answered right: "A", "B", ...
     wrong, grid g   chr(97 + g)   every problem of the part is answered wrong: "a", "b", ...
     open            "?"           neither is shown
 
-A grid says into how many cells the box of the attention's output is cut along its first two coordinates (`GRIDS`).
-So a block that was shown right without any cut is the text "AAA...A".
+A grid is the number of cells into which the box of the attention's output is cut along its first two coordinates
+(`GRIDS`). A block that was shown right without any cut is the text "AAA...A".
 
     trees (of a search) --encode--> text --pack--> bytes --unpack--> text --decode--> leaves
 
-A text comes from a stranger: every way in which it can be wrong is an `InputError`, and a tree is never walked by
-recursion.
+A text is untrusted input: every malformed one is an `InputError`, and no tree is walked by recursion.
 
 Axes: r rows of a basis, D width of a model, K choices of a place.
 """
@@ -27,28 +26,26 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reprogrok.certificate.checker.carries import Block
 from reprogrok.errors import InputError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 GRIDS = ((1, 1), (2, 1), (4, 1), (4, 2), (8, 4), (16, 8), (32, 16))
 OPEN = "?"
 _PLACE, _RIGHT, _WRONG = 48, 65, 97
 
-# A place, the number of the first choice of a run in the place's order, and where the run ends (exclusive).
+# A place, and a run of choices in its order: first and end (exclusive).
 Run: TypeAlias = tuple[int, int, int]
 # The text of a tree, or a node to be written: its place, first half and second half. A list may be filled in later.
 Tree: TypeAlias = "str | Sequence[int | Tree]"
 
 
 class LeafStatus(StrEnum):
-    """What is shown about every problem of a leaf."""
+    """The answer that is shown for every problem of a leaf; OPEN: none is."""
 
     RIGHT = "right"
     WRONG = "wrong"
@@ -57,14 +54,14 @@ class LeafStatus(StrEnum):
 
 @dataclass(frozen=True)
 class BlockProof:
-    """What is said about one block, to be checked.
+    """The proof of one block, to be checked.
 
     Attributes:
-        block: which.
-        basis_rD: the coordinates of the attention's output that boxes are drawn in; any matrix of at most D rows is
-            sound, and a good one makes small boxes.
-        orders: for every place that is halved, the numbers of its choices in their order.
-        text: the trees of its cases.
+        block: the block.
+        basis_rD: coordinates of the attention's output in which boxes are drawn; any matrix of at most D rows is sound,
+            and a good one makes small boxes.
+        orders: for every halved place, the numbers of its choices in their order.
+        text: trees of its cases.
     """
 
     block: Block
@@ -75,13 +72,13 @@ class BlockProof:
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """What is said about a case or a part of it.
+    """The statement about a case or a part of it.
 
     Attributes:
         case: number of the case in its block.
-        status: what is shown about every problem of the part.
+        status: right, wrong or open, for every problem of the part.
         grid: index into `GRIDS`; 0 for an open leaf.
-        runs: what is left of the places that were halved, in the order of places; a place that is missing is whole.
+        runs: remaining choices of the halved places, in the order of places; a missing place is whole.
     """
 
     case: int
@@ -96,17 +93,17 @@ _MARKS[OPEN] = (LeafStatus.OPEN, 0)
 
 
 def mark(status: LeafStatus, grid: int = 0) -> str:
-    """The character of a leaf: `mark(LeafStatus.RIGHT, 1)` is "B"; of an open leaf it is "?" whatever the grid."""
+    """Return the character of a leaf: `mark(LeafStatus.RIGHT, 1)` is "B"; an open leaf is "?" for any grid."""
     if status is LeafStatus.OPEN:
         return OPEN
     return chr((_RIGHT if status is LeafStatus.RIGHT else _WRONG) + range(len(GRIDS))[grid])
 
 
 def encode(trees: Iterable[Tree]) -> str:
-    """The text of the trees of a block's cases, in their order.
+    """Return the text of the trees of a block's cases, in their order.
 
     A node is (place, first half, second half), a leaf its `mark`; `encode([(3, "A", (5, "a", "?")), "B"])` is
-    "3A5a?B". What was encoded before may stand in for a tree.
+    "3A5a?B". A tree may be given as its text.
     """
     text: list[str] = []
     left: list[Tree] = []
@@ -124,19 +121,19 @@ def encode(trees: Iterable[Tree]) -> str:
 
 
 def decode(text: str, block: Block) -> list[Leaf]:
-    """The leaves of a block, in the order of the text.
+    """Return the leaves of a block, in the order of the text.
 
-    `decode("3A5a?" + 99 * "A", Block(10, 0, EQUALS))` are 102 leaves, of which the second is
+    `decode("3A5a?" + 99 * "A", Block(10, 0, EQUALS))` gives 102 leaves; the second is
     `Leaf(0, LeafStatus.WRONG, 0, ((3, 50, 100), (5, 0, 50)))`.
 
     Raises:
-        InputError: the text is not one tree for each case of the block, with the character (from 1) where it fails.
+        InputError: the text is not one tree for each case of the block; names the character (from 1) where it fails.
     """
     cases = len(block.cases)
     sizes = {place: len(block.choices(place)) for place in block.far}
     halvings = {chr(_PLACE + place): place for place in block.far}
     leaves: list[Leaf] = []
-    left: list[tuple[Run, ...]] = []  # the runs of the nodes that are still to come in this tree, the next one last
+    left: list[tuple[Run, ...]] = []  # runs of the nodes to come in this tree, the next one last
     case = -1
     for index, character in enumerate(text):
         if left:
@@ -168,10 +165,10 @@ def decode(text: str, block: Block) -> list[Leaf]:
 
 
 def checked_order(order: Sequence[int] | NDArray[np.int64], block: Block, place: int) -> NDArray[np.int64]:
-    """The order of a place's choices, shape (K,).
+    """Return the order of a place's choices, shape (K,).
 
     Raises:
-        InputError: the place is not far, or not every choice stands in the order exactly once.
+        InputError: the place is not far, or the order is not a permutation of its choices.
     """
     where = f"order of place {place}"
     if place not in block.far:
@@ -186,19 +183,19 @@ def checked_order(order: Sequence[int] | NDArray[np.int64], block: Block, place:
 
 
 def pack(text: str) -> bytes:
-    """A text as few bytes, by zlib at its highest level; a block of one kind of leaf takes about twenty."""
+    """Compress a text by zlib at its highest level; a block of equal leaves takes about twenty bytes."""
     return zlib.compress(text.encode("ascii"), 9)
 
 
 def unpack(packed: bytes, limit: int) -> str:
-    """The inverse of `pack`.
+    """Invert `pack`, for untrusted bytes.
 
     Args:
-        packed: what `pack` gave, or anything else.
-        limit: how many characters are read at most; a few bytes could stand for many gigabytes.
+        packed: the bytes.
+        limit: largest number of characters; a few bytes could expand to many gigabytes.
 
     Raises:
-        InputError: this is not what `pack` writes, or it is longer than the limit.
+        InputError: the bytes are not one whole zlib stream of ASCII text, or the text is longer than the limit.
     """
     reader = zlib.decompressobj()
     try:
@@ -221,7 +218,7 @@ def _refused(block: Block, index: int, expected: str, found: str) -> InputError:
 
 
 def _unknown(character: str, block: Block) -> tuple[str, str]:
-    """What was expected and found where a character is neither a leaf nor a far place."""
+    """Return the expected and found texts for a character that is neither a leaf nor a far place."""
     place = ord(character) - _PLACE
     if 0 <= place <= block.digits:
         return f"a place among {_several(block.far)}", f"place {place}"
