@@ -27,7 +27,6 @@ class Condition:
 
     Attributes:
         operator: a key of `OPERATORS`.
-        limit: the limit for each reading of the operator.
         within: for changes, the largest distance in steps between the two points; None for the whole window.
         line: 1-based line in the criteria file, None where the format has no lines (JSON).
         confidence: for a slope, the level of its interval; None for every other operator.
@@ -51,14 +50,11 @@ class Criterion:
 
     Attributes:
         id: unique within the gate.
-        title: one line for readers.
         source: quotation of the published criterion, or its author.
-        metric: name of the metric in a record.
         definition: id of the estimator; values of another one are not judged.
         window: the steps judged; `window[0]` and `window[-1]` are both included.
         grid: the steps at which points are expected; never empty, inside the window.
         conditions: at least one.
-        line: 1-based line in the criteria file.
     """
 
     id: str
@@ -84,7 +80,6 @@ class Requirement:
         by: the step by which training must be memorised; None for the others.
         level: the probability below which the number of right answers is too low for chance; None for the others.
         window: the steps judged by `not-below-chance`, both ends included; None for the others.
-        line: 1-based line in the criteria file.
     """
 
     kind: str
@@ -115,7 +110,6 @@ class Controls:
     """The control traces of a gate, confirmed when the gate was loaded.
 
     Attributes:
-        path: their file.
         passing: number of traces that pass the gate; 0 if none can.
         failing: number of traces that fail one criterion or requirement each.
         reason: why no trace can pass; None if one does.
@@ -133,14 +127,12 @@ class Gate:
 
     Attributes:
         name: the file's name without its suffix.
-        title: what a GO allows.
+        title: the statement that a GO supports.
         source: author of the criteria.
         criteria: at least one, with distinct ids.
-        path: the criteria file.
         sha256: SHA-256 of the bytes of the file.
         content: the file as plain data; registered, with the hash, by a run before it trains.
         requires: requirements of distinct kinds, which must hold for a GO as well.
-        controls: its control traces; None if it has none.
     """
 
     name: str

@@ -17,7 +17,7 @@ from xml.etree import ElementTree as ET
 from reprogrok import __version__
 from reprogrok.files import pretty_json
 from reprogrok.gates import text
-from reprogrok.gates.criteria import Requirement
+from reprogrok.gates.criteria import Gate, Requirement
 from reprogrok.gates.operators import Reading
 from reprogrok.gates.verdict import (
     Assessment,
@@ -28,6 +28,7 @@ from reprogrok.gates.verdict import (
     RequirementResult,
     worst,
 )
+from reprogrok.metrics.bounds import Bounds
 from reprogrok.schema import check_written
 
 # Characters that XML 1.0 cannot hold, escaped or not.
@@ -41,18 +42,8 @@ def as_json(verdict: GateVerdict) -> bytes:
         "format": "reprogrok.verdict/2",
         "reprogrok": __version__,
         "gate": {
-            "name": verdict.gate.name,
-            "title": verdict.gate.title,
-            "path": text.path_text(verdict.gate.path),
-            "sha256": verdict.gate.sha256,
-            "controls": None
-            if controls is None
-            else {
-                "path": text.path_text(controls.path),
-                "passing": controls.passing,
-                "failing": controls.failing,
-                "reason": controls.reason,
-            },
+            **gate_document(verdict.gate),
+            "controls": None if controls is None else vars(controls) | {"path": text.path_text(controls.path)},
         },
         "run": {
             "path": text.path_text(verdict.run),
@@ -91,19 +82,26 @@ def as_json(verdict: GateVerdict) -> bytes:
     return pretty_json(document)
 
 
+def gate_document(gate: Gate) -> dict[str, object]:
+    """Return the fields that identify a gate."""
+    return {"name": gate.name, "title": gate.title, "path": text.path_text(gate.path), "sha256": gate.sha256}
+
+
+def bounds_document(bounds: Bounds) -> dict[str, object]:
+    """Return the bounds of a metric, with null for no bound."""
+    low, high = (end if math.isfinite(end) else None for end in (bounds.low, bounds.high))
+    return {"low": low, "high": high, "arithmetic": bounds.arithmetic}
+
+
 def _criterion(assessment: Assessment, results: tuple[tuple[int, CriterionResult], ...]) -> dict[str, object]:
-    criterion, bounds = assessment.criterion, assessment.bounds
+    criterion = assessment.criterion
     return {
         "id": criterion.id,
         "title": criterion.title,
         "metric": criterion.metric,
         "definition": criterion.definition,
         "window": [criterion.window[0], criterion.window[-1]],
-        "bounds": {
-            "low": bounds.low,
-            "high": bounds.high if math.isfinite(bounds.high) else None,
-            "arithmetic": bounds.arithmetic,
-        },
+        "bounds": bounds_document(assessment.bounds),
         "outcome": worst(result.outcome for _, result in results).value,
         "replicas": [
             {
@@ -243,9 +241,8 @@ def _condition_command(verdict: GateVerdict, index: int, number: int, place: dic
     concerned = [(seed, result, item) for seed, result, item in results if item.outcome is outcome]
     seed, result, item = min(concerned, key=lambda entry: math.inf if entry[2].margin is None else entry[2].margin)
     seeds = f" ({len(concerned)} of {len(results)} seeds, worst seed {seed})" if len(results) > 1 else ""
-    level = "error" if outcome is Outcome.FAILS else "warning"
-    title = f"{outcome} {verdict.gate.name} {result.criterion.id}"
-    return [_command(level, title, f"{result.criterion.title}: {text.explain(result, item)}{seeds}", place)]
+    message = f"{result.criterion.title}: {text.explain(result, item)}{seeds}"
+    return [_outcome_command(verdict, outcome, result.criterion.id, message, place)]
 
 
 def _requirement_command(verdict: GateVerdict, index: int, place: dict[str, str]) -> list[str]:
@@ -256,9 +253,13 @@ def _requirement_command(verdict: GateVerdict, index: int, place: dict[str, str]
     concerned = [(seed, result) for seed, result in results if result.outcome is outcome]
     seed, result = concerned[0]
     seeds = f" ({len(concerned)} of {len(results)} seeds, the first seed {seed})" if len(results) > 1 else ""
+    message = f"{text.explain_requirement(result)}{seeds}"
+    return [_outcome_command(verdict, outcome, result.requirement.kind, message, place)]
+
+
+def _outcome_command(verdict: GateVerdict, outcome: Outcome, name: str, message: str, place: dict[str, str]) -> str:
     level = "error" if outcome is Outcome.FAILS else "warning"
-    title = f"{outcome} {verdict.gate.name} {result.requirement.kind}"
-    return [_command(level, title, f"{text.explain_requirement(result)}{seeds}", place)]
+    return _command(level, f"{outcome} {verdict.gate.name} {name}", message, place)
 
 
 def _place(path: str, line: int | None) -> dict[str, str]:

@@ -4,8 +4,7 @@
     controls/NAME.yaml beside it, if present --gates.controls--> the gate judges each trace as the file states
 
 The schema checks shapes; this module checks meaning: a window without steps, an unknown metric, an estimator that the
-metric does not have, two criteria with one name. Each is an error with file, line and field, because a misread
-criterion is worse than none.
+metric does not have, two criteria with one name. Each is an error with file, line and field.
 """
 
 from __future__ import annotations
@@ -51,9 +50,7 @@ def find_gate(name: str, where: Path) -> Path:
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) and (path := where / f"{name}{SUFFIX}").is_file():
         return path
     known = gate_names(where)
-    near = difflib.get_close_matches(name.lower(), known, n=1)
-    hint = f" (did you mean {near[0]}?)" if near else ""
-    expected = f"one of {', '.join(known)}{hint}" if known else f"NAME{SUFFIX} files, but the folder has none"
+    expected = _choice(name.lower(), known) if known else f"NAME{SUFFIX} files, but the folder has none"
     raise InputError("no such gate", path=where, expected=expected, found=name)
 
 
@@ -65,9 +62,7 @@ def gate_names(where: Path) -> list[str]:
 def load_gate(path: Path, name: str | None = None) -> Gate:
     """Read a criteria file, check its meaning, and judge its control traces if it has any.
 
-    Args:
-        path: the file.
-        name: the expected name of the gate; by default the file's name without its suffix.
+    The gate must be called `name`, by default as the file without its suffix.
 
     Raises:
         InputError: the file breaks its schema or has no meaning, or a control trace is not judged as its file states.
@@ -144,29 +139,24 @@ def _conditions(document: Document, at: Steps, item: Mapping[str, Any], grid: ra
         message = "no two points of the grid are this close"
         raise document.error((*at, name, "within"), message, expected=f"at least {grid.step}", found=within)
     if len(grid) < (needs := OPERATORS["slope" if name == "flat" else name].needs):
-        message = f"{name} needs at least {needs} points, the grid has {len(grid)}"
-        raise document.error((*at, name), message)
+        raise document.error((*at, name), f"{name} needs at least {needs} points, the grid has {len(grid)}")
     if name != "flat":
         ((relation, value),) = ((key, value) for key, value in settings.items() if key in set(Relation))
         return (Condition(name, Limit(Relation(relation), decimal(value)), within, line),)
     low, high = map(decimal, settings["slope_between"])
     if high < low:
-        message = "an empty interval of slopes"
-        raise document.error(
-            (*at, name, "slope_between"), message, expected=f"an upper end >= {low}", found=float(high)
-        )
+        where, message = (*at, name, "slope_between"), "an empty interval of slopes"
+        raise document.error(where, message, expected=f"an upper end >= {low}", found=float(high))
     confidence = float(settings.get("confidence", CONFIDENCE))
-    changes = (
-        (change, settings.get(key)) for change, key in (("max_drop", "drop_at_most"), ("max_rise", "rise_at_most"))
-    )
+    changes = {"max_drop": settings.get("drop_at_most"), "max_rise": settings.get("rise_at_most")}
+    ends = (Limit(Relation.AT_LEAST, low), Limit(Relation.AT_MOST, high))
     return (
         *(
             Condition(change, Limit(Relation.AT_MOST, decimal(most)), None, line)
-            for change, most in changes
+            for change, most in changes.items()
             if most is not None
         ),
-        Condition("slope", Limit(Relation.AT_LEAST, low), None, line, confidence),
-        Condition("slope", Limit(Relation.AT_MOST, high), None, line, confidence),
+        *(Condition("slope", limit, None, line, confidence) for limit in ends),
     )
 
 

@@ -11,12 +11,8 @@
 
 The margin is the signed distance of a value from its limit, in the metric's unit: the robustness of signal temporal
 logic (Fainekos and Pappas 2009; Donze and Maler 2010). Positive holds, negative fails, and zero holds unless the limit
-is strict (`more_than`, `less_than`). Over a window, "always" has the smallest margin and "eventually" the largest.
-Rank 13 under `at_least: 30` has margin 13 - 30 = -17; a rise of 0.04 under `at_most: 0.10` has margin 0.10 - 0.04 =
-+0.06. `docs/gates.md` has more examples, and the rules for holes.
-
-Numbers are judged as the decimals they are written as: 0.8 - 0.7 is 0.1 here, but larger than 0.1 in binary floating
-point, where it would break a limit that the log keeps.
+is strict (`more_than`, `less_than`). Rank 13 under `at_least: 30` has margin 13 - 30 = -17. `docs/gates.md` has more
+examples, and the rules for holes. Numbers are decimals as written: 0.8 - 0.7 is 0.1 here, but more in binary.
 """
 
 from __future__ import annotations
@@ -48,7 +44,7 @@ class Reading:
 
     Attributes:
         step: step of the value; for a change or a slope, of the later point.
-        value: the value compared with the limit, in the metric's unit.
+        value: in the metric's unit.
         since: for a change or a slope, the step of the earlier point.
         note: origin of the value, where steps do not tell it.
     """
@@ -66,7 +62,6 @@ class Frame:
     Attributes:
         grid: the steps at which points are expected.
         within: for changes, the largest distance in steps between the two points; None for the whole window.
-        confidence: level of the interval of a slope.
     """
 
     grid: range

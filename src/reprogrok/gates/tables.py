@@ -73,11 +73,8 @@ def _requirements(verdict: GateVerdict) -> Table:
     table = _empty_table(verdict, ("requires", "what", "outcome", "found"))
     for replica in verdict.replicas:
         for result in replica.requires:
-            asked = result.requirement
-            cells = [asked.kind, str(asked), result.outcome.value, result.numbers or "-"]
-            texts = [Text(cell) for cell in ([str(replica.seed)] if several else []) + cells]
-            texts[2 + several].stylize(STYLES[result.outcome])
-            table.add_row(*texts)
+            cells = [result.requirement.kind, str(result.requirement), result.outcome.value, result.numbers or "-"]
+            _add_row(table, cells, result.outcome, str(replica.seed) if several else None)
     return table
 
 
@@ -86,10 +83,15 @@ def _table(verdict: GateVerdict) -> Table:
     numbers = ("worst", "at step", "margin", "first violation", "points")
     table = _empty_table(verdict, ("criterion", "condition", "outcome"), numbers)
     for seed, outcome, cells in _rows(verdict):
-        texts = [Text(cell) for cell in ([seed] if several else []) + cells]
-        texts[2 + several].stylize(STYLES[outcome])
-        table.add_row(*texts)
+        _add_row(table, cells, outcome, seed if several else None)
     return table
+
+
+def _add_row(table: Table, cells: list[str], outcome: Outcome, seed: str | None) -> None:
+    """Add a row whose third cell is the outcome, in its style; the seed comes first, if given."""
+    texts = [Text(cell) for cell in cells]
+    texts[2].stylize(STYLES[outcome])
+    table.add_row(*([] if seed is None else [Text(seed)]), *texts)
 
 
 def _narrow_table(verdict: GateVerdict) -> Table:

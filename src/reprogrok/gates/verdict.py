@@ -38,6 +38,11 @@ class GateDecision(StrEnum):
     NO_GO = "NO_GO"
     INCONCLUSIVE = "INCONCLUSIVE"
 
+    @property
+    def exit_code(self) -> ExitCode:
+        """0 for GO, 1 for NO_GO, 3 for INCONCLUSIVE."""
+        return {"GO": ExitCode.PASS, "NO_GO": ExitCode.FAIL, "INCONCLUSIVE": ExitCode.INCONCLUSIVE}[self.value]
+
 
 class RegistrationStatus(StrEnum):
     """Whether the criteria were fixed before the training that they judge."""
@@ -60,7 +65,6 @@ class ConditionResult:
     """One condition on one replica.
 
     Attributes:
-        condition: the condition judged.
         outcome: by the operator's quantifier; HOLDS only if the data are complete.
         worst: the reading that decides, the earliest on ties: the one with the smallest margin, or the largest where
             one reading is enough or an interval lies beyond the limit; None if nothing decides.
@@ -82,8 +86,6 @@ class CriterionResult:
     """One criterion on one replica.
 
     Attributes:
-        criterion: the criterion judged.
-        conditions: one result per condition, in the order of the criterion.
         measured: points of the expected grid that carry a usable value.
         off_grid: usable points in the window beside the grid; judged, but they fill no hole.
         reasons: why the data do not suffice for HOLDS; empty when they do.
@@ -111,7 +113,6 @@ class RequirementResult:
     """One requirement on one replica.
 
     Attributes:
-        requirement: the requirement judged.
         outcome: FAILS if the data break it, INCONCLUSIVE if they do not suffice, else HOLDS.
         value: the fraction compared with the limit; for `not-below-chance` the corrected probability.
         step: the step of the value; None for a property of the split.
@@ -143,14 +144,7 @@ class ReplicaResult:
 
 @dataclass(frozen=True)
 class FeasibilityNote:
-    """A condition that cannot decide anything, whatever a run does.
-
-    Attributes:
-        criterion: the criterion of the condition.
-        condition: the condition.
-        kind: IMPOSSIBLE (no value can meet it) or VACUOUS (no value can break it).
-        arithmetic: why, with the numbers.
-    """
+    """A condition that no value can meet (IMPOSSIBLE) or break (VACUOUS), with the arithmetic that shows it."""
 
     criterion: Criterion
     condition: Condition
@@ -172,7 +166,6 @@ class RegistrationCheck:
     """The criteria of a verdict, compared with those that the run registered before training.
 
     Attributes:
-        status: result of the comparison.
         note: the status as one clause.
         registered_sha256: SHA-256 of the registered criteria file; None if the run registered none.
         difference: for AMENDED, a unified diff of the two contents, line by line; empty if only comments or layout of
@@ -198,11 +191,7 @@ class GateVerdict:
     """A gate judged on a run.
 
     Attributes:
-        gate: the criteria.
-        run: the run's folder.
-        experiment: the name of the run's experiment.
         layout: the layout that the run was read from.
-        registration: whether the criteria were registered before training.
         assessments: one per criterion, in the order of the gate.
         replicas: one per seed, in order of seeds; at least one.
         fingerprint: the run's last fingerprint; earlier ones stand under its key `earlier`. Empty if not known.
@@ -238,22 +227,14 @@ class GateVerdict:
     @property
     def decision(self) -> GateDecision:
         """GO if everything holds and nothing withholds it, NO_GO if anything fails, else INCONCLUSIVE."""
-        if self.withheld:
-            return GateDecision.INCONCLUSIVE
-        return {
-            Outcome.HOLDS: GateDecision.GO,
-            Outcome.FAILS: GateDecision.NO_GO,
-            Outcome.INCONCLUSIVE: GateDecision.INCONCLUSIVE,
-        }[self.outcome]
+        if self.outcome is Outcome.FAILS:
+            return GateDecision.NO_GO
+        return GateDecision.GO if self.outcome is Outcome.HOLDS and not self.withheld else GateDecision.INCONCLUSIVE
 
     @property
     def exit_code(self) -> ExitCode:
         """0 for GO, 1 for NO_GO, 3 for INCONCLUSIVE."""
-        return {
-            GateDecision.GO: ExitCode.PASS,
-            GateDecision.NO_GO: ExitCode.FAIL,
-            GateDecision.INCONCLUSIVE: ExitCode.INCONCLUSIVE,
-        }[self.decision]
+        return self.decision.exit_code
 
     @property
     def notes(self) -> tuple[FeasibilityNote, ...]:

@@ -38,7 +38,6 @@ class PreflightNote:
     """One note on a part of a gate.
 
     Attributes:
-        kind: the kind of note.
         where: id of the criterion, or kind of the requirement.
         arithmetic: the reason with its numbers, as one sentence.
         line: 1-based line in the criteria file.
@@ -55,11 +54,9 @@ class ConditionCheck:
     """One condition alone.
 
     Attributes:
-        condition: the condition checked.
         passes: a series on which it holds; None if none was found.
         fails: a series on which it fails; None if none was found.
         counted: its limit as a count of examples, where values are k/n.
-        notes: its notes.
     """
 
     condition: Condition
@@ -74,10 +71,8 @@ class CriterionCheck:
     """One criterion: all of its conditions at once, in this run.
 
     Attributes:
-        criterion: the criterion checked.
         bounds: bounds of its metric in this run.
         measured: points of its grid at which the run will measure its metric by its definition.
-        conditions: one check per condition.
         passes: a series that meets all conditions; None if none was found.
         notes: notes on the criterion as a whole.
     """
@@ -105,11 +100,9 @@ class RequirementCheck:
     """One requirement.
 
     Attributes:
-        requirement: the requirement checked.
         decided: its outcome, if known before training; else None.
         passes: the case in which it holds, as text; None if there is none.
         fails: the case in which it fails, as text; None if there is none.
-        notes: its notes.
     """
 
     requirement: Requirement

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 from reprogrok import __version__
 from reprogrok.files import pretty_json
-from reprogrok.gates.preflight.checks import ConditionCheck, CriterionCheck, PreflightNote, RequirementCheck
+from reprogrok.gates.documents import bounds_document, gate_document
+from reprogrok.gates.preflight.checks import CriterionCheck, PreflightNote, RequirementCheck
 from reprogrok.gates.preflight.preflight import Preflight
 from reprogrok.gates.preflight.witnesses import Witness
-from reprogrok.gates.text import path_text
 from reprogrok.gates.verdict import Outcome
 from reprogrok.schema import check_written
 from reprogrok.text import counted
@@ -44,12 +42,7 @@ def as_json(found: Preflight) -> bytes:
     document: dict[str, object] = {
         "format": "reprogrok.preflight/1",
         "reprogrok": __version__,
-        "gate": {
-            "name": found.gate.name,
-            "title": found.gate.title,
-            "path": path_text(found.gate.path),
-            "sha256": found.gate.sha256,
-        },
+        "gate": gate_document(found.gate),
         "experiment": {"name": experiment.name, "spec_digest": experiment.digest(), "facts": dict(found.planned.facts)},
         "verdict": found.decision.value,
         "exit_code": int(found.exit_code),
@@ -76,32 +69,27 @@ def _requirement(check: RequirementCheck) -> dict[str, object]:
 
 
 def _criterion(check: CriterionCheck) -> dict[str, object]:
-    criterion, bounds = check.criterion, check.bounds
+    criterion = check.criterion
     return {
         "id": criterion.id,
         "title": criterion.title,
         "metric": criterion.metric,
         "definition": criterion.definition,
-        "bounds": {
-            "low": bounds.low if math.isfinite(bounds.low) else None,
-            "high": bounds.high if math.isfinite(bounds.high) else None,
-            "arithmetic": bounds.arithmetic,
-        },
+        "bounds": bounds_document(check.bounds),
         "points_measured": check.measured,
         "points_expected": len(criterion.grid),
         "can_pass": check.can_pass,
         "can_fail": check.can_fail,
         "passes": _shown(check.passes),
-        "conditions": [_condition(item) for item in check.conditions],
-    }
-
-
-def _condition(check: ConditionCheck) -> dict[str, object]:
-    return {
-        "condition": str(check.condition),
-        "counted": check.counted,
-        "passes": _shown(check.passes),
-        "fails": _shown(check.fails),
+        "conditions": [
+            {
+                "condition": str(item.condition),
+                "counted": item.counted,
+                "passes": _shown(item.passes),
+                "fails": _shown(item.fails),
+            }
+            for item in check.conditions
+        ],
     }
 
 

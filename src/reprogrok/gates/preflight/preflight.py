@@ -29,14 +29,7 @@ from reprogrok.spec.experiment import Experiment
 
 @dataclass(frozen=True)
 class Preflight:
-    """A gate, checked against a planned run.
-
-    Attributes:
-        gate: the gate.
-        planned: the run.
-        criteria: one check per criterion, in the order of the gate.
-        requirements: one check per requirement, in the order of the gate.
-    """
+    """A gate checked against a planned run: one check per criterion and per requirement, in the order of the gate."""
 
     gate: Gate
     planned: PlannedRun
@@ -62,7 +55,7 @@ class Preflight:
     @property
     def exit_code(self) -> ExitCode:
         """0 for GO, 1 for NO_GO."""
-        return ExitCode.PASS if self.decision is GateDecision.GO else ExitCode.FAIL
+        return self.decision.exit_code
 
 
 def preflight(gate: Gate, experiment: Experiment, params: Params) -> Preflight:
