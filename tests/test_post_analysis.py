@@ -225,7 +225,7 @@ def test_the_last_snapshot_is_shown_where_it_was_not_selected(waves):
 
 
 def test_keys_that_are_missing_are_said_to_be(waves, monkeypatch):
-    monkeypatch.setattr(fourier, "key_frequencies", lambda _share_K: ())
+    monkeypatch.setattr(fourier, "key_frequencies", lambda _fraction_K: ())
     found = analyse(read_run(waves), 0)
     without = post_analyse(found, snapshots_of(found, CPU))
     (state, *_) = document_of(without)["reprogrok"]["fourier"]["states"]

@@ -37,7 +37,7 @@ def test_the_fall_at_the_beginning_is_no_spike():
 
 def test_a_loss_that_never_settled_has_none_and_says_so():
     found = find_spikes(series(4.6, 2.0, 4.4), LEVELS)
-    assert (found.settled, found.spikes, found.evaluations, found.share) == (None, (), 0, 0.0)
+    assert (found.settled, found.spikes, found.evaluations, found.fraction) == (None, (), 0, 0.0)
 
 
 def test_noise_around_the_level_is_no_spike():

@@ -2,8 +2,7 @@
 
     facts of a record (positions, width, ...) --rule of the metric's quantity--> Bounds [low, high], with the arithmetic
 
-The gate compares criteria with these bounds before any training: a limit beyond them can never pass, or never fail.
-`metrics.registry` assigns a rule to each metric.
+The gate compares criteria with these bounds before any training. `metrics.registry` assigns a rule to each metric.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ def largest_entropy(positions: int) -> float:
 
 def fraction(_facts: Facts) -> Bounds:
     """Bound a fraction of examples."""
-    return Bounds(0.0, 1.0, "a share of examples lies in [0, 1]")
+    return Bounds(0.0, 1.0, "a fraction of examples lies in [0, 1]")
 
 
 def cross_entropy(_facts: Facts) -> Bounds:

@@ -1,7 +1,7 @@
-"""The answers to all pairs of a modular sum -> which frequencies carry them, and the loss with those alone or without.
+"""The answers to all pairs of a modular sum -> their key frequencies, and the loss with those alone or without them.
 
     answer logits (V, p^2) + equations --Grid--> energy by frequency --> key frequencies --> restricted, excluded loss
-                                                 all of them, for one state of a run --> FourierMeasures
+                                                 all of them, for one snapshot of a run --> FourierMeasures
 
 A network that adds by rotation answers with logits that are waves of the sum, cos(w_k (a + b - c)), w_k = 2 pi k / p,
 at few frequencies k. The measures are those of Nanda et al. 2023 ("Progress measures for grokking via mechanistic
@@ -9,24 +9,24 @@ interpretability", section 5.1):
     ce/residues                          cross-entropy of the p residues' logits, no other token in the softmax
     ce/restricted/cos+sin-of-sum         the same after projecting the logits, as functions of (a, b) for each c, onto
                                          the constant and cos(w_k (a + b)), sin(w_k (a + b)) of the key frequencies
-    ce/excluded/cos+sin-of-sum           the same after taking away just these waves of the key frequencies, all at
-                                         once, and keeping the rest with the constant; the paper takes it on training
-                                         pairs. What memorises hardly notices, what rotates falls to chance, ln p
-    energy-share/logits/cos+sin-of-sum   share of these waves of the key frequencies in the energy of the logits that
-                                         depends on (a, b)
-The paper's text can also be read as the 2 x 2 blocks of products of waves of a and of b; the code published with it
-projects onto the two directions, as here. That takes the logits of ALL pairs, also where the loss is over some of them.
+    ce/excluded/cos+sin-of-sum           the same after subtracting these waves of all key frequencies and keeping the
+                                         rest with the constant, on training pairs in the paper. It hardly changes
+                                         for a memoriser, and is chance, ln p, for a network that adds by rotation
+    energy-share/logits/cos+sin-of-sum   fraction of these waves of the key frequencies in the energy of the logits
+                                         that depends on (a, b)
+The paper's text can also be read as the 2 x 2 blocks of products of waves of a and of b; its published code projects
+onto the two directions, as here. This needs the logits of ALL pairs, even where the loss is over some of them.
 
-Which frequencies are key the paper leaves to the eye ("nontrivial coefficients"). Here it is a rule: a frequency is key
-if its share of an energy is more than TWICE the even share 1/K, K = floor(p / 2).
-    key-frequencies/logits/twice-even     of the energy of the logits that depends on (a, b), all of it, waves of the
-                                          sum or not. Right answers learned one by one, each a peak at c = a + b, hold
-                                          at most 1/K at each frequency, and noise about 2/p^2: neither has a key
+The paper selects key frequencies by eye ("nontrivial coefficients"). Here a frequency is key if its fraction of an
+energy is more than TWICE the even one, 1/K with K = floor(p / 2).
+    key-frequencies/logits/twice-even     of all energy of the logits that depends on (a, b). Right answers learned one
+                                          by one, each a peak at c = a + b, hold at most 1/K at each frequency, and
+                                          noise about 2/p^2: neither has a key
     key-frequencies/embedding/twice-even  of the energy of the residues' embeddings that depends on the residue. Random
                                           ones of width 128 stay within 1.5/K; of width 8 one may pass by chance
-The paper keeps the frequencies of the final model for every earlier step; so does `progress` with those it is given.
+As in the paper, the key frequencies of the final model serve every earlier step.
 
-For subtraction read a - b. Other operations have no such waves, and are refused.
+For subtraction read a - b. Other operations have no such waves and are refused.
 
 Axes: R replicas   V tokens   N = p^2 pairs   S = p sums   C = p residues answered   K frequencies 1..floor(p / 2)
 """
@@ -54,7 +54,7 @@ LOGIT_KEYS = "key-frequencies/logits/twice-even"
 EMBEDDING_KEYS = "key-frequencies/embedding/twice-even"
 ENERGY = "energy-share/logits/cos+sin-of-sum"
 
-# Every field of a `FourierMeasures`: its definition and what it is taken on, which is pairs but for the embeddings.
+# Field of a `FourierMeasures` -> its definition and its set: the pairs or, for the embeddings, residues.
 MEASURES = {
     "logit_keys": (LOGIT_KEYS, "all"),
     "embedding_keys": (EMBEDDING_KEYS, "residues"),
@@ -68,8 +68,8 @@ MEASURES = {
 }
 
 TIMES_EVEN = 2.0
-ROWS = 512  # of a pass
-MOST_LOGITS = 2**26  # in one grid, half a GiB: moduli up to 406
+ROWS = 512  # equations in a forward pass
+MOST_LOGITS = 2**26  # of one grid, half a GiB: moduli up to 406
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Grid:
     """One replica's answers to all p^2 pairs.
 
     Attributes:
-        logits_NC: of every residue, for every pair in any order; float64.
+        logits_NC: logit of every residue, for every pair in any order; float64.
         sum_N: the right answer of every pair, (a + b) mod p or (a - b) mod p, int64.
     """
 
@@ -92,18 +92,15 @@ class Grid:
 
 @dataclass(frozen=True)
 class FourierMeasures:
-    """What one state of a run shows; the losses in nats, `MEASURES` says by which definition and over which pairs.
+    """The measures of one snapshot; losses in nats, `MEASURES` gives their definitions and sets.
 
     Attributes:
-        logit_keys: the key frequencies of this state's own logits.
-        embedding_keys: those of its own embedding.
-        key_energy: share that the given key frequencies hold.
-        full_loss_train: with all that the logits hold, as the next two.
-        full_loss_test: that of the test pairs.
-        full_loss_all: that of all p^2 pairs.
-        restricted_loss_test: with the given key frequencies alone.
-        restricted_loss_all: the same over all pairs.
-        excluded_loss_train: without the given key frequencies.
+        logit_keys: key frequencies of this snapshot's own logits.
+        embedding_keys: key frequencies of its own embedding.
+        key_energy: fraction of the energy in the given key frequencies.
+        full_loss_train: `LOSS` of the training pairs; likewise of the test pairs and of all p^2 pairs.
+        restricted_loss_test: `RESTRICTED` to the given key frequencies, of the test pairs; likewise of all pairs.
+        excluded_loss_train: `EXCLUDED` without the given key frequencies, of the training pairs.
     """
 
     logit_keys: tuple[int, ...]
@@ -119,7 +116,7 @@ class FourierMeasures:
 
 @torch.inference_mode()
 def answer_logits(spec: ModelSpec, weights: Weights, task: Modular, rows: int = ROWS) -> Tensor:
-    """The logits of every token at the answer, for all equations in their order: (R, V, N) on the CPU."""
+    """Return the logits of every token at the answer, for all equations in their order: (R, V, N) on the CPU."""
     equations = task.equations()
     a_N, b_N = torch.tensor(equations.a_N), torch.tensor(equations.b_N)  # copies: arrays may be read-only
     embedding_RVD = weights["token_emb.weight"]
@@ -132,15 +129,10 @@ def answer_logits(spec: ModelSpec, weights: Weights, task: Modular, rows: int = 
 
 
 def grids(answer_RVN: Tensor, equations: Equations, modulus: int | None) -> list[Grid]:
-    """The answers of each replica to all pairs, residues alone (tokens 0..p - 1).
-
-    Args:
-        answer_RVN: of `answer_logits`.
-        equations: the same.
-        modulus: p; None where there is none, which is refused.
+    """Return the answers of each replica to all pairs, for the residues alone (tokens 0..p - 1).
 
     Raises:
-        InputError: these are not all p^2 pairs, or the answers are neither sums nor differences of their operands.
+        InputError: as `check_waves`.
     """
     p = check_waves(equations, modulus)
     sum_N = torch.tensor(equations.c_N)
@@ -148,11 +140,11 @@ def grids(answer_RVN: Tensor, equations: Equations, modulus: int | None) -> list
 
 
 def check_waves(equations: Equations, modulus: int | None) -> int:
-    """The modulus of equations that can have waves of a sum or a difference, before anything is computed.
+    """Return the modulus p of equations that have waves of a sum or a difference.
 
     Raises:
-        InputError: these are not all p^2 pairs, or the answers are neither sums nor differences of their operands; or
-            there are too many to be held at once.
+        InputError: there is no modulus, these are not all p^2 pairs, the answers are neither sums nor differences of
+            their operands, or p^3 logits exceed `MOST_LOGITS`.
     """
     refused = "Fourier measures are of sums and differences"
     if modulus is None:
@@ -171,60 +163,46 @@ def check_waves(equations: Equations, modulus: int | None) -> int:
 
 
 def logit_energy(grid: Grid) -> Tensor:
-    """Share of each frequency's two waves of the sum in the energy of the logits that depends on the pair: (K,).
+    """Return the fraction of each frequency's two waves of the sum in the energy that depends on the pair: (K,).
 
-    With M[s, c] the mean logit over the p pairs of sum s and X its DFT over s, the waves of frequency k hold the
-    energy 2 sum_c |X[k, c]|^2 (once instead of twice for k = p / 2) of all that there is, the sum over pairs and
-    residues of (logit - its mean over pairs)^2.
+    With M[s, c] the mean logit over the p pairs of sum s and X its DFT over s, the waves of frequency k hold the energy
+    2 sum_c |X[k, c]|^2 (once for k = p / 2) of the sum over pairs and residues of (logit - its mean over pairs)^2.
     Zeros where nothing depends on the pair. Worked value: logits 3 cos(w_1 (a + b - c)) + 4 cos(w_2 (a + b - c)) have
-    shares 9/25 and 16/25.
+    fractions 9/25 and 16/25.
     """
     varying_NC = grid.logits_NC - grid.logits_NC.mean(0)
-    return _share(_energies(torch.fft.rfft(_by_sum(grid), dim=0), grid.modulus), varying_NC.square().sum())
+    return _fraction(_energies(torch.fft.rfft(_by_sum(grid), dim=0), grid.modulus), varying_NC.square().sum())
 
 
 def embedding_energy(embedding_PD: Tensor) -> Tensor:
-    """Share of each frequency in the energy of the residues' embeddings that depends on the residue: (K,).
-
-    Args:
-        embedding_PD: one replica's rows of the p residues.
-    """
+    """Return the fraction of each frequency in the energy of the p embeddings that depends on the residue: (K,)."""
     exact_PD = embedding_PD.double().cpu()
     energy_K = _energies(torch.fft.rfft(exact_PD, dim=0), len(exact_PD))
-    return _share(energy_K, energy_K.sum())
+    return _fraction(energy_K, energy_K.sum())
 
 
-def key_frequencies(share_K: Tensor, times_even: float = TIMES_EVEN) -> tuple[int, ...]:
-    """Frequencies whose share is more than `times_even` times the even one, 1/K, in rising order; none for K < 3.
+def key_frequencies(fraction_K: Tensor, times_even: float = TIMES_EVEN) -> tuple[int, ...]:
+    """Return the frequencies with more than `times_even` times the even fraction 1/K, in rising order; none for K < 3.
 
-    Worked value: of shares 0.5, 0.3, 0.1, 0.05, 0.05 the even one is 0.2, and only frequency 1 has more than 0.4.
+    Worked value: of 0.5, 0.3, 0.1, 0.05, 0.05 the even fraction is 0.2, and only frequency 1 has more than 0.4.
     """
-    threshold = times_even / len(share_K)
-    return tuple(k for k, share in enumerate(share_K.tolist(), start=1) if share > threshold)
+    threshold = times_even / len(fraction_K)
+    return tuple(k for k, fraction in enumerate(fraction_K.tolist(), start=1) if fraction > threshold)
 
 
 def full_loss(grid: Grid, chosen_N: Tensor | None = None) -> float:
-    """`LOSS`: mean cross-entropy over all pairs, or over some by their indices or a mask, in nats."""
+    """Return `LOSS`, the mean cross-entropy in nats over all pairs, or over some by their indices or a mask."""
     return _loss(grid.logits_NC, grid.sum_N, chosen_N)
 
 
 def restricted_loss(grid: Grid, frequencies: Sequence[int], chosen_N: Tensor | None = None) -> float:
-    """`RESTRICTED`: the loss of the constant and the key frequencies' waves of the sum alone.
-
-    Without any frequency it is the loss of an answer that does not see the pair, ln p or more.
-    """
+    """Return `RESTRICTED`; without any frequency, the loss of an answer that does not depend on the pair, >= ln p."""
     restricted_SC = _waves(grid, frequencies) + grid.logits_NC.mean(0)
     return _loss(restricted_SC[grid.sum_N], grid.sum_N, chosen_N)
 
 
 def excluded_loss(grid: Grid, frequencies: Sequence[int], chosen_N: Tensor | None = None) -> float:
-    """`EXCLUDED`: the loss without the key frequencies' waves of the sum; without any frequency the full loss.
-
-    Args:
-        grid: all pairs.
-        frequencies: the key ones.
-        chosen_N: the training pairs, as the paper has it, by their indices or a mask.
-    """
+    """Return `EXCLUDED`; without any frequency, the full loss."""
     return _loss(grid.logits_NC - _waves(grid, frequencies)[grid.sum_N], grid.sum_N, chosen_N)
 
 
@@ -235,10 +213,10 @@ def fourier_measures(
 
     Args:
         grid: its answers to all pairs.
-        embedding_PD: its rows of the p residues.
-        frequencies: the key ones, of the last state as the paper has it.
-        train_N: the training pairs, by their indices or a mask.
-        test_N: the test pairs, likewise.
+        embedding_PD: embeddings of the p residues.
+        frequencies: the key frequencies, in the paper those of the last snapshot.
+        train_N: indices or mask of the training pairs.
+        test_N: indices or mask of the test pairs.
     """
     energy_K = logit_energy(grid)
     return FourierMeasures(
@@ -255,13 +233,13 @@ def fourier_measures(
 
 
 def _by_sum(grid: Grid) -> Tensor:
-    """The mean logits of the p pairs of every sum: (S, C), which is the projection onto functions of the sum."""
+    """Return the mean logits over the p pairs of every sum, the projection onto functions of the sum: (S, C)."""
     p = grid.modulus
     return torch.zeros(p, p, dtype=grid.logits_NC.dtype).index_add_(0, grid.sum_N, grid.logits_NC) / p
 
 
 def _waves(grid: Grid, frequencies: Sequence[int]) -> Tensor:
-    """The part of the logits in cos and sin of w_k times the sum, for some k: (S, C)."""
+    """Return the part of the logits in cos and sin of w_k times the sum, for some k: (S, C)."""
     p = grid.modulus
     if not all(1 <= k <= p // 2 for k in frequencies):
         raise InputError(field="frequencies", expected=f"numbers from 1 to {p // 2}", found=str(list(frequencies)))
@@ -273,14 +251,14 @@ def _waves(grid: Grid, frequencies: Sequence[int]) -> Tensor:
 
 
 def _energies(transformed: Tensor, p: int) -> Tensor:
-    """Energy of frequencies 1..floor(p / 2) of a real DFT of length p, over all columns, p times that of its input."""
+    """Return the energy of frequencies 1..floor(p / 2) of a real DFT of length p, p times that of its input."""
     energy_K = 2 * transformed[1:].abs().square().sum(1)
     if p % 2 == 0:
         energy_K[-1] /= 2  # cos(pi s) has no sine beside it
     return energy_K
 
 
-def _share(energy_K: Tensor, total: Tensor) -> Tensor:
+def _fraction(energy_K: Tensor, total: Tensor) -> Tensor:
     return torch.zeros_like(energy_K) if total == 0 else energy_K / total
 
 

@@ -1,16 +1,15 @@
-"""A metric's series -> when it got there, as far as the evaluations can tell.
+"""A metric's series -> the time at which it reached a threshold, as precisely as the evaluations allow.
 
     Series --first_above--> StepInterval (previous evaluation, this one] | Censored (never, until then) | Unknown (why)
     memorised, generalised --delay--> Delay [low, high] in steps and as a factor
     Series --max_rise5--> MaxRise, the published estimator of the transition
-    k of n, answers --chance--> how probable so few right answers are for a learner that guesses
+    k of n, answers --chance--> probability of so few right answers by guessing
 
-Between two evaluations nothing is known, so a time is an interval and never a number, and what follows from two times
-is an interval as well. An evaluation without a value (NaN) tells nothing: it widens the interval around it. A run that
-never got there is right-censored at its last evaluation: "later than that, or never". Every result carries the id of
-its definition; results of different ids are never compared.
+A time is the interval between two evaluations, and a quantity derived from two times is an interval too. An evaluation
+without a value (NaN) widens the interval around it. A run that never reaches the threshold is right-censored at its
+last evaluation. Every result carries the id of its definition; results of different ids are never compared.
 
-A step s stands for the state after the update of step s, as in `metrics.jsonl`; -1 is the state before any update.
+A step s stands for the model after the update of step s, as in `metrics.jsonl`; -1 is the model before any update.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from reprogrok.record import Series
 
 GROK_THRESHOLDS = (0.8, 0.9, 0.99)
 MEMORISED = GENERALISED = 0.99
-UNTRAINED = -1  # the state before the update of step 0
+UNTRAINED = -1  # the model before the update of step 0
 
 MAX_RISE5 = "max-rise5"
 RISE_THRESHOLD = 0.15
 _WINDOW = 5
-_ROUNDING = 1e-12  # two rises of shares k/n that are equal differ by less than this
+_ROUNDING = 1e-12  # equal rises of fractions k/n differ by less than this
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,8 @@ class StepInterval:
     """Reached after the evaluation `after` and not later than the evaluation `by`: the half-open (after, by].
 
     Attributes:
-        after: the last evaluation that had not got there; None if the first one already had.
-        by: the evaluation that had got there, which published logs give as "the step".
+        after: the last evaluation before it; None if the first evaluation had already reached it.
+        by: the evaluation that had reached it, which published logs give as "the step".
         definition: id of the estimator.
     """
 
@@ -49,12 +48,12 @@ class StepInterval:
 
     @property
     def earliest(self) -> int:
-        """The first step at which it can have been."""
+        """First possible step."""
         return (UNTRAINED if self.after is None else self.after) + 1
 
     @property
     def latest(self) -> int:
-        """The last step at which it can have been."""
+        """Last possible step."""
         return self.by
 
 
@@ -67,18 +66,18 @@ class Censored:
 
     @property
     def earliest(self) -> int:
-        """The first step at which it can have been."""
+        """First possible step."""
         return self.at + 1
 
     @property
     def latest(self) -> None:
-        """No step is the last at which it can have been."""
+        """None: no step is the last possible one."""
         return None
 
 
 @dataclass(frozen=True)
 class Unknown:
-    """Not measured, and why."""
+    """A time that was not measured, with the reason."""
 
     reason: str
     definition: str
@@ -88,7 +87,7 @@ Time = StepInterval | Censored | Unknown
 
 
 def first_above(series: Series | None, threshold: float) -> Time:
-    """When a series first reached `threshold` ("above" is at or above: 100 % can be reached, not exceeded).
+    """Return the time at which a series was first at or above `threshold`.
 
     Definition `first-above/0.80`. On the published log of v1 this gives (33,600, 33,700] for 0.8 and (39,800, 39,900]
     for 0.9; reading "above" as strictly above changes no published step.
@@ -111,14 +110,14 @@ def _level(limit: float) -> str:
 
 
 def measured(series: Series | None) -> list[tuple[int, float]]:
-    """The evaluations that have a value, as (step, value); none without a series."""
+    """Return the evaluations that have a value, as (step, value); none without a series."""
     if series is None:
         return []
     return [(s, v) for s, v in zip(series.steps, series.values, strict=True) if not math.isnan(v)]
 
 
 def within(time: Time, steps: int) -> bool | None:
-    """Did it happen by step `steps`? None where the evaluations cannot tell.
+    """Return whether it happened by step `steps`; None where the evaluations do not decide.
 
     (400, 500] is within 500, not within 400, and undecided for 450.
     """
@@ -131,11 +130,11 @@ def within(time: Time, steps: int) -> bool | None:
 
 @dataclass(frozen=True)
 class Delay:
-    """Generalisation minus memorisation, as far as two intervals tell it.
+    """Bounds on the time of generalisation minus the time of memorisation.
 
     Attributes:
-        low: the least delay in steps that fits; negative if test may have come first; None if nothing bounds it.
-        high: the largest; None if nothing bounds it (one of the two was never reached).
+        low: least delay in steps; negative if test may have come first; None if nothing bounds it.
+        high: largest delay in steps; None if nothing bounds it (one of the two was never reached).
         factor_low: least quotient of the two steps (a step below 1 counts as 1); None as for `low`.
         factor_high: largest quotient; None as for `high`.
         definition: id, from the two thresholds.
@@ -149,22 +148,22 @@ class Delay:
 
     @property
     def resolution(self) -> int | None:
-        """Width of the interval: what the evaluations leave open, in steps."""
+        """Width of the interval in steps."""
         return None if self.low is None or self.high is None else self.high - self.low
 
     def within(self, steps: int) -> bool | None:
-        """Is the delay at most `steps`? None where the evaluations cannot tell."""
+        """Return whether the delay is at most `steps`; None where the evaluations do not decide."""
         if self.high is not None and self.high <= steps:
             return True
         return False if self.low is not None and self.low > steps else None
 
 
 def delay(memorised: Time, generalised: Time) -> Delay | Unknown:
-    """How much later the second time is than the first.
+    """Bound the difference and the quotient of two times.
 
     With memorised in (m0, m1] and generalised in (g0, g1], whole steps, the delay lies in [g0+1 - m1, g1 - (m0+1)]:
-    (100, 200] and (900, 1000] give 701 to 899 steps, a factor of 4.505 to 9.901. A time that was never reached lies
-    beyond the last evaluation and bounds the delay on one side.
+    (100, 200] and (900, 1000] give 701 to 899 steps, a factor of 4.505 to 9.901. A censored time bounds the delay on
+    one side.
     """
     definition = f"delay/{_threshold_of(memorised)}-{_threshold_of(generalised)}"
     if isinstance(memorised, Unknown) or isinstance(generalised, Unknown):
@@ -179,7 +178,7 @@ def delay(memorised: Time, generalised: Time) -> Delay | Unknown:
 
 
 def span(first: StepInterval | Censored, second: StepInterval | Censored) -> tuple[float | None, float | None]:
-    """Bounds of second / first: how many times later, within a run or between two runs ("delay factor").
+    """Bound second / first, the delay factor within a run or between two runs.
 
     Steps below 1 count as 1. Example: v1's (33,600, 33,700] and v2a's (19,300, 19,400] give 0.5727 to 0.5774.
     """
@@ -199,8 +198,8 @@ class MaxRise:
     Attributes:
         step: the evaluation at which the rise ended.
         rise: accuracy there minus the mean of the five evaluations before; None with at most five evaluations.
-        below_threshold: the rise is less than 0.15, so this step need not be a transition at all.
-        skipped: evaluations whose rise could not be taken for want of a value.
+        below_threshold: whether the rise is less than 0.15, so that this step need not be a transition.
+        skipped: evaluations without a rise because a value is missing.
         definition: `max-rise5`.
     """
 
@@ -212,11 +211,11 @@ class MaxRise:
 
 
 def max_rise5(series: Series | None) -> MaxRise | Unknown:
-    """The step of the largest acc[i] - mean(acc[i-5..i-1]) over evaluations i >= 5, the first on ties.
+    """Return the step of the largest acc[i] - mean(acc[i-5..i-1]) over evaluations i >= 5, the first on ties.
 
     With at most five evaluations it is the middle one. On the published logs: v1 17,100 (rise 0.137, below 0.15), v2a
-    19,500 (0.178). Note what it measures: five evaluations of a dense log are few steps, so a fast partial rise beats
-    the slower one that generalises.
+    19,500 (0.178). In a dense log five evaluations are few steps, so a fast partial rise beats the slower one that
+    generalises.
     """
     if series is None or not measured(series):
         return Unknown("the record lacks this metric" if series is None else "no evaluation has a value", MAX_RISE5)
@@ -240,10 +239,10 @@ class ClaimResolution:
     """Whether the evaluations are dense enough for a claim such as "generalises within 100 steps".
 
     Attributes:
-        claimed: the steps that are claimed.
+        claimed: number of steps in the claim.
         gap: the widest stretch without an evaluation, from step 0 to the first evaluation at or after `claimed`.
         reason: one clause.
-        decidable: no two evaluations up to there are further apart than the claim itself.
+        decidable: whether `gap` is at most `claimed`.
     """
 
     claimed: int
@@ -253,7 +252,7 @@ class ClaimResolution:
 
 
 def claim_resolution(series: Series | None, claimed_within_steps: int) -> ClaimResolution:
-    """Refuse a claim that is finer than the evaluations: "instant" cannot be seen where nobody looked.
+    """Compare a claim with the distance between evaluations; a claim that is finer is not decidable.
 
     A log with evaluations at 500, 1,000, ... can decide "within 500 steps" and not "within 100 steps".
     """
@@ -273,13 +272,13 @@ def claim_resolution(series: Series | None, claimed_within_steps: int) -> ClaimR
 
 @dataclass(frozen=True)
 class Chance:
-    """A score beside guessing.
+    """A score compared with guessing.
 
     Attributes:
-        k: right answers of `n`.
-        n: test examples.
-        classes: possible answers; chance is 1 / classes.
-        probability: of k or fewer right answers by independent guessing.
+        k: number of right answers.
+        n: number of test examples.
+        classes: number of possible answers; chance is 1 / classes.
+        probability: probability of k or fewer right answers by independent guessing.
         definition: `binomial-lower-tail`.
     """
 
@@ -291,12 +290,12 @@ class Chance:
 
     @property
     def below(self) -> bool:
-        """Fewer right answers than guessing gives on average?"""
+        """Whether there are fewer right answers than guessing gives on average."""
         return self.k * self.classes < self.n
 
 
 def chance(k: int, n: int, classes: int) -> Chance:
-    """The exact probability that guessing among `classes` answers gets k or fewer of n right (scipy's binomial).
+    """Compute the exact probability that guessing among `classes` answers gets k or fewer of n right (binomial).
 
     Worked value: 4 of 4,753 at 1/97 has probability 1.1e-16; chance would give 49.
     """
@@ -304,7 +303,7 @@ def chance(k: int, n: int, classes: int) -> Chance:
 
 
 def right_answers(accuracy: float, n: int) -> int | None:
-    """The whole number k with accuracy = k/n; None if there is none (the accuracy is not of these n examples)."""
+    """Return the whole number k with accuracy = k/n; None if the accuracy is not of n examples."""
     k = round(accuracy * n)
-    # A share that was stored in single precision is off by up to 6e-8 of itself.
+    # An accuracy stored in single precision has a relative error of up to 6e-8.
     return k if abs(accuracy * n - k) <= 1e-6 * max(k, 1) + 1e-9 else None

@@ -1,9 +1,9 @@
-"""Weights and a whole set of rows -> loss and accuracy at every scored position, and more where the answer is.
+"""Weights and a set of rows -> loss and accuracy at every scored position, margin and saturation at the answer.
 
     rows (T + 1, N) --forward pass, some rows at a time--> logits --here--> PositionScores, on the CPU
 
-One pass serves them all. Only the scored positions are asked for, and what comes after the last of them is not read.
-A value is that of float32 logits; sums over rows are float64. Definition ids:
+One pass serves all measures; tokens after the last scored position are not read. Values are those of float32 logits;
+sums over rows are float64. Definition ids:
     ce/position                      mean cross-entropy in nats at one position: -log softmax(logits)[target], in the
                                      precision of the logits, so that a row whose loss is below 6e-8 counts as 0
     ce/answer                        the same at the position that predicts the answer
@@ -12,7 +12,7 @@ A value is that of float32 logits; sums over rows are float64. Definition ids:
     argmax/answer                    the same at the position that predicts the answer
     margin/answer/min-all            the least of (right logit - best other logit) over ALL rows, right or wrong:
                                      negative as soon as one is wrong
-    softmax/float32-one/answer       share of rows whose float32 softmax is exactly 1 for one token, right or wrong:
+    softmax/float32-one/answer       fraction of rows whose float32 softmax is exactly 1 for one token, right or wrong:
                                      there the gradient of the loss is gone (softmax collapse: Prieto et al. 2025,
                                      "Grokking at the Edge of Numerical Stability", section 3)
 
@@ -36,17 +36,17 @@ ROWS = 256  # rows per pass: on one core of a CPU the fastest, or within its noi
 
 @dataclass(frozen=True)
 class PositionScores:
-    """What came out for one set, on the CPU; counts are whole numbers, everything else float64.
+    """The scores of one set, on the CPU; counts are integers, all others float64.
 
     Attributes:
         scored: the scored positions, Q of them.
         answer: the position among them that predicts the answer.
         loss_RQ: mean cross-entropy per scored position, in nats.
-        right_RQ: how many of the N rows are right at each scored position.
-        answer_loss_RN: cross-entropy of every row at the answer.
+        right_RQ: number of the N rows that are right at each scored position.
+        answer_loss_RN: cross-entropy of every row at the answer, in nats.
         answer_right_RN: whether every row is right at the answer.
-        smallest_margin_R: the least lead of the right answer over all rows; not finite where a logit is not.
-        saturated_R: share of rows with a saturated softmax at the answer.
+        smallest_margin_R: least margin of all rows; not finite where a logit is not.
+        saturated_R: fraction of rows with a saturated softmax at the answer.
     """
 
     scored: range
@@ -60,12 +60,12 @@ class PositionScores:
 
     @property
     def examples(self) -> int:
-        """N, the rows of the set."""
+        """N, the number of rows of the set."""
         return self.answer_right_RN.shape[1]
 
     @property
     def accuracy(self) -> Tensor:
-        """Share of right rows at each scored position: (R, Q)."""
+        """Fraction of right rows at each scored position: (R, Q)."""
         return self.right_RQ.double() / self.examples
 
     @property
@@ -74,11 +74,7 @@ class PositionScores:
         return self.loss_RQ.mean(1)
 
     def of(self, chosen_N: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss and accuracy at the answer over some rows: (R,) each, NaN if none is chosen.
-
-        Args:
-            chosen_N: which rows, as bools; say the twins of training rows, or all the others.
-        """
+        """Return loss and accuracy at the answer over the rows of a bool mask: (R,) each, NaN if none is chosen."""
         return self.answer_loss_RN[:, chosen_N].mean(1), self.answer_right_RN[:, chosen_N].double().mean(1)
 
 
@@ -92,12 +88,12 @@ def score_positions(
         spec: the shape of the models.
         weights: tensors with a leading axis of R.
         tokens: (T + 1, N), the same rows for every replica, or (R, T + 1, N): each position predicts the next token.
-        scored: the positions that count, without gaps; those after the last of them are not read.
+        scored: the positions to score, without gaps.
         answer: the position among them that predicts the answer.
         rows: rows per forward pass.
 
     Raises:
-        InputError: the positions are not those of these rows, or the set is empty.
+        InputError: the rows lack a position, or the set is empty.
     """
     _check(tokens, scored, answer)
     R = weights["token_emb.weight"].shape[0]
@@ -108,7 +104,7 @@ def score_positions(
         logits_RVQB = logits(spec, weights, tokens_RTB[:, :-1], scored.start)
         target_R1QB = tokens_RTB[:, scored.start + 1 :].unsqueeze(1)
         losses.append(-logits_RVQB.log_softmax(1).gather(1, target_R1QB).squeeze(1))
-        # What is chosen among infinities and NaN happens to be a token; it is never right.
+        # A row with a logit that is not finite is never right, whichever token argmax returns.
         rights.append((logits_RVQB.argmax(1) == target_R1QB.squeeze(1)) & (logits_RVQB.abs().amax(1) < math.inf))
         answer_RVB, target_R1B = logits_RVQB[:, :, at], target_R1QB[:, :, at]
         margins.append(_margins(answer_RVB, target_R1B))
@@ -137,8 +133,8 @@ def _check(tokens: Tensor, scored: range, answer: int) -> None:
 
 
 def _margins(logits_RVB: Tensor, target_R1B: Tensor) -> Tensor:
-    """How far the right token leads the best other: (R, B), not finite where a logit is not."""
-    lead_R1B = logits_RVB.gather(1, target_R1B)
+    """Return the margin of the right token: (R, B), NaN where a logit is not finite."""
+    right_R1B = logits_RVB.gather(1, target_R1B)
     best_other_RB = logits_RVB.scatter(1, target_R1B, -math.inf).amax(1)
     finite_RB = logits_RVB.abs().amax(1) < math.inf
-    return torch.where(finite_RB, lead_R1B.squeeze(1) - best_other_RB, math.nan)
+    return torch.where(finite_RB, right_R1B.squeeze(1) - best_other_RB, math.nan)

@@ -1,14 +1,13 @@
-"""When training and test were learned, and how steadily -> the regime of a run, with its reason in one sentence.
+"""Accuracies in training and test -> the regime of a replica, with its reason in one sentence.
 
-    training was learned, and the split leaves no way to the test answers     -> cannot generalise
-    the replica diverged, or the test was learned and lost again and again     -> unstable
+    training was learned, and the split rules the test answers out            -> cannot generalise
+    the replica diverged, or the test was learned and repeatedly lost         -> unstable
     the test was learned, and later than training                             -> delayed generalisation
     the test was learned, and hardly later than training                      -> generalising at once
     training was learned, the test was not                                    -> memorising only
-    anything that the evaluations cannot tell                                 -> undecided
+    the evaluations do not decide                                             -> undecided
 
-The rules are tried in this order and the first that applies decides. Their thresholds are a value (`Rules`) that is
-written beside the answer, so that nobody has to guess what "delayed" meant. Definition `regime/1`.
+The first rule that applies decides. The thresholds (`Rules`) are written with the result. Definition `regime/1`.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ DEFINITION = "regime/1"
 
 
 class Regime(StrEnum):
-    """What kind of learning a run shows."""
+    """How generalisation relates to memorisation in a replica."""
 
     MEMORISING = "memorising only"
     AT_ONCE = "generalising at once"
@@ -52,14 +51,14 @@ class Rules:
     Attributes:
         memorised: accuracy on the training set that counts as learned.
         generalised: accuracy on the test set that counts as learned.
-        beyond_ceiling: a test accuracy further than this above a ceiling is not explained by it.
-        delay_factor: delayed if the test is learned at no less than so many times the step of training.
-        memorising_at_most: a test accuracy that never exceeds this goes with "memorising only"; more is on its way.
-            Where it is known what remembering can reach on the split, that and `beyond_ceiling` are the limit instead.
-        lost: a test accuracy below this, after it had been learned, is a loss of what was learned.
-        losses: unstable from so many separate losses on ...
-        lost_share: ... if so large a share of the evaluations since then shows one. Fewer are spikes of a run that has
-            generalised and go into its reason: weight decay of 1 shakes every such run now and then.
+        beyond_ceiling: a test accuracy further than this above a ceiling contradicts the ceiling.
+        delay_factor: least quotient of the steps of test and training that counts as delayed.
+        memorising_at_most: highest test accuracy of "memorising only"; where the split says what a memoriser reaches,
+            that and `beyond_ceiling` are the limit instead.
+        lost: a test accuracy below this, after the test had been learned, is a loss.
+        losses: least number of separate losses that is unstable, ...
+        lost_share: ... if at least this fraction of the evaluations since then is below `lost`. Fewer losses go into
+            the reason of another regime: weight decay of 1 causes some in every run that generalises.
     """
 
     memorised: float = MEMORISED
@@ -80,11 +79,11 @@ class RegimeResult:
     """The regime of one replica.
 
     Attributes:
-        regime: the answer.
+        regime: the regime.
         reason: one sentence with the numbers that decided.
-        memorised: when training was learned.
-        generalised: when the test was.
-        delay: between the two.
+        memorised: time at which training was learned.
+        generalised: time at which the test was learned.
+        delay: `generalised` minus `memorised`.
         losses: falls of the test accuracy after it had been learned, as spikes of the error rate; None without one.
         rules: the thresholds.
         definition: `regime/1`.
@@ -112,13 +111,13 @@ def find_regime(
     """Decide the regime of one replica.
 
     Args:
-        train_accuracy: on the training set; None if it was not logged, and then most regimes are undecided.
-        test_accuracy: on the test set.
-        ceiling: the highest test accuracy of a learner that only gives answers it has seen in training; None if the
-            split is not known. 0 where the test answers never occur in training.
-        memoriser: the highest test accuracy that remembering can reach (pairs, swapped pairs, a constant answer); None
-            if the split is not known, and then `memorising_at_most` stands in.
-        diverged: the step at which the replica was stopped because it had diverged.
+        train_accuracy: accuracy on the training set; None if not logged, which leaves most regimes undecided.
+        test_accuracy: accuracy on the test set.
+        ceiling: highest test accuracy of a learner that gives only answers seen in training, 0 where the test answers
+            never occur there; None if the split is not known.
+        memoriser: highest test accuracy of a memoriser (pairs, swapped pairs, a constant answer); None if the split is
+            not known.
+        diverged: step at which the replica was stopped because it had diverged.
         rules: the thresholds.
     """
     memorised = first_above(train_accuracy, rules.memorised)
@@ -135,13 +134,13 @@ def find_regime(
     return RegimeResult(regime, reason, memorised, generalised, later, losses, rules)
 
 
-_Answer = tuple[Regime, str]
+_Decision = tuple[Regime, str]
 
 
 def _cannot(
     memorised: Time, generalised: Time, best: tuple[int, float] | None, ceiling: float | None, rules: Rules
-) -> _Answer | None:
-    """A run that learned nothing shows nothing of its split; where that is not known, only a split without any way."""
+) -> _Decision | None:
+    """Decide "cannot generalise"; where train accuracy is not known, only a ceiling of 0 suffices."""
     if best is None or not isinstance(generalised, Censored) or (bound := _bound(best, ceiling, rules)) is None:
         return None
     if isinstance(memorised, Censored) or (isinstance(memorised, Unknown) and ceiling != 0):
@@ -153,7 +152,7 @@ def _cannot(
 
 
 def _bound(best: tuple[int, float], ceiling: float | None, rules: Rules) -> str | None:
-    """What the split leaves no way to, in words; None if it does, or if the run went beyond."""
+    """Describe the ceiling that the split sets; None if it sets none, or if the run exceeded it."""
     if ceiling is None or ceiling >= rules.generalised or best[1] > ceiling + rules.beyond_ceiling:
         return None
     return f"a learner that only gives answers it has seen in training reaches at most {ceiling:.4g} on this test set"
@@ -161,13 +160,13 @@ def _bound(best: tuple[int, float], ceiling: float | None, rules: Rules) -> str 
 
 def _unstable(
     generalised: Time, losses: Spikes | None, test: Series | None, diverged: int | None, rules: Rules
-) -> _Answer | None:
+) -> _Decision | None:
     if diverged is not None:
         return Regime.UNSTABLE, f"training diverged and was stopped at step {diverged:,}"
     if losses is None or test is None or not isinstance(generalised, StepInterval):
         return None
     count = len(losses.spikes)
-    if count >= rules.losses and losses.share >= rules.lost_share:
+    if count >= rules.losses and losses.fraction >= rules.lost_share:
         reason = f"test accuracy first reached {rules.generalised:g} at step {generalised.by:,}; {_fell(losses, rules)}"
         return Regime.UNSTABLE, reason
     last_step, last = measured(test)[-1]
@@ -182,7 +181,7 @@ def _unstable(
 
 def _learned(
     memorised: Time, generalised: Time, later: Delay | Unknown, losses: Spikes | None, rules: Rules
-) -> _Answer | None:
+) -> _Decision | None:
     if not isinstance(generalised, StepInterval):
         return None
     shaken = f"; {_fell(losses, rules)}" if losses is not None and losses.spikes else ""
@@ -211,7 +210,7 @@ def _not_learned(
     ceiling: float | None,
     memoriser: float | None,
     rules: Rules,
-) -> _Answer:
+) -> _Decision:
     if not isinstance(generalised, Censored) or best is None:
         return Regime.UNDECIDED, f"test accuracy: {_why(generalised)}"
     reached = f"test accuracy was at most {best[1]:.3g} (step {best[0]:,}) until step {generalised.at:,}"
@@ -235,15 +234,15 @@ def _fell(losses: Spikes, rules: Rules) -> str:
 
 
 def _losses(test_accuracy: Series, rules: Rules) -> Spikes:
-    """Falls of the accuracy as spikes of the error rate, so that recovering means being learned again."""
+    """Find falls of the accuracy as spikes of the error rate, which end when the test is learned again."""
     errors = Series(test_accuracy.steps, tuple(1.0 - value for value in test_accuracy.values))
-    # 1 - 0.9 is less than 0.1 in binary: the limits are made by the same subtraction as the errors.
+    # 1 - 0.9 is less than 0.1 in binary: the limits need the same subtraction as the errors.
     levels = Levels(1.0 - rules.generalised, 1.0 - rules.lost, f"spikes/error-of-{rules.generalised:g}-{rules.lost:g}")
     return find_spikes(errors, levels)
 
 
 def _best(series: Series | None) -> tuple[int, float] | None:
-    """The first evaluation with the highest value."""
+    """Return the first evaluation with the highest value."""
     return max(measured(series), key=lambda point: point[1], default=None)
 
 
@@ -252,7 +251,7 @@ def _why(time: Time) -> str:
 
 
 def when(time: Time) -> str:
-    """`in (33,600, 33,700]`, `by step 500` where the first evaluation was already there, or why not."""
+    """Describe a time: `in steps (33,600, 33,700]`, `by step 500`, `not until step 500`, or why it is unknown."""
     if isinstance(time, Unknown):
         return f"at an unknown step ({time.reason})"
     if isinstance(time, Censored):
@@ -261,7 +260,7 @@ def when(time: Time) -> str:
 
 
 def delay_text(later: Delay) -> str:
-    """A delay in words: `a delay of 701 to 899 steps`."""
+    """Describe a delay: `a delay of 701 to 899 steps`."""
     if later.low is None:
         return f"a delay of at most {later.high:,} steps"
     if later.high is None:

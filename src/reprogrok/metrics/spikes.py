@@ -1,15 +1,14 @@
-r"""A loss that had come down -> the times at which it went up again: how often, how high, and for how long.
+r"""A loss that had come down -> its spikes: number, height and length.
 
     value
       |      peak .
-    trigger - - -/-\- - - - - - - a stretch above the level is a spike if it gets above the trigger
-    level   - - / - \ - - -/\- -  and not otherwise: noise around the level is no spike
+    trigger - - -/-\- - - - - - - a stretch above the level is a spike only if it exceeds the trigger:
+    level   - - / - \ - - -/\- -  noise around the level is no spike
       |   \____/     \____/  \__
             settled   back             step -->
 
-Counting begins at the first evaluation at or below the level ("settled"). All that is said is said of evaluations: a
-spike that rises and falls between two of them leaves no trace, and a peak that was seen is a lower bound of the peak
-that was. How much of the run was seen is therefore part of the result.
+Counting begins at the first evaluation at or below the level ("settled"). A spike that rises and falls between two
+evaluations leaves no trace, and a measured peak is a lower bound; the grid of evaluations is part of the result.
 """
 
 from __future__ import annotations
@@ -21,18 +20,18 @@ from reprogrok.metrics.grokking import measured
 from reprogrok.record import Series
 
 ANSWER_LEVEL, ANSWER_TRIGGER = 0.5, 1.0  # nats at the answer: most of the probability on it; hardly a third
-FALL_LEVEL, FALL_TRIGGER = 0.1, 0.2  # of the way from the first to the lowest value
-FALL_LEAST = 0.2  # a loss that fell by less than this share of its first value was never learned
+FALL_LEVEL, FALL_TRIGGER = 0.1, 0.2  # fractions of the way from the first to the lowest value
+FALL_LEAST = 0.2  # a loss that fell by less than this fraction of its first value was never learned
 
 
 @dataclass(frozen=True)
 class Levels:
-    """Where a loss counts as settled and where as spiking.
+    """The levels at which a loss counts as settled and as spiking.
 
     Attributes:
-        level: settled at or below.
-        trigger: spiking above; at least `level`.
-        definition: how they were chosen; of one definition are comparable.
+        level: a loss at or below this is settled.
+        trigger: a loss above this spikes; at least `level`.
+        definition: id of the rule that chose both; spikes of one definition are comparable.
     """
 
     level: float
@@ -42,15 +41,15 @@ class Levels:
 
 @dataclass(frozen=True)
 class Spike:
-    """One stretch above the level that got above the trigger.
+    """One stretch above the level that exceeded the trigger.
 
     Attributes:
         start: first evaluation above the level.
         peak_step: evaluation with the largest value (the first of equals).
-        height: that value, in the unit of the series; what was reached between evaluations may be more.
+        height: that value, in the unit of the series; a lower bound of the peak.
         end: first evaluation back at or below the level; None if there is none (right-censored).
-        least: fewest steps spent above the level: between the first and the last evaluation above it, both counted.
-        most: most steps: all between the evaluations on either side; None if there is none after it.
+        least: fewest steps above the level: between the first and the last evaluation above it, both counted.
+        most: most steps above the level: all between the evaluations on either side; None without one after it.
     """
 
     start: int
@@ -71,12 +70,12 @@ class Spikes:
     """The spikes of one series.
 
     Attributes:
-        levels: what counted.
+        levels: the level and the trigger.
         settled: first evaluation at or below the level; None if there is none, and then there are no spikes.
-        spikes: in order of steps.
-        above: evaluations above the trigger since `settled`.
-        evaluations: with a value, since `settled`.
-        steps: from `settled` to the last evaluation.
+        spikes: the spikes in order of steps.
+        above: number of evaluations above the trigger since `settled`.
+        evaluations: number of evaluations with a value since `settled`.
+        steps: number of steps from `settled` to the last evaluation.
     """
 
     levels: Levels
@@ -92,21 +91,18 @@ class Spikes:
         return self.steps / (self.evaluations - 1) if self.evaluations > 1 else math.inf
 
     @property
-    def share(self) -> float:
-        """Share of evaluations above the trigger, an estimate of the share of time that holds on any even grid."""
+    def fraction(self) -> float:
+        """Fraction of evaluations above the trigger."""
         return self.above / self.evaluations if self.evaluations else 0.0
 
 
 def answer_levels() -> Levels:
-    """For a loss at the answer alone: settled below 0.5 nats, spiking above 1.0; definition `spikes/0.5-1`.
-
-    The published spikes of 4.4 and 1.33 nats both count.
-    """
+    """Return the levels for a loss at the answer alone: settled below 0.5 nats, spiking above 1.0 (`spikes/0.5-1`)."""
     return Levels(ANSWER_LEVEL, ANSWER_TRIGGER, f"spikes/{ANSWER_LEVEL:g}-{ANSWER_TRIGGER:g}")
 
 
 def fall_levels(series: Series) -> Levels | None:
-    """For a loss with an unknown floor: shares of the way from its first to its lowest value; None if it hardly fell.
+    """Return levels for a loss of unknown bound, relative to its fall; None if it hardly fell.
 
     Definition `spikes/fall-0.1-0.2`. A fall from 4.6 to 0.1 gives a level of 0.55 and a trigger of 1.0.
     """
@@ -119,10 +115,10 @@ def fall_levels(series: Series) -> Levels | None:
 
 
 def find_spikes(series: Series, levels: Levels) -> Spikes:
-    """The spikes of a series after it has first settled; evaluations without a value are passed over.
+    """Find the spikes of a series after it has first settled, without the evaluations that have no value.
 
-    Example, level 0.1 and trigger 1, evaluations every 10 steps: 0.03, 0.2, 0.03, 0.5, 4.4, 0.03 hold one spike, of
-    height 4.4, 10 steps from peak to recovery, between 11 and 29 steps above the level.
+    Worked value: level 0.1 and trigger 1, evaluations every 10 steps: 0.03, 0.2, 0.03, 0.5, 4.4, 0.03 hold one spike,
+    of height 4.4, 10 steps from peak to recovery, between 11 and 29 steps above the level.
 
     Raises:
         ValueError: the trigger lies below the level.

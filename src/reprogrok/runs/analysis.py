@@ -1,11 +1,10 @@
-"""The record of a run -> what happened in one replica: when, how steadily, by guessing or not, and its regime.
+"""The record of a run -> the analysis of one replica: grok times, spikes, scores beside guessing, and its regime.
 
     record + seed --metrics--> grok times, max-rise5, delay, regime        (metrics.grokking, metrics.regime)
                   --losses---> spikes                                       (metrics.spikes)
                   --split----> ceiling of seen answers, number of answers   (the task in spec.json, or config.json)
 
-Only what the record and its configuration state is used. What is missing is named in the notes or in the reason of the
-regime; nothing is filled in.
+Missing values are named in the notes or in the reason of the regime; nothing is filled in.
 """
 
 from __future__ import annotations
@@ -40,20 +39,20 @@ from reprogrok.schema import load
 from reprogrok.spec.task import ModularTask, modular_task
 from reprogrok.tasks.split_audit import audit_split
 
-# Of several, the first that a record has: a loss at the answer alone has a known floor.
+# Of each pair, the first that a record has: a loss at the answer alone has a known bound.
 LOSSES = (("train_answer_loss", "train_loss"), ("test_answer_loss", "test_loss"))
 GIVEN = "given"
 
 
 @dataclass(frozen=True)
 class Support:
-    """What the task and its split imply.
+    """The answers and ceilings that the task and its split imply.
 
     Attributes:
-        classes: different answers that occur in the equations; None if the configuration does not say.
-        ceiling: share of test examples whose answer occurs in training; None if unknown.
-        memoriser: share that remembering can reach (pairs, swapped pairs, a constant answer); None if unknown.
-        source: where both come from.
+        classes: number of different answers that occur in the equations; None if unknown.
+        ceiling: fraction of test examples whose answer occurs in training; None if unknown.
+        memoriser: highest test accuracy of a memoriser (pairs, swapped pairs, a constant answer); None if unknown.
+        source: the file that determines them.
     """
 
     classes: int | None
@@ -64,14 +63,14 @@ class Support:
 
 @dataclass(frozen=True)
 class Guessing:
-    """The evaluations with the fewest and the most right answers, beside guessing.
+    """The evaluations with the fewest and the most right answers, compared with guessing.
 
     Attributes:
-        lowest: the one with the fewest.
-        lowest_step: where.
-        adjusted: its probability times the number of evaluations looked at (Bonferroni), at most 1.
-        highest: the one with the most.
-        highest_step: where.
+        lowest: score with the fewest right answers.
+        lowest_step: step of `lowest`.
+        adjusted: probability of `lowest` times the number of evaluations (Bonferroni), at most 1.
+        highest: score with the most right answers.
+        highest_step: step of `highest`.
     """
 
     lowest: Chance
@@ -83,14 +82,14 @@ class Guessing:
 
 @dataclass(frozen=True)
 class LearnedWithin:
-    """The claim that the test was learned within so many steps.
+    """The claim that the test was learned within a number of steps.
 
     Attributes:
-        steps: that are claimed.
-        holds: None where it cannot be decided.
-        gap: the widest stretch without an evaluation until then; None if there is none at or after `steps`.
+        steps: claimed number of steps.
+        holds: whether the claim holds; None where the evaluations do not decide.
+        gap: the widest stretch without an evaluation until then; None without an evaluation at or after `steps`.
         reason: one clause.
-        definition: of the time that is judged.
+        definition: definition of the time that is judged.
     """
 
     steps: int
@@ -102,23 +101,23 @@ class LearnedWithin:
 
 @dataclass(frozen=True)
 class Analysis:
-    """One replica of a run.
+    """The analysis of one replica of a run.
 
     Attributes:
         run: the record.
-        seed: of the replica.
-        test_metric: the accuracy that was followed; None if the record has none.
-        train_metric: that of training; None likewise.
+        seed: seed of the replica.
+        test_metric: the accuracy on the test set that was analysed; None if the record has none.
+        train_metric: the accuracy on the training set; None if the record has none.
         times: first time at or above 80, 90 and 99 % of the test metric.
-        transition: the published estimate.
-        t_grok: the step that checkpoints are selected around: as asked for, else that of `transition`; None if none.
+        transition: the published estimate of the transition.
+        t_grok: the step that snapshots are selected around: as given, else that of `transition`; None without one.
         t_grok_definition: `given` or `max-rise5`.
         regime: the regime.
-        spikes: of every loss that the record has, by metric.
-        guessing: scores beside guessing; None where the number of examples or answers is not known.
-        support: what the split implies.
-        claim: the one that was to be judged; None if none was.
-        notes: what a reader has to know, one sentence each.
+        spikes: loss metric -> its spikes.
+        guessing: scores compared with guessing; None where the number of examples or answers is not known.
+        support: the answers and ceilings that the split implies.
+        claim: the claim to be judged; None without one.
+        notes: caveats for a reader, one sentence each.
     """
 
     run: Record
@@ -177,19 +176,19 @@ def analyse(run: Record, seed: int, t_grok: int | None = None, claim: int | None
 
 
 def judge(test: Series | None, generalised: Time, steps: int) -> LearnedWithin:
-    """Was the test learned within so many steps? Not decided where the evaluations are further apart than the claim.
+    """Judge whether the test was learned within so many steps, undecided where the claim is finer than the evaluations.
 
     Learned in (400, 500], evaluated every 100: yes within 500, no within 400. Evaluated every 500: within 100 cannot
     be decided, unless an evaluation at or before step 100 was already there.
     """
     resolution, holds = claim_resolution(test, steps), within(generalised, steps)
-    # An evaluation that shows it decides, however few there are; that it was not can only be told by looking.
+    # One evaluation that shows it decides; its absence is only known where evaluations are dense enough.
     decided = holds if resolution.decidable or holds else None
     return LearnedWithin(steps, decided, resolution.gap, resolution.reason, generalised.definition)
 
 
 def task_of(run: Record) -> ModularTask | None:
-    """The modular task of a run of ours; None for another task or a run of others.
+    """Return the modular task of a run of ours; None for another task or a foreign run.
 
     Raises:
         InputError: its spec.json cannot be read.
@@ -207,7 +206,7 @@ def task_of(run: Record) -> ModularTask | None:
 
 
 def block_of(run: Record) -> int | None:
-    """Rows of a batch of a run of ours, where batches are fixed blocks; None where every training row is trained on.
+    """Return the batch size of a run of ours if batches are fixed blocks; None if every training row is trained on.
 
     Raises:
         InputError: its spec.json cannot be read.
@@ -217,7 +216,7 @@ def block_of(run: Record) -> int | None:
 
 
 def support_of(run: Record) -> Support:
-    """Which of the test answers occur in training, and how many answers there are.
+    """Return the number of answers and the ceilings of a run's split.
 
     The published split by result trains on answers 0..47 and tests 48..96: a ceiling of 0.
     """
@@ -253,7 +252,7 @@ def _guessing(test: Series | None, examples: int | None, classes: int | None) ->
         return None
     counted = [(right_answers(value, examples), step) for step, value in points]
     known = [(k, step) for k, step in counted if k is not None]
-    if len(known) < len(counted):  # the accuracy is not of so many examples
+    if len(known) < len(counted):  # the accuracy is of another number of examples
         return None
     (least, least_step), (most, most_step) = min(known), max(known, key=lambda point: (point[0], -point[1]))
     lowest = chance(least, examples, classes)
@@ -289,12 +288,11 @@ def _notes(
 
 
 def _loss_gap(metrics: Mapping[str, Series], run: Record, regime: RegimeResult, support: Support) -> str | None:
-    """What the losses say of memorisation where train accuracy was not logged.
+    """Describe the evidence of the losses on memorisation where train accuracy was not logged.
 
     If training were memorised and test answers guessed, the mean loss over T positions would differ by at least
-    (1 - m) ln(answers)/T, m being the share of the test set that a memoriser knows by swapping operands and the like:
-    every other position costs the same on both sides. 97 answers at 8 positions: 0.572 nats for m = 0, 0.118 where
-    1,493 of 1,882 are known. Where the split is not known, m is not, and the sentence says what it rests on.
+    (1 - m) ln(answers)/T, because every other position costs the same on both sides; m is the fraction of the test set
+    that a memoriser knows. 97 answers at 8 positions: 0.572 nats for m = 0, 0.118 where 1,493 of 1,882 are known.
     """
     train, test, positions = metrics.get("train_loss"), metrics.get("test_loss"), run.facts.get("positions")
     if train is None or test is None or positions is None or support.classes is None:

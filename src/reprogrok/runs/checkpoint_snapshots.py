@@ -4,9 +4,9 @@
                                            --first 10 x 256 test rows, likewise-------> its alternatives, as in training
                                            --all pairs of a sum or difference, likewise--> its Fourier measures
 
-The first 256 rows of the test side, in the order of the split, are the first batch of the published post-analysis.
-Where memory does not suffice, rows are read in halves, quarters and so on, with the same result.
-The Fourier measures of every snapshot are by the key frequencies of the last one, as in the paper (`metrics.fourier`).
+The first 256 test rows, in the order of the split, are the first batch of the published post-analysis. Where memory is
+full, fewer rows are read at a time, with the same result. The Fourier measures of every snapshot use the key
+frequencies of the last one, as in the paper (`metrics.fourier`).
 Axes: T positions   N rows or pairs   P residues   D width
 """
 
@@ -183,7 +183,7 @@ def _alternatives(seen: Representation, positions: int) -> dict[str, list[float 
 
 
 class _SnapshotLogits(NamedTuple):
-    """What the Fourier measures need of one state, and how many pairs were read at a time."""
+    """The input of the Fourier measures of one snapshot, and the number of pairs read at a time."""
 
     grid: fourier.Grid
     embedding_PD: Tensor

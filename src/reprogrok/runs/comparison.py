@@ -1,14 +1,13 @@
-"""Two runs -> when each grokked, how much later the second did, and what rank and entropy did meanwhile.
+"""Two runs -> the grok times of each, the delay factor between them, and their metrics before and after.
 
     records --identify--> what differs between them (runs.identity)
             --grok times--> median over the seeds, as an interval | never | not recorded --> delay factor, rates
             --levels--> every metric at its first evaluation, at the grok step, at the end
 
-A time is the interval between two evaluations and a run that never got there is censored, so a factor of two times is
-an interval too, or a bound. Over several seeds the middle is the median, which takes censored times in its stride; its
-interval is read off the ordered seeds and holds for any distribution. With few seeds even lowest to highest covers
-the median with less than 95 %; the coverage is always given. Metrics of different definitions are never compared: they
-are listed with both ids, and if nothing else is left there is no comparison.
+A time is the interval between two evaluations, censored if the event did not happen, so the quotient of two times is an
+interval or a bound. Several seeds are summarised by their median, which allows censored times; its interval by order
+statistics holds for any distribution, and its coverage is always given. Metrics of different definitions are never
+compared: they are listed with both ids.
 """
 
 from __future__ import annotations
@@ -49,12 +48,12 @@ class Median:
     """The median of n values, each known to lie in an interval, and an interval for the median of their law.
 
     Attributes:
-        n: values.
+        n: number of values.
         low: median of the lower ends; equal to `high` for values that are known exactly.
         high: median of the upper ends; infinite if at least half of the values have none.
         bounds: from the j-th lowest lower end to the j-th highest upper end; None with one value.
-        coverage: probability that `bounds` hold the median of the values' law, whatever it is; None with one value.
-        whole: `bounds` go from the lowest value to the highest, for no narrower pair covers 95 %.
+        coverage: least probability that `bounds` hold the median of the values' law; None with one value.
+        whole: whether `bounds` go from the lowest value to the highest, because no narrower pair covers 95 %.
     """
 
     n: int
@@ -67,12 +66,12 @@ class Median:
 
 @dataclass(frozen=True)
 class Event:
-    """When the seeds of one run got somewhere.
+    """The times of one event in the seeds of one run.
 
     Attributes:
         times: seed -> time.
-        median: over the seeds whose time is known or censored; None if there is none.
-        rate: seeds that got there within the run, of those measured; None if none was.
+        median: median over the seeds whose time is known or censored; None if there is none.
+        rate: measured seeds that reached it within the run; None if none was measured.
     """
 
     times: Mapping[int, Time]
@@ -85,8 +84,8 @@ class Factor:
     """Time of the second run / time of the first, between the medians over their seeds.
 
     Attributes:
-        low: least quotient that the evaluations leave; None if nothing bounds it.
-        high: the largest; None if nothing bounds it.
+        low: least possible quotient; None if nothing bounds it.
+        high: largest possible quotient; None if nothing bounds it.
         bounds: the same between the ends of both medians' intervals; None unless a run has several seeds.
         coverage: a lower bound of the probability that `bounds` hold the quotient of the medians (Bonferroni).
     """
@@ -102,13 +101,13 @@ class Timing:
     """One event in both runs.
 
     Attributes:
-        name: for a table.
-        metric: whose series was read.
+        name: heading in a table.
+        metric: the metric whose series was read.
         definition: id of the estimator.
         runs: the event in either run.
-        factor: second / first; None where there is none, and `reason` says why.
-        reason: why there is no factor.
-        notes: what a reader must know about either run's event.
+        factor: second / first; None where there is none.
+        reason: the reason why there is no factor.
+        notes: a caveat for either run's event.
         by_common: rates by the last step that both runs evaluated, and Fisher's two-sided p; None if undecided.
     """
 
@@ -141,7 +140,7 @@ class Course:
 
 @dataclass(frozen=True)
 class NotCompared:
-    """A metric that is not the same thing in both runs, with its id in either (None where a run lacks it)."""
+    """A metric without one definition in both runs, with its id in either (None where a run lacks it)."""
 
     metric: str
     first: str | None
@@ -150,7 +149,7 @@ class NotCompared:
 
 @dataclass(frozen=True)
 class RunComparison:
-    """Two runs side by side; see the module."""
+    """Two runs side by side, as the module's docstring describes."""
 
     labels: tuple[str, str]
     records: tuple[Record, Record]
@@ -162,7 +161,7 @@ class RunComparison:
 
 
 def compare_runs(records: Sequence[Record]) -> RunComparison:
-    """Compare two runs in every metric that means the same in both.
+    """Compare two runs in every metric that has one definition in both.
 
     Raises:
         InputError: not two different runs, or no metric has one definition in both.
@@ -193,13 +192,13 @@ def compare_runs(records: Sequence[Record]) -> RunComparison:
 
 
 def _definitions(record: Record) -> dict[str, str | None]:
-    """Metric -> definition id of what was measured. What has no id equals nothing, so it gets the run's own."""
+    """Return metric -> definition id; a metric without one gets an id of its run, which equals no other."""
     names = dict.fromkeys(name for replica in record.replicas.values() for name in replica)
     return {name: record.definitions.get(name, f"no definition ({record.path.as_posix()})") for name in names}
 
 
 def _common_steps(records: tuple[Record, Record]) -> int | None:
-    """The last step up to which every seed that did not diverge was evaluated, in both runs."""
+    """Return the last step up to which every seed that did not diverge was evaluated, in both runs."""
     ends = [
         max(series.steps[-1] for series in replica.values())
         for record in records
@@ -224,7 +223,7 @@ def _timings(records: tuple[Record, Record], shared: Sequence[str], common: int 
 
 
 def _can_be_timed(records: tuple[Record, Record], metric: str, shared: Sequence[str]) -> bool:
-    """A metric that only one run has is timed there; of one that both have, the definition must be one."""
+    """Return whether only one run has the metric, or both with one definition."""
     return metric in shared or sum(metric in _definitions(record) for record in records) == 1
 
 
@@ -250,13 +249,13 @@ def _event(times: Mapping[int, Time]) -> Event:
 
 
 def _rates_by(first: Event, second: Event, common: int | None) -> tuple[Proportion, Proportion, float] | None:
-    """How many seeds got there by a step that both runs reached, so that a longer run has no longer a chance."""
+    """Compare the rates by a step that both runs reached, which gives neither more time."""
     counts = []
     for event in (first, second):
         known = [time for time in event.times.values() if isinstance(time, StepInterval | Censored)]
         if common is None or not known:
             return None
-        # A censored seed that ended earlier diverged: it did not get there.
+        # A censored seed that ended earlier diverged: it did not reach the event.
         by_then = [isinstance(time, StepInterval) and within(time, common) for time in known]
         if None in by_then:
             return None  # between two evaluations of the run with the coarser grid
@@ -266,7 +265,7 @@ def _rates_by(first: Event, second: Event, common: int | None) -> tuple[Proporti
 
 
 def _rise_timing(records: tuple[Record, Record], metric: str) -> Timing:
-    """`max-rise5` is a step and no interval; a rise below its threshold need not be a transition: it has no factor."""
+    """Compare `max-rise5`, a step; a rise below its threshold need not be a transition and has no factor."""
     events, notes, doubtful = [], [], []
     for record in records:
         rises = {seed: max_rise5(replica.get(metric)) for seed, replica in record.replicas.items()}
@@ -296,7 +295,7 @@ def _rise_note(rises: Sequence[MaxRise], below: Sequence[MaxRise]) -> str:
 
 
 def _factor(first: Median | None, second: Median | None) -> tuple[Factor | None, str]:
-    """Quotients of two times; a step below 1 counts as 1."""
+    """Return the quotient of two times, a step below 1 counting as 1, or the reason why there is none."""
     if first is None or second is None:
         return None, "not recorded in both"
     low, high = _quotients((first.low, first.high), (second.low, second.high))
@@ -313,14 +312,14 @@ def _factor(first: Median | None, second: Median | None) -> tuple[Factor | None,
 
 
 def _quotients(first: tuple[float, float], second: tuple[float, float]) -> tuple[float | None, float | None]:
-    """Bounds of second / first. v1's (33,600, 33,700] and v2a's (19,300, 19,400] give 0.5727 to 0.5774."""
+    """Bound second / first. v1's (33,600, 33,700] and v2a's (19,300, 19,400] give 0.5727 to 0.5774."""
     low = None if math.isinf(first[1]) else max(second[0], 1.0) / max(first[1], 1.0)
     high = None if math.isinf(second[1]) else max(second[1], 1.0) / max(first[0], 1.0)
     return low, high
 
 
 def median_of(ends: Sequence[tuple[float, float]], confidence: float = CONFIDENCE) -> Median | None:
-    """The median of values that lie in intervals, with an interval by order statistics.
+    """Return the median of values that lie in intervals, with an interval by order statistics.
 
     Args:
         ends: lower and upper end of each value; the upper may be infinite.

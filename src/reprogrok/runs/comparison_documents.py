@@ -6,23 +6,14 @@ import math
 
 from reprogrok.metrics.grokking import StepInterval, Time, Unknown
 from reprogrok.record import Record
-from reprogrok.runs.comparison import (
-    MOMENTS,
-    Course,
-    Event,
-    Factor,
-    Level,
-    Median,
-    RunComparison,
-    Timing,
-)
+from reprogrok.runs.comparison import MOMENTS, Course, Event, Factor, Level, Median, RunComparison, Timing
 from reprogrok.stats.proportions import Proportion
 
 FORMAT = "reprogrok.run_comparison/1"
 
 
 def document_of(comparison: RunComparison) -> dict[str, object]:
-    """The comparison as plain data; an end that nothing bounds is null."""
+    """Return the comparison as plain data; an end that nothing bounds is null."""
     identity = comparison.identity
     return {
         "format": FORMAT,
@@ -47,7 +38,7 @@ def document_of(comparison: RunComparison) -> dict[str, object]:
 
 
 def metrics_of(comparison: RunComparison) -> dict[str, object]:
-    """The numbers that a pipeline tracks, as nested dicts of numbers alone."""
+    """Return the numbers that a pipeline tracks, as nested dicts."""
     times: dict[str, dict[str, dict[str, float]]] = {label: {} for label in comparison.labels}
     factors: dict[str, dict[str, float]] = {}
     for timing in comparison.timings:

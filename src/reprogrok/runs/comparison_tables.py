@@ -1,14 +1,12 @@
-"""A comparison of two runs -> tables: what differs between them, when each grokked, what rank and entropy did.
-
-Two columns of numbers and one for the factor; what is the same in both, or cannot be compared, is said in a line.
-"""
+"""A comparison of two runs -> tables: their differences, grok times, and metrics before and after the grok step."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from rich.box import SIMPLE
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -19,17 +17,12 @@ from reprogrok.runs.identity import NOT_STATED, Identity
 from reprogrok.stats.proportions import Proportion, interval_text
 from reprogrok.text import counted, seeds_text
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rich.console import Console
-
 # Shown if both runs have them; the JSON holds every metric.
 _SHOWN = used_in(Use.COMPARISON)
 
 
 def print_run_comparison(comparison: RunComparison, console: Console) -> None:
-    """Identity, grok times, and metrics before and after."""
+    """Print identity, grok times, and metrics before and after."""
     one, other = comparison.labels
     console.print(Text(f"{one} against {other}", style="bold"), soft_wrap=True)
     _print_identity(comparison, console)
@@ -59,7 +52,7 @@ def _print_identity(comparison: RunComparison, console: Console) -> None:
 
 
 def _groups(paths: Sequence[str]) -> list[str]:
-    """Paths by what stands before the first dot: `batch`, `model (7 settings)`."""
+    """Group paths by their first part: `batch`, `model (7 settings)`."""
     groups: dict[str, list[str]] = {}
     for path in paths:
         groups.setdefault(path.partition(".")[0], []).append(path)
@@ -118,20 +111,20 @@ def _print_timings(comparison: RunComparison, console: Console) -> None:
 def _event(event: Event, note: str) -> str:
     if event.median is None:
         return "not recorded"
-    words = f" ({note})" if note else ""
+    text = f" ({note})" if note else ""
     if len(event.times) == 1:
         (time,) = event.times.values()
         if isinstance(time, StepInterval):
             exact = event.median.low == event.median.high
             after = "start" if time.after is None else f"{time.after:,}"
-            return (f"{time.by:,}" if exact else f"({after}, {time.by:,}]") + words
-        return f"not until {event.median.low - 1:,.0f}{words}"
+            return (f"{time.by:,}" if exact else f"({after}, {time.by:,}]") + text
+        return f"not until {event.median.low - 1:,.0f}{text}"
     reached = "" if event.rate is None else f"{event.rate.k} of {event.rate.n}; "
-    return f"{reached}median {_interval(event.median, '{:,.0f}')}{words}"
+    return f"{reached}median {_interval(event.median, '{:,.0f}')}{text}"
 
 
 def _interval(found: Median, number: str) -> str:
-    """The median, or the interval it lies in, and behind it the interval over the seeds."""
+    """Write the median, or the interval it lies in, then the interval over the seeds."""
     middle = _range(found.low, found.high, number)
     if found.bounds is None or found.coverage is None:
         return middle
@@ -194,7 +187,7 @@ def _add_course(table: Table, course: Course, common: int | None) -> None:
         if moment == COMMON and levels == [of_run[-1] for of_run in course.runs]:
             continue  # both ended there
         when = f"at step {common:,}" if moment == COMMON else moment
-        # "At grok" is of fewer seeds where some never got there: the most that any moment has are all.
+        # Some seeds may never grok: the largest count of any moment is the number of seeds.
         counts = (max(_count(level) for level in of_run) for of_run in course.runs)
         cells = (_level(level, seeds) for level, seeds in zip(levels, counts, strict=True))
         table.add_row(*names, when, *cells, end_section=moment == MOMENTS[-1])

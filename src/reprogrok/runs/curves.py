@@ -1,10 +1,10 @@
-"""Records of runs -> what of them is drawn: metrics, panels, lines, grok steps; and the same curves as a CSV for DVC.
+"""Records of runs -> the panels and lines of a picture, and the same curves as a CSV for DVC.
 
     records --choose_metrics--> names --panels_of--> panels, which runs.pictures draws
                names --one_definition_each--> names --write_csv--> lowest, median, highest and number of seeds, per step
 
-Nothing is smoothed or left out: a line goes through every value that was measured, and a value that is not finite
-leaves a gap. Numbers of different definitions never share axes: such a metric gets one panel per definition.
+Nothing is smoothed: a line goes through every measured value, and a value that is not finite leaves a gap. A metric of
+several definitions gets one panel per definition.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from reprogrok.record import Record, Series
 CURVES = used_in(Use.CURVES)
 _SIDES = ("test_", "train_")
 _SPREAD = ("lowest", "median", "highest")
-MOST_PAIRED = 4  # runs of one seed each whose training and held-out curves can still be told apart on one pair of axes
+MOST_PAIRED = 4  # runs of one seed each whose training and held-out curves are distinguishable on one pair of axes
 
 
 @dataclass(frozen=True)
 class Line:
-    """One metric of one run (`run` is its place among the records); `dashed` for training beside held-out."""
+    """One metric of one run (`run` is the run's index); `dashed` for training on the axes of held-out curves."""
 
     run: int
     metric: str
@@ -40,7 +40,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes: what it shows, by which definitions, and the lines in it."""
+    """One pair of axes: its title, the definitions of its metrics, and its lines."""
 
     title: str
     definitions: tuple[str, ...]
@@ -49,15 +49,15 @@ class Panel:
 
     @property
     def paired(self) -> bool:
-        """Do training and held-out curves share these axes?"""
+        """Whether training and held-out curves share these axes."""
         return len({line.dashed for line in self.lines}) > 1
 
 
 def choose_metrics(records: Sequence[Record], asked: Sequence[str] = ()) -> tuple[str, ...]:
-    """The metrics that were asked for, or else those of `CURVES` that some run has.
+    """Return the requested metrics, or else those of `CURVES` that some run has.
 
     Raises:
-        InputError: no run has a metric that was asked for, or none has anything to draw.
+        InputError: no run has a requested metric, or none has anything to draw.
     """
     known = dict.fromkeys(name for record in records for name in measured(record))
     for name in asked:
@@ -74,16 +74,15 @@ def choose_metrics(records: Sequence[Record], asked: Sequence[str] = ()) -> tupl
 
 
 def measured(record: Record) -> dict[str, None]:
-    """The names of the metrics that any seed of a run has, in their order."""
+    """Return the names of the metrics that any seed of a run has, in their order."""
     return dict.fromkeys(name for replica in record.replicas.values() for name in replica)
 
 
 def panels_of(records: Sequence[Record], metrics: Sequence[str]) -> list[Panel]:
-    """Metrics -> panels.
+    """Assign metrics to panels.
 
     Training and held-out values of one quantity share axes while every run has one seed and there are at most
-    `MOST_PAIRED` runs; beyond that each metric has its own. A run whose metric has another definition than those
-    already on the axes opens new ones.
+    `MOST_PAIRED` runs; beyond that each metric has its own. A metric of another definition opens new axes.
     """
     paired = len(records) <= MOST_PAIRED and all(len(record.replicas) == 1 for record in records)
     groups: dict[str, list[str]] = {}
@@ -111,7 +110,7 @@ def _split_by_definition(records: Sequence[Record], metrics: Sequence[str]) -> I
 
 
 def _ids(known: Mapping[str, str]) -> tuple[str, ...]:
-    """Definition ids, each with its metric where they are not one."""
+    """Return the definition ids, each with its metric if there are several."""
     different = tuple(dict.fromkeys(known.values()))
     return different if len(different) == 1 else tuple(f"{metric}: {id_}" for metric, id_ in known.items())
 
@@ -130,17 +129,15 @@ def _title(metrics: Sequence[str]) -> str:
 
 
 def write_csv(records: Mapping[str, Record], metrics: Sequence[str], path: Path) -> None:
-    """One row per step (and run): lowest, median and highest over the seeds, and how many seeds that is, per metric.
+    """Write one row per step (and run): lowest, median and highest over the seeds measured there, and their number.
 
     Args:
         records: label -> record; with more than one, the first column is `run`.
         metrics: the columns, each as NAME_lowest, NAME_median, NAME_highest, and at the end of the row NAME_seeds.
-        path: where the CSV goes.
-
-    A seed that diverged, or was not measured at a step, is not in that row: NAME_seeds says how many are.
+        path: the file to write.
 
     Raises:
-        InputError: two runs define a metric differently, so one column would hold both.
+        InputError: two runs define a metric differently.
     """
     for metric, found in one_definition_each(records, metrics)[1].items():
         expected = "one definition per column; --metric NAME to choose others, or a CSV per run"
@@ -167,7 +164,7 @@ def write_csv(records: Mapping[str, Record], metrics: Sequence[str], path: Path)
 def one_definition_each(
     records: Mapping[str, Record], metrics: Sequence[str]
 ) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The metrics that mean the same in all runs (label -> record) that have them, and the others -> which ids.
+    """Return the metrics with one definition in all runs (label -> record) that have them, and the others -> their ids.
 
     Worked value: train_loss "ce/a" in run x and "ce/b" in run y gives {"train_loss": "ce/a in x, ce/b in y"}.
     """
@@ -189,7 +186,7 @@ def _definitions_of(records: Mapping[str, Record], metric: str) -> dict[str, str
 
 
 def _by_step(record: Record, metrics: Sequence[str]) -> dict[int, dict[str, list[float]]]:
-    """Step -> metric -> the finite values of the seeds. A step whose values are not finite keeps its row."""
+    """Return step -> metric -> finite values of the seeds; a step without finite values keeps its row."""
     found: dict[int, dict[str, list[float]]] = {}
     for replica in record.replicas.values():
         for metric in metrics:
@@ -203,7 +200,7 @@ def _by_step(record: Record, metrics: Sequence[str]) -> dict[int, dict[str, list
 
 
 def median_line(series: Sequence[Series]) -> Series:
-    """The median over the seeds at every step that was measured, of those seeds that have a finite value there.
+    """Return the median over the seeds with a finite value at each step.
 
     Worked value: (0, 1, 5) at one step gives 1; (0, NaN) gives 0.
     """

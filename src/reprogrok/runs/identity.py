@@ -1,13 +1,12 @@
-"""Two runs -> everything that differs between what was asked of them, and whether that is only the split.
+"""Two runs -> the differences between their settings, and whether only the split differs.
 
     spec.json (ours) or config.json (another project's) --flatten--> dotted paths --compare--> Identity
 
-Whoever puts a difference in outcome down to the split must first show that nothing else differs. Settings are sorted
-by what they can do: the split; what else decides how a replica is trained; how long it ran; what was merely logged;
-names. Seeds, device, engine and fingerprint are no settings of an experiment and are given apart.
+Attributing a difference in outcome to the split requires that nothing else differs. Each setting has a kind: split,
+training, length, observation or name. Seeds, device, engine and fingerprint are no settings and are given apart.
 
-Runs of two projects name their settings differently. What is known to be the same setting is compared under our name;
-what only one of them states can be neither the same nor different, and is listed as such.
+Runs of two projects name their settings differently. Known equivalents are compared under our name; a setting that only
+one project states is listed as one-sided.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from reprogrok.schema import load
 NOT_STATED = "not stated"
 OURS = "reprogrok"
 
-# The layout of columns -> our names, for a setting that means the same in both.
+# Names in the layout of columns -> our names of the same settings.
 _OUR_NAMES = {
     "data.modulus_p": "task.modulus",
     "data.train_split": "task.split.fraction",
@@ -45,7 +44,7 @@ _LONG_NAMES = {"batch": "batch.size", "evaluate_every": "evaluate_every.metrics"
 
 
 class SettingKind(StrEnum):
-    """What a setting decides."""
+    """The aspect of a run that a setting decides."""
 
     SPLIT = "split"
     TRAINING = "training"
@@ -79,15 +78,15 @@ class SettingDifference:
 
 @dataclass(frozen=True)
 class Identity:
-    """What two runs share and where they differ.
+    """The settings that two runs share and those that differ.
 
     Attributes:
         differences: settings that differ, in the order of `SettingKind`.
         same: paths of the settings that are equal.
         one_sided: paths that only one of two projects states; empty between runs of one layout.
         apart: seeds, device, engine, ... -> their values in either run.
-        notes: sentences about what was left out and why.
-        verified: False where a run holds no settings at all.
+        notes: settings that were left out, with the reason, one sentence each.
+        verified: whether both runs state any settings.
     """
 
     differences: tuple[SettingDifference, ...]
@@ -98,12 +97,12 @@ class Identity:
     verified: bool = True
 
     def of(self, *kinds: SettingKind) -> tuple[SettingDifference, ...]:
-        """The differences of these kinds."""
+        """Return the differences of these kinds."""
         return tuple(difference for difference in self.differences if difference.kind in kinds)
 
     @property
     def only_split_differs(self) -> bool:
-        """Does the split differ, and nothing else that decides how a replica is trained?"""
+        """Whether the split differs and no other setting of the training does."""
         return self.verified and bool(self.of(SettingKind.SPLIT)) and not self.of(SettingKind.TRAINING)
 
     @property
@@ -139,7 +138,7 @@ def _steps(value: object) -> str:
 
 
 def run_labels(records: Sequence[Record]) -> list[str]:
-    """What each run is called beside the others: its experiment, or its folder where two share that name.
+    """Return a label for each run: its experiment, or its folder where two share that name.
 
     Raises:
         InputError: one folder is given twice.
@@ -152,7 +151,7 @@ def run_labels(records: Sequence[Record]) -> list[str]:
 
 
 def identify(first: Record, second: Record) -> Identity:
-    """Compare what was asked of two runs.
+    """Compare the settings of two runs.
 
     Raises:
         InputError: a configuration cannot be read.
@@ -183,7 +182,7 @@ def identify(first: Record, second: Record) -> Identity:
 
 
 def flatten(value: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """Nested mappings -> dotted path -> value; a list is one value.
+    """Return the dotted path of each value in nested mappings; a list is one value.
 
     Worked value: {"optimiser": {"lr": 0.02, "betas": [0.9, 0.999]}} gives optimiser.lr and optimiser.betas.
     """
@@ -213,7 +212,7 @@ def _settings(record: Record, notes: list[str]) -> dict[str, object]:
 
 
 def _configuration(record: Record) -> dict[str, object]:
-    """What another project wrote down of its settings: a configuration, else the shape of the model in a summary."""
+    """Return the settings that a foreign run states: its configuration, else the model's shape in a summary."""
     if (record.path / CONFIG).is_file():
         document = load(record.path / CONFIG, "foreign_config" if record.layout == COLUMNS else None).data
         return document if isinstance(document, dict) else {}
@@ -224,7 +223,7 @@ def _configuration(record: Record) -> dict[str, object]:
 
 
 def _without_empty(settings: Mapping[str, object], other: Mapping[str, object]) -> dict[str, object]:
-    """Settings less a table that is not there (`early: null`), where the other run's fields of it say as much."""
+    """Drop an absent table (`early: null`) where the other run states its fields."""
     return {
         path: value
         for path, value in settings.items()
@@ -239,7 +238,7 @@ def _in_our_names(settings: Mapping[str, object]) -> dict[str, object]:
 def _kind(path: str, asked: Sequence[Mapping[str, object]]) -> SettingKind:
     for kind, names in _SETTINGS.items():
         if any(path == name or path.startswith(f"{name}.") for name in names):
-            # A schedule that falls is stretched over the steps: another length is then another learning rate.
+            # A falling schedule is stretched over the steps: another length means other learning rates.
             stretched = any(settings.get("schedule.floor", 1) != 1 for settings in asked)
             return SettingKind.TRAINING if path == "steps" and stretched else kind
     return SettingKind.TRAINING

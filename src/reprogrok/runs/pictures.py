@@ -1,11 +1,10 @@
-"""Panels of curves -> a PNG or SVG, the same bytes every time; everything is drawn as it was measured.
+"""Panels of curves -> a PNG or SVG, the same bytes every time.
 
     records --curves.panels_of--> panels --draw--> figure --write_picture--> FILE.png | FILE.svg
 
-One step axis for all panels. Several runs: one colour per run in every panel, their seeds as thin lines under a thick
-median. One run: one colour per seed as long as colours can be told apart, else as for several. A vertical line marks
-the grok step, by the definition that the legend gives. On an axis of logarithmic steps an evaluation at step 0 needs a
-place: the axis is linear from 0 to the first evaluation after it, and logarithmic from there on.
+All panels share one step axis. Several runs have one colour each, with their seeds as thin lines under a thick median;
+one run has one colour per seed while the palette suffices. A vertical line marks the grok step, which the legend
+defines. An axis of logarithmic steps is linear from step 0 to the first evaluation after it.
 """
 
 from __future__ import annotations
@@ -31,16 +30,16 @@ from reprogrok.record import Record, Series
 from reprogrok.runs.curves import Panel, median_line, panels_of, quantity_of
 from reprogrok.text import counted
 
-# Okabe and Ito's palette for every kind of colour vision, less its yellow, which is faint on white.
+# Okabe and Ito's palette for every kind of colour vision, without its yellow, which is faint on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LEVEL = 0.9
 _GREY = "#666666"
-_FEW = 8  # times: on an axis that spans less, powers of ten alone may leave one label or none
+_FEW = 8  # on an axis that spans a smaller factor, powers of ten alone may leave one label or none
 
 
 @dataclass(frozen=True)
 class Brush:
-    """How the seeds of one run are drawn: a colour each, and whether a median goes on top."""
+    """The colours of one run: one per seed, one for the run, and whether a median is drawn on top."""
 
     colours: Mapping[int, str]
     colour: str
@@ -52,7 +51,7 @@ def write_picture(
 ) -> None:
     """Draw runs (label -> record) into a file of kind "png" or "svg"."""
     buffer = io.BytesIO()
-    # Without a date, the software's version, a random salt or a user's style, an equal run gives an equal file.
+    # Equal runs give equal files: no date, version of the software, random salt or user's style.
     metadata = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
     with style.context(["default", {"svg.hashsalt": "reprogrok"}]):
         figure = draw(records, metrics, log_steps=log_steps)
@@ -61,7 +60,7 @@ def write_picture(
 
 
 def draw(records: Mapping[str, Record], metrics: Sequence[str], *, log_steps: bool = False) -> Figure:
-    """Draw every panel under the other, with one step axis, the grok steps, and a legend below."""
+    """Draw the panels below each other, with one step axis, the grok steps, and a legend."""
     runs = list(records.values())
     brushes = _brushes(runs)
     panels = panels_of(runs, metrics)
@@ -123,7 +122,7 @@ def _draw_panel(axes: Axes, panel: Panel, runs: Sequence[Record], brushes: Seque
 
 
 def _lay_out_losses(axes: Axes) -> None:
-    """Logarithmic, with plain numbers; those between powers of ten too where there are few powers."""
+    """Make the axis logarithmic with plain numbers, also between powers of ten where there are few."""
     axes.set_yscale("log")
     plain = FuncFormatter(lambda loss, _: f"{loss:g}")
     low, high = axes.get_ylim()
@@ -132,14 +131,14 @@ def _lay_out_losses(axes: Axes) -> None:
 
 
 def _mark_end(axes: Axes, series: Series, colour: str) -> None:
-    """A cross where a diverged seed was last seen."""
+    """Draw a cross at the last finite value of a diverged seed."""
     finite = [(s, v) for s, v in zip(series.steps, series.values, strict=True) if math.isfinite(v)]
     if finite:
         axes.plot(*finite[-1], color=colour, marker="x", markersize=6, markeredgewidth=1.5, zorder=4)
 
 
 def _marks(record: Record, brush: Brush) -> list[tuple[float, str]]:
-    """The grok steps to mark: of every seed with a colour of its own, else of the run."""
+    """Return the grok steps to mark: of every seed with a colour of its own, else of the run."""
     if brush.with_median:
         step = _median_step(record)
         return [] if math.isinf(step) else [(step, brush.colour)]
@@ -147,7 +146,7 @@ def _marks(record: Record, brush: Brush) -> list[tuple[float, str]]:
 
 
 def grok_steps(record: Record) -> dict[int, float]:
-    """Seed -> its first evaluation at or above 90 % of held-out examples; infinite if there is none."""
+    """Return seed -> first evaluation at or above 90 % of held-out examples; infinite if there is none."""
     found = {}
     for seed, replica in record.replicas.items():
         series = next((replica[name] for name in GENERALISATION if name in replica), None)

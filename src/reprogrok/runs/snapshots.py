@@ -25,9 +25,9 @@ class Snapshot:
 
     Attributes:
         step: the update after which it was saved.
-        representation_rank: at the input of each layer; None if not measured.
-        singular_values: of each layer, in falling order; None if not known.
-        attention_entropy: of each layer and head, in nats; None if not measured.
+        representation_rank: rank at the input of each layer; None if not measured.
+        singular_values: singular values of each layer, in falling order; None if not known.
+        attention_entropy: entropy of each layer and head, in nats; None if not measured.
         note: a caveat of this measurement; empty if there is none.
         examples: number of rows behind the alternatives.
         alternatives: definition -> values by other estimators, per layer, or per layer and head.
@@ -50,16 +50,13 @@ class Snapshot:
 
     @property
     def average_rank(self) -> float | None:
-        """Mean over the layers."""
+        """Mean rank over the layers."""
         return _mean(self.representation_rank)
 
     @property
     def average_entropy(self) -> float | None:
-        """Mean over layers and heads."""
-        heads = (
-            None if self.attention_entropy is None else [value for layer in self.attention_entropy for value in layer]
-        )
-        return _mean(heads)
+        """Mean entropy over layers and heads, in nats."""
+        return _mean([value for layer in self.attention_entropy or () for value in layer])
 
 
 @dataclass(frozen=True)
@@ -154,7 +151,5 @@ def unmeasured(step: int) -> Snapshot:
     return Snapshot(step, None, None, None)
 
 
-def _mean(values: Sequence[float | None] | None) -> float | None:
-    if not values or any(value is None for value in values):
-        return None
-    return math.fsum(value for value in values if value is not None) / len(values)
+def _mean(values: Sequence[float] | None) -> float | None:
+    return math.fsum(values) / len(values) if values and None not in values else None
