@@ -182,8 +182,18 @@ def span(first: StepInterval | Censored, second: StepInterval | Censored) -> tup
 
     Steps below 1 count as 1. Example: v1's (33,600, 33,700] and v2a's (19,300, 19,400] give 0.5727 to 0.5774.
     """
-    low = None if first.latest is None else max(second.earliest, 1) / max(first.latest, 1)
-    high = None if second.latest is None else max(second.latest, 1) / max(first.earliest, 1)
+    return quotients(ends(first), ends(second))
+
+
+def ends(time: StepInterval | Censored) -> tuple[float, float]:
+    """Return the first and the last possible step; infinity if there is no last one."""
+    return float(time.earliest), math.inf if time.latest is None else float(time.latest)
+
+
+def quotients(first: tuple[float, float], second: tuple[float, float]) -> tuple[float | None, float | None]:
+    """Bound second / first for steps between two ends, of which those below 1 count as 1; None without a bound."""
+    low = None if math.isinf(first[1]) else max(second[0], 1.0) / max(first[1], 1.0)
+    high = None if math.isinf(second[1]) else max(second[1], 1.0) / max(first[0], 1.0)
     return low, high
 
 

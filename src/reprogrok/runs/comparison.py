@@ -12,7 +12,6 @@ compared: they are listed with both ids.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -27,9 +26,11 @@ from reprogrok.metrics.grokking import (
     MaxRise,
     StepInterval,
     Time,
+    ends,
     first_above,
     max_rise5,
     measured,
+    quotients,
     within,
 )
 from reprogrok.metrics.registry import GENERALISATION, MEMORISATION
@@ -244,8 +245,7 @@ def _threshold_timing(
 def _event(times: Mapping[int, Time]) -> Event:
     known = [time for time in times.values() if isinstance(time, StepInterval | Censored)]
     reached = sum(isinstance(time, StepInterval) for time in known)
-    ends = [(float(time.earliest), math.inf if time.latest is None else float(time.latest)) for time in known]
-    return Event(times, median_of(ends), proportion(reached, len(known)) if known else None)
+    return Event(times, median_of(list(map(ends, known))), proportion(reached, len(known)) if known else None)
 
 
 def _rates_by(first: Event, second: Event, common: int | None) -> tuple[Proportion, Proportion, float] | None:
@@ -298,31 +298,24 @@ def _factor(first: Median | None, second: Median | None) -> tuple[Factor | None,
     """Return the quotient of two times, a step below 1 counting as 1, or the reason why there is none."""
     if first is None or second is None:
         return None, "not recorded in both"
-    low, high = _quotients((first.low, first.high), (second.low, second.high))
+    low, high = quotients((first.low, first.high), (second.low, second.high))
     if low is None and high is None:
         return None, "neither got there"
     bounds, coverage = None, None
     if first.bounds is not None or second.bounds is not None:
         one = first.bounds or (first.low, first.high)
         other = second.bounds or (second.low, second.high)
-        bounds = _quotients(one, other)
+        bounds = quotients(one, other)
         missed = sum(1 - median.coverage for median in (first, second) if median.coverage is not None)
         coverage = max(0.0, 1 - missed)
     return Factor(low, high, bounds, coverage), ""
 
 
-def _quotients(first: tuple[float, float], second: tuple[float, float]) -> tuple[float | None, float | None]:
-    """Bound second / first. v1's (33,600, 33,700] and v2a's (19,300, 19,400] give 0.5727 to 0.5774."""
-    low = None if math.isinf(first[1]) else max(second[0], 1.0) / max(first[1], 1.0)
-    high = None if math.isinf(second[1]) else max(second[1], 1.0) / max(first[0], 1.0)
-    return low, high
-
-
-def median_of(ends: Sequence[tuple[float, float]], confidence: float = CONFIDENCE) -> Median | None:
+def median_of(values: Sequence[tuple[float, float]], confidence: float = CONFIDENCE) -> Median | None:
     """Return the median of values that lie in intervals, with an interval by order statistics.
 
     Args:
-        ends: lower and upper end of each value; the upper may be infinite.
+        values: lower and upper end of each value; the upper may be infinite.
         confidence: the narrowest pair j-th lowest, j-th highest that covers the median with at least this probability
             is taken, and lowest to highest where no pair does.
 
@@ -330,10 +323,10 @@ def median_of(ends: Sequence[tuple[float, float]], confidence: float = CONFIDENC
     Statistics, section 3.2). Worked values: 8 seeds give lowest to highest, 99.2 %; 9 the second lowest to the second
     highest, 96.1 %; 5 lowest to highest, 93.75 %.
     """
-    if not ends:
+    if not values:
         return None
-    n = len(ends)
-    lows, highs = (sorted(values) for values in zip(*ends, strict=True))
+    n = len(values)
+    lows, highs = (sorted(column) for column in zip(*values, strict=True))
     if n == 1:
         return Median(1, lows[0], highs[0], None, None, whole=True)
     rank = max((j for j in range(1, (n + 1) // 2 + 1) if _coverage(n, j) >= confidence), default=1)
