@@ -80,9 +80,8 @@ def _checked(quoted: Sequence[QuotedNumber], absent: Sequence[str]) -> Iterator[
     for n in sorted({number.whole("n") or 0 for number in tested}):
         printed = [number.printed for number in tested if number.whole("n") == n]
         silent = count_undecidable(printed, n)
-        note = f"fractions of n = {n:,}"
-        if silent:
-            note += "; undecidable: an approximation, or so few digits that every printed value is some k of n"
+        why = "; undecidable: an approximation, or so few digits that every printed value is some k of n"
+        note = f"fractions of n = {n:,}{why if silent else ''}"
         yield CheckedNumbers("k of n", len(printed), silent, note)
     with_count = sum(number.reported.of in FRACTIONS and number.whole("k") is not None for number in quoted)
     yield CheckedNumbers("fraction and its count", with_count, 0, "fractions that are printed with k and n")

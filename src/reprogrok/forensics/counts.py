@@ -111,15 +111,16 @@ def disputed_counts(quoted: Sequence[QuotedNumber]) -> Iterator[Finding]:
     sizes = [
         number
         for number in quoted
-        if number.reported.of == "count"
-        and number.split
-        and number.whole("k") is None
-        and "range" not in number.reported.fields
+        if number.reported.of == "count" and number.split and not {"k", "range"} & number.reported.fields.keys()
     ]
     differing: dict[tuple[str, str], list[tuple[QuotedNumber, QuotedNumber]]] = {}
     for one, other in combinations(sizes, 2):
         disputed = other.claim.id in one.claim.disputes or one.claim.id in other.claim.disputes
-        same_run = one.run is not None and one.run == other.run and {one.quantity, other.quantity} <= SIZES
+        same_run = (
+            one.run is not None
+            and one.run == other.run
+            and {one.claim.quantity.name, other.claim.quantity.name} <= SIZES
+        )
         if one.split != other.split or not (disputed or same_run):
             continue
         if abs(one.printed.value - other.printed.value) >= max(one.printed.unit, other.printed.unit):
@@ -130,9 +131,7 @@ def disputed_counts(quoted: Sequence[QuotedNumber]) -> Iterator[Finding]:
         arithmetic = f"they differ by {int(gap):,}" + (
             ", and an approximation rarely has so many digits" if about else ""
         )
-        shown = "; ".join(
-            f"{one.split} rows {one.printed} and {other.printed} at {other.where}" for one, other in pairs
-        )
+        rows = (f"{one.split} rows {one.printed} and {other.printed} at {other.where}" for one, other in pairs)
         explanation = "two generators, or half of an odd number rounded up"
         grade = Grade.TELLING if about else Grade.CERTAIN
-        yield Finding(Flaw.COUNTS, pairs[0][0].where, shown, arithmetic, grade, explanation)
+        yield Finding(Flaw.COUNTS, pairs[0][0].where, "; ".join(rows), arithmetic, grade, explanation)

@@ -61,11 +61,8 @@ class Finding:
     """Numbers that do not fit together.
 
     Attributes:
-        kind: the kind of inconsistency.
         where: file and line, field, or step.
-        printed: the numbers as printed.
-        arithmetic: why they do not fit, in one line.
-        grade: the strength of the finding.
+        arithmetic: why the numbers do not fit, in one line.
         explanation: honest explanations of the same numbers.
         probability: probability of so much agreement by chance, under the assumption that `arithmetic` states; None
             where chance plays no part.
@@ -85,7 +82,6 @@ class CheckedNumbers:
     """The numbers that one check was applied to.
 
     Attributes:
-        name: name of the check.
         looked_at: count of the numbers, or groups of numbers.
         silent: count of those that the check can never call wrong, whatever they are.
         note: further detail, such as n, or the reason for the silence.
@@ -178,8 +174,7 @@ class Grim:
         possible: whether some k of n prints so, rounded.
         cut_off: whether some k of n prints so if the further digits are cut off instead.
         telling: the fraction of printable values that no k of n prints as; 0 if the test cannot decide.
-        below: k and k/n of the nearest k/n below.
-        above: k and k/n of the nearest k/n above.
+        below, above: k and k/n of the nearest fractions on both sides.
     """
 
     possible: bool

@@ -43,11 +43,7 @@ MOVES = 1.5  # a grok step that another estimator moves by this factor is tellin
 class _Configuration:
     """The parts of a configuration that a log can contradict; None where they are not stated.
 
-    Attributes:
-        equations: the size of the data set.
-        train_split: the fraction of it for training.
-        split_rule: the name of the rule that decides the split instead of `train_split`.
-        test_examples: the size of the test set by `train_split`.
+    `test_examples` is the size of the test set by `train_split`, which a `split_rule` replaces.
     """
 
     equations: int | None
@@ -225,8 +221,7 @@ def _accuracies(series: Series, n: int, where: str) -> tuple[list[Finding], Chec
     silent = 0 if full else count_undecidable(numbers, n)
     digits = "all digits" if full else f"up to {max((number.decimals for number in numbers), default=0)} places"
     note = f"{where.partition(', ')[2]} of n = {n:,}, {digits}"
-    if silent:
-        note += "; undecidable: so few digits that every printed value is some k of n"
+    note += "; undecidable: so few digits that every printed value is some k of n" if silent else ""
     return list(findings.values())[:5], CheckedNumbers("k of n", len(numbers), silent, note)
 
 
@@ -278,10 +273,7 @@ def _bounds(record: Record, name: str, series: Series, where: str, batch: int | 
 
 
 def _bound(
-    where: str,
-    broken: Sequence[tuple[int, float]],
-    arithmetic: str,
-    explanation: str = "another definition under the same name",
+    where: str, broken: Sequence[tuple[int, float]], arithmetic: str, explanation: str = "another definition"
 ) -> Iterator[Finding]:
     """Report the first of the points that break a bound, with their count."""
     if broken:

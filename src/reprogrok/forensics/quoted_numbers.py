@@ -41,11 +41,6 @@ class QuotedNumber:
         return self.reported.fields.get("split")
 
     @property
-    def quantity(self) -> str:
-        """The quantity of its claim."""
-        return self.claim.quantity.name
-
-    @property
     def step(self) -> int | None:
         """The step of the evaluation that it describes, if stated."""
         return self.whole("step")

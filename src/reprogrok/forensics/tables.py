@@ -10,6 +10,7 @@ from reprogrok.forensics.findings import CheckedNumbers, Finding, ForensicReport
 from reprogrok.schema import check_written
 from reprogrok.text import counted
 
+_CAUTION = "An inconsistency is not evidence of fraud: each finding names honest explanations."
 _STYLES = {Grade.CERTAIN: "bold red", Grade.TELLING: "bold yellow", Grade.WEAK: "dim"}
 
 
@@ -26,9 +27,7 @@ def print_report(report: ForensicReport, console: Console) -> None:
     for check in report.checks:
         console.print(Text(f"  checked     {check_text(check)}", style="dim"), soft_wrap=True)
     if report.findings:
-        console.print(
-            "\nAn inconsistency is not evidence of fraud: each finding names honest explanations.", soft_wrap=True
-        )
+        console.print(f"\n{_CAUTION}", soft_wrap=True)
 
 
 def summary(report: ForensicReport) -> str:
@@ -52,9 +51,9 @@ def _lines(finding: Finding) -> list[tuple[str, str]]:
     return [*lines, ("explanation", finding.explanation)]
 
 
-def document_of(report: ForensicReport) -> dict[str, object]:
-    """Return the report as plain data, by `forensics.schema.json`."""
-    return {
+def as_json(report: ForensicReport) -> bytes:
+    """Return the report as a JSON document, checked against its schema."""
+    document: dict[str, object] = {
         "format": "reprogrok.forensics/1",
         "subject": report.subject,
         "exit_code": int(report.exit_code),
@@ -72,10 +71,5 @@ def document_of(report: ForensicReport) -> dict[str, object]:
         ],
         "checks": [vars(check) for check in report.checks],
     }
-
-
-def as_json(report: ForensicReport) -> bytes:
-    """Return the report as a JSON document, checked against its schema."""
-    document = document_of(report)
     check_written(document, "forensics")
     return pretty_json(document)

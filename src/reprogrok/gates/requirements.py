@@ -73,9 +73,8 @@ def _short(series: Series, window: range, diverged: int | None) -> list[str]:
     if end is not None and end >= window[-1]:
         return []
     ends = "the record has no evaluation" if end is None else f"the record ends at step {end:,}"
-    return [f"{ends}, before step {window[-1]:,}"] + (
-        [] if diverged is None else [f"the replica diverged at step {diverged:,}"]
-    )
+    why = [] if diverged is None else [f"the replica diverged at step {diverged:,}"]
+    return [f"{ends}, before step {window[-1]:,}", *why]
 
 
 def _answers_learnable(asked: Requirement, answers: SplitAnswers) -> RequirementResult:
@@ -108,9 +107,8 @@ def _not_below_chance(
     """
     if examples is None or classes is None:
         missing = "test examples" if examples is None else "possible answers"
-        return RequirementResult(
-            asked, Outcome.INCONCLUSIVE, reasons=(*reasons, f"the number of {missing} is not known")
-        )
+        reasons = (*reasons, f"the number of {missing} is not known")
+        return RequirementResult(asked, Outcome.INCONCLUSIVE, reasons=reasons)
     counted = [(right_answers(float(point.value), examples), point) for point in points]
     odd = [point for k, point in counted if k is None]
     if odd:

@@ -127,7 +127,7 @@ def _certain(
 
 
 def _expected(criterion: Criterion, condition: Condition, planned: PlannedRun) -> Iterator[PreflightNote]:
-    """Yield what the split alone makes likely, whatever is learned."""
+    """Yield the expectations that follow from the split alone, whatever is learned."""
     split = planned.split
     if split is None or not _of_test_answers(criterion, planned):
         return
@@ -177,8 +177,7 @@ def counted(condition: Condition, count: int | None) -> str | None:
     """
     if count is None or condition.operator == "slope":
         return None
-    exact = condition.limit.value * count
-    relation = condition.limit.relation
+    exact, relation = condition.limit.value * count, condition.limit.relation
     up = relation in _UPWARDS
     k = int(exact.to_integral_value(ROUND_CEILING if up else ROUND_FLOOR))
     if relation in {Relation.MORE_THAN, Relation.LESS_THAN} and k == exact:

@@ -22,7 +22,6 @@ class PlannedRun:
     """The contents of a run of an experiment.
 
     Attributes:
-        experiment: the experiment that would be trained.
         definitions: metric -> definition id, as in the run's spec.json.
         facts: the facts that bound the metrics, as in the run's spec.json.
         analysed: the metrics that are logged only at analyses.

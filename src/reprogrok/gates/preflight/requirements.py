@@ -7,6 +7,8 @@ not-below-chance    n, answers, evaluations -> the least k that guessing gives o
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from reprogrok.gates.criteria import ANSWERS_LEARNABLE, TRAINING_MEMORISED, Requirement
 from reprogrok.gates.operators import OPERATORS, Feasibility, Limit, Relation, decimal, feasibility
 from reprogrok.gates.preflight.checks import NoteKind, PreflightNote, RequirementCheck
@@ -96,10 +98,8 @@ def _not_below(asked: Requirement, planned: PlannedRun) -> RequirementCheck:
         return RequirementCheck(asked, None, f"always: {why}", None, (note,))
     notes = []
     if planned.split is not None and (reach := planned.split.ceilings.support) < least:
-        why = (
-            f"a learner that gives only answers it has seen gets at most {reach:,} of {n:,} right, and fewer than "
-            f"{least:,} is worse than guessing ({of}): expected to fail whatever is learned"
-        )
+        why = f"a learner that gives only answers it has seen gets at most {reach:,} of {n:,} right, and fewer than "
+        why += f"{least:,} is worse than guessing ({of}): expected to fail whatever is learned"
         notes.append(_note(asked, NoteKind.OUT_OF_REACH, why))
     passes = f"k >= {least:,} of {n:,} at each of {counted(looks, 'evaluation')}"
     return RequirementCheck(asked, None, passes, f"k < {least:,} of {n:,} at one of them ({of})", tuple(notes))
@@ -110,14 +110,8 @@ def least_by_luck(n: int, classes: int, level: float, looks: int) -> int:
 
     4,753 examples of 97 answers, level 0.001, one evaluation: 29.
     """
-    low, high = 0, n
-    while low < high:  # the probability grows with k
-        middle = (low + high) // 2
-        if min(1.0, chance(middle, n, classes).probability * looks) < level:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    # The probability grows with k, and is 1 at n.
+    return bisect_left(range(n), level, key=lambda k: min(1.0, chance(k, n, classes).probability * looks))
 
 
 def _note(asked: Requirement, kind: NoteKind, arithmetic: str) -> PreflightNote:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reprogrok.gates.preflight.checks import ConditionCheck, CriterionCheck, RequirementCheck
+from reprogrok.gates.preflight.checks import ConditionCheck, CriterionCheck
 from reprogrok.gates.preflight.documents import note_text, summary
 from reprogrok.gates.preflight.preflight import Preflight
 from reprogrok.gates.text import path_text
@@ -39,17 +39,16 @@ def _table(found: Preflight) -> Table:
     for name in ("criterion", "asked", "can pass", "can fail"):
         table.add_column(name, overflow="fold")
     for requirement in found.requirements:
-        table.add_row(*map(Text, _requirement_cells(requirement)), end_section=True)
+        asked = requirement.requirement
+        row = (asked.kind, str(asked), requirement.passes or "NO", requirement.fails or "NO")
+        table.add_row(*map(Text, row), end_section=True)
     for criterion in found.criteria:
         for index, condition in enumerate(criterion.conditions):
             cells = _condition_cells(criterion, condition)
             table.add_row(*map(Text, (criterion.criterion.id if index == 0 else "", *cells)))
-        table.add_row(*map(Text, ("", _measured(criterion), _whole(criterion), "")), end_section=True)
+        measured = f"measured at {criterion.measured:,} of {len(criterion.criterion.grid):,} required steps"
+        table.add_row(*map(Text, ("", measured, _whole(criterion), "")), end_section=True)
     return table
-
-
-def _requirement_cells(check: RequirementCheck) -> tuple[str, str, str, str]:
-    return check.requirement.kind, str(check.requirement), check.passes or "NO", check.fails or "NO"
 
 
 def _condition_cells(criterion: CriterionCheck, check: ConditionCheck) -> tuple[str, str, str]:
@@ -59,10 +58,6 @@ def _condition_cells(criterion: CriterionCheck, check: ConditionCheck) -> tuple[
         return asked, "NO: not measured", "NO: not measured"
     passes, fails = ("NO" if witness is None else f"e.g. {witness.text}" for witness in (check.passes, check.fails))
     return asked, passes, fails
-
-
-def _measured(check: CriterionCheck) -> str:
-    return f"measured at {check.measured:,} of {len(check.criterion.grid):,} required steps"
 
 
 def _whole(check: CriterionCheck) -> str:

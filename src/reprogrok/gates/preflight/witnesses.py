@@ -2,9 +2,8 @@
 
     values at and next to the limits, ends of the bounds --shapes--> series on the criterion's grid --judge--> outcome
 
-A witness is not an estimate of a run but a proof: the gate's own judge judged exactly this series, and the metric can
-have each of its values. Constants are tried first, because they are easiest to read. If no shape is a witness, nothing
-is proved.
+A witness is a proof: the gate's own judge judged exactly this series, and the metric can have each of its values.
+Constants are tried first, because they are easiest to read.
 """
 
 from __future__ import annotations
@@ -27,12 +26,7 @@ LEVELS = 12  # values that steps and slopes are made of; all pairs of them are t
 
 @dataclass(frozen=True)
 class Witness:
-    """A series on the grid of a criterion.
-
-    Attributes:
-        text: its shape, for readers.
-        values: one per step of the grid.
-    """
+    """A series with one value per step of a criterion's grid, and a text that describes its shape."""
 
     text: str
     values: tuple[float, ...]
@@ -42,14 +36,8 @@ def outcome(criterion: Criterion, values: tuple[float, ...], facts: Mapping[str,
     """Judge a criterion on a series with these values, one per step of its grid."""
     gate = Gate("witness", "", "", (criterion,), Path(), "", {})
     series = Series(tuple(criterion.grid), values)
-    record = Record(
-        path=Path(),
-        experiment="witness",
-        layout="reprogrok",
-        replicas={0: {criterion.metric: series}},
-        definitions={criterion.metric: criterion.definition},
-        facts=facts,
-    )
+    definitions = {criterion.metric: criterion.definition}
+    record = Record(Path(), "witness", "reprogrok", {0: {criterion.metric: series}}, definitions, facts)
     return judge(gate, record).replicas[0].criteria[0].outcome
 
 
@@ -58,12 +46,7 @@ def find(
 ) -> Witness | None:
     """Return a series inside the bounds with this outcome, or None if no candidate has it.
 
-    Args:
-        criterion: the criterion, with all of its conditions.
-        wanted: HOLDS or FAILS.
-        bounds: bounds of its metric.
-        count: n where values are k/n, else None.
-        facts: facts of the run.
+    `wanted` is HOLDS or FAILS; `count` is n where values are k/n, else None.
     """
     tried = candidates(criterion, bounds, count)
     return next((witness for witness in tried if outcome(criterion, witness.values, facts) is wanted), None)
