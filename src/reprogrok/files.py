@@ -1,8 +1,8 @@
-"""Files that are whole or absent: bytes go in, and after a crash the old file or the new one is there, never half.
+"""Write files and folders whole or not at all: after a crash the old or the new one is there.
 
 Every file this project writes passes through `write_bytes` (or through `publish`, for a folder). The order is
-write aside, flush to the disk, rename, flush the folder: a rename is atomic on POSIX file systems, and without the
-last flush a power cut could forget it. What cannot be replaced, a terminal or a pipe, is written straight into.
+write aside, flush to the disk, rename (atomic on POSIX file systems), flush the folder, without which a power cut could
+undo the rename. A terminal or a pipe cannot be replaced and is written to directly.
 """
 
 from __future__ import annotations
@@ -16,38 +16,37 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from reprogrok.errors import BusyError, InputError
 
 
 def sha256_bytes(data: bytes) -> str:
-    """SHA-256 of `data`, as 64 hex digits."""
+    """Return the SHA-256 of `data` as 64 hex digits."""
     return hashlib.sha256(data).hexdigest()
 
 
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's contents, as 64 hex digits."""
+    """Return the SHA-256 of a file's contents as 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def canonical_json(value: Any) -> bytes:
-    """The one spelling of `value` that digests are taken of: sorted keys, no blanks, no NaN, UTF-8."""
+def canonical_json(value: object) -> bytes:
+    """Write `value` for a digest: sorted keys, no blanks, no NaN, UTF-8."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
 
 
-def digest(value: Any) -> str:
-    """SHA-256 of the canonical JSON of `value`."""
+def digest(value: object) -> str:
+    """Return the SHA-256 of the canonical JSON of `value`."""
     return sha256_bytes(canonical_json(value))
 
 
 def pretty_json(value: object, *, row: str | None = None) -> bytes:
-    """JSON for people and for `git diff`: indented, keys in their own order, no NaN; a list of scalars is one line.
+    """Write JSON for people and `git diff`: indented, keys in their own order, no NaN; a list of scalars on one line.
 
     Args:
         value: plain data.
-        row: a key whose objects are one line each; then every item of a list has its own line.
+        row: objects with this key are one line each, and so is every item of a list.
     """
     return (_pretty(value, "\n", row) + "\n").encode()
 
@@ -72,12 +71,10 @@ def sync_folder(path: Path) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path`, or to the file that it links to, whole or not at all.
-
-    A device or a pipe, as /dev/stdout is one, stays what it is: the data is written straight into it.
+    """Write `data` to `path`, or to the file that it links to, whole or not at all; to a device or a pipe, directly.
 
     Raises:
-        InputError: the folder cannot be written to (the old file, if any, is untouched).
+        InputError: the folder cannot be written to; an old file is untouched.
     """
     try:
         if _takes_bytes(path):
@@ -94,7 +91,7 @@ def write_bytes(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes private files; a result is as readable as any other file of this user.
+        # mkstemp makes private files; a result gets the usual permissions.
         umask = os.umask(0)
         os.umask(umask)
         Path(name).chmod(0o666 & ~umask)
@@ -107,24 +104,20 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_hashed(folder: Path, stem: str, data: bytes) -> Path:
-    """Write `data` to STEM.<its sha256>.pt in `folder`; one rename makes the file and its hash appear together.
-
-    Raises:
-        InputError: as `write_bytes`.
-    """
+    """Write `data` to STEM.<SHA-256>.pt in `folder`, so that the file and its hash appear by one rename."""
     path = folder / f"{stem}.{sha256_bytes(data)}.pt"
     write_bytes(path, data)
     return path
 
 
 def hash_in_name(path: Path) -> str:
-    """The sha256 that `write_hashed` put into a file's name; of any other name, a text that is no sha256."""
+    """Return the SHA-256 in a name given by `write_hashed`; for any other name, a text that is no SHA-256."""
     return path.stem.rpartition(".")[2]
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Name `path` in what the system refuses while the block runs: a failed write does not say of itself where it was.
+    """Turn an OSError of the block into an error at `path`, because a failed write does not name its file.
 
     Raises:
         InputError: any OSError of the block.
@@ -136,7 +129,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def check_writable(path: Path) -> None:
-    """Refuse a file that could not be written, before the work whose result it is to hold.
+    """Check that a file can be written, before the work whose result it will hold.
 
     Raises:
         InputError: it is a folder, or the nearest folder above it that exists cannot be written to.
@@ -151,15 +144,15 @@ def check_writable(path: Path) -> None:
 
 
 def _takes_bytes(path: Path) -> bool:
-    """Is this a terminal, /dev/null or a pipe? A rename would put a file in its place."""
+    """Return whether this is a terminal, /dev/null or a pipe, which a rename would replace."""
     return path.is_char_device() or path.is_fifo()
 
 
 def _target(path: Path) -> Path:
-    """The file to replace: `path`, or what it links to.
+    """Return the file to replace: `path`, or the target of its links.
 
     Raises:
-        InputError: it is there and no regular file, or a link that leads nowhere.
+        InputError: it exists and is no regular file, or its links lead nowhere.
     """
     try:
         target = path.resolve() if path.is_symlink() else path
@@ -171,11 +164,10 @@ def _target(path: Path) -> Path:
 
 
 def publish(work: Path, target: Path, aside: Path) -> None:
-    """Put the finished folder `work` in the place of `target` by one rename.
+    """Replace `target` by the finished folder `work` with one rename.
 
     An older folder at `target` is first moved to `aside` and removed last; a crash between the two renames leaves both
-    whole, and a rename that is refused puts the older one back. What is at `aside` before is removed: the name has to
-    be one that nobody else would give.
+    whole, and a refused rename restores the older one. A folder already at `aside` is removed: its name must be ours.
 
     Raises:
         InputError: a rename was refused (no permission, another file system); both folders are where they were.
@@ -201,11 +193,11 @@ def publish(work: Path, target: Path, aside: Path) -> None:
 
 @contextmanager
 def exclusive(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock file `path` while the block runs; the kernel frees it however the process ends.
+    """Hold the lock file `path` while the block runs; the kernel releases it however the process ends.
 
     Raises:
         BusyError: another process holds it.
-        InputError: there can be no lock here (no permission, a file system without locks).
+        InputError: it cannot be locked (no permission, a file system without locks).
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""`params.yaml` -> specs: the JSON Schema checks types and names, `_semantics` what one field means for another.
+"""`params.yaml` -> specs: the JSON Schema checks types and names, `_check_consistency` one field against another.
 
-Positions and vocabulary follow from the task, so nobody writes them: written twice they could disagree.
+Positions and vocabulary follow from the task and are not written: two statements could disagree.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ class Params:
     """The whole of `params.yaml`.
 
     Attributes:
-        engine_version: moves when the engine computes other bits; pipeline stages depend on it.
+        engine_version: changes when the engine computes other bits; pipeline stages depend on it.
         device: where the pipeline trains and evaluates.
-        deterministic: what a run promises: "bitwise", or "tolerance" for devices that cannot promise that.
+        deterministic: the promise of a run: "bitwise", or "tolerance" for devices that cannot keep the first.
         pipeline: the experiments that bare `dvc repro` runs.
-        examined: those of them whose checkpoints sit the exams of addition, beside the provided ones.
-        analysed: those of them whose runs are analysed: modular ones.
+        examined: experiments of addition in the pipeline whose checkpoints are examined.
+        analysed: modular experiments in the pipeline whose runs are analysed.
         experiments: name -> experiment.
-        document: the file, which knows its lines.
+        document: the parsed file, with its lines.
     """
 
     engine_version: int
@@ -52,10 +52,10 @@ class Params:
     document: Document = field(repr=False, compare=False)
 
     def experiment(self, name: str, path: Path) -> Experiment:
-        """The experiment of that name.
+        """Return an experiment.
 
         Raises:
-            InputError: there is none; the message lists what there is.
+            InputError: there is no such experiment; the message lists the known ones.
         """
         if name in self.experiments:
             return self.experiments[name]
@@ -66,7 +66,7 @@ class Params:
         )
 
     def located(self, name: str) -> AbstractContextManager[None]:
-        """Place errors that show only when the data of an experiment is made, such as an impossible split."""
+        """Place errors that appear only when the data of an experiment are made, such as an impossible split."""
         return self.document.located(("experiments", name))
 
 
@@ -74,7 +74,7 @@ def read_params(path: Path) -> Params:
     """Read and check `params.yaml`.
 
     Raises:
-        InputError: with file, line and field, for whatever is wrong first.
+        InputError: the first error, with file, line and field.
     """
     document = load(path, "params")
     data = document.data
@@ -108,11 +108,9 @@ def _experiment(document: Document, name: str, entry: Mapping[str, Any]) -> Expe
     task = _task(entry["task"])
     model = dict(entry["model"])
     dropout, biases = float(model.pop("dropout", 0)), model.pop("initial_biases", "zero")
-    # A real number may be written without a point; the digest is of numbers, not of their spelling.
+    # 1 and 1.0 are the same number and must have the same digest.
     rates: dict[str, Any] = {
-        field: None if value is None else float(value)
-        for field, value in entry["optimiser"].items()
-        if field != "betas"
+        name: None if value is None else float(value) for name, value in entry["optimiser"].items() if name != "betas"
     }
     optimiser = OptimiserSpec(**rates, betas=_pair([float(beta) for beta in entry["optimiser"]["betas"]]))
     batch = entry["batch"] if isinstance(entry["batch"], dict) else {"size": entry["batch"], "order": "drawn"}
@@ -140,7 +138,7 @@ def _experiment(document: Document, name: str, entry: Mapping[str, Any]) -> Expe
         metrics=tuple(entry.get("metrics", ())),
         cost=entry.get("cost", ""),
     )
-    _semantics(document, at, experiment)
+    _check_consistency(document, at, experiment)
     return experiment
 
 
@@ -156,8 +154,8 @@ def _pair(values: list[Any]) -> tuple[Any, Any]:
     return first, second
 
 
-def _semantics(document: Document, at: Steps, experiment: Experiment) -> None:
-    """What the schema cannot say: one field measured against another.
+def _check_consistency(document: Document, at: Steps, experiment: Experiment) -> None:
+    """Check what the schema cannot: one field against another.
 
     Raises:
         InputError: the first contradiction.
@@ -192,7 +190,7 @@ def _check_addition(document: Document, at: Steps, experiment: Experiment, task:
         if not least <= most <= task.digits:
             where = (*at, "task", "curriculum", index, "digits")
             raise document.error(where, expected=f"least <= most <= {task.digits}", found=[least, most])
-    # What a modular run has and an addition run has not: examples that are all known, and a model as wide as that.
+    # The settings of modular runs alone.
     for where, found, expected in (
         (("batch", "order"), experiment.batches, "drawn"),
         (("model", "dropout"), experiment.dropout, 0.0),
@@ -204,10 +202,10 @@ def _check_addition(document: Document, at: Steps, experiment: Experiment, task:
 
 
 def parse_seeds(document: Document, at: Steps, value: Any) -> tuple[int, ...]:
-    """Seeds as a list, or as the quoted range "first:last" (last excluded).
+    """Read seeds from a list, or from the quoted range "first:last" (last excluded).
 
     Raises:
-        InputError: none, repeated, or not a list or range.
+        InputError: there are none, one is repeated, or this is no list or range.
     """
     if isinstance(value, str):
         seeds = seed_range(value)

@@ -1,17 +1,17 @@
 """A run's folder on disk <-> a `Record` in memory; written whole, read with checks, no torch.
 
     runs/EXPERIMENT/
-        spec.json          what was asked for: experiment, seeds, device, definitions of the metrics, registered gates
-        fingerprint.json   what it ran on: device, instruction set, versions, threads, execution path; and, if that
-                           changed on request, under `earlier` what it ran on before, and until which step
+        spec.json          the request: experiment, seeds, device, definitions of the metrics, registered gates
+        fingerprint.json   device, instruction set, versions, threads, backend; if these changed on request, the earlier
+                           ones and their last steps under `earlier`
         metrics.jsonl      one line per replica and evaluation: {"seed": 42, "step": 500, "train_loss": ..., ...}
         summary.json       one entry per replica, and the sha256 of every other file
         timing.jsonl       clock readings and rates; the only file that differs between two equal runs (not hashed)
-        seed-42/best.pt    the first replica state that reached the highest validation score; last.pt the final one
-        seed-42/step-500.pt   the state after the update of step 500, for every step that was asked for and kept
+        seed-42/best.pt    the first checkpoint with the highest validation score; last.pt the final one
+        seed-42/step-500.pt   the checkpoint after the update of step 500, for every requested step that was kept
 
-A judge sees `Record` only, so it treats our runs and the runs of others (`formats.foreign_runs`) alike. Values that
-are not finite are kept as NaN (null in the file): a hole must stay visible to the judge.
+Gates and claims see `Record` only, so they treat our runs and foreign ones (`formats.foreign_runs`) alike. Values that
+are not finite are kept as NaN (null in the file), so that gaps stay visible.
 """
 
 from __future__ import annotations
@@ -27,13 +27,8 @@ from reprogrok.errors import RecordError
 from reprogrok.files import canonical_json, sha256_bytes, sha256_file
 from reprogrok.schema import Document, load, read_bytes
 
-SPEC, FINGERPRINT, METRICS, SUMMARY, TIMING = (
-    "spec.json",
-    "fingerprint.json",
-    "metrics.jsonl",
-    "summary.json",
-    "timing.jsonl",
-)
+SPEC, FINGERPRINT, SUMMARY = "spec.json", "fingerprint.json", "summary.json"
+METRICS, TIMING = "metrics.jsonl", "timing.jsonl"
 WEIGHTS = ("best.pt", "last.pt")
 
 
@@ -55,18 +50,18 @@ class Registration:
 
 @dataclass(frozen=True)
 class Record:
-    """What a run left behind, as a judge sees it.
+    """The contents of a run's folder.
 
     Attributes:
         path: the run's folder.
-        experiment: the name that the run goes by.
+        experiment: name of the experiment, or of a foreign run.
         layout: "reprogrok" for ours; "columns", "peer-csv" and "llmc-log" for those of other projects.
         replicas: seed -> metric name -> series. A foreign run has one replica.
         definitions: metric name -> definition id; metrics of different definitions are never compared.
-        facts: what bounds the metrics: `positions` (T), `width`, `test_examples`, `steps` planned; only those known.
-        gates: gate name -> what was registered before training; empty for a foreign run.
-        fingerprint: what the run ended on; `earlier` in it names what it ran on before. Empty for a foreign run.
-        diverged: seed -> the step at which a replica was stopped; only those that were.
+        facts: the known ones of `positions` (T), `width`, `test_examples` and planned `steps`, which bound metrics.
+        gates: gate name -> criteria registered before training; empty for a foreign run.
+        fingerprint: that of the last step, with the `earlier` ones; empty for a foreign run.
+        diverged: seed -> step at which a replica that diverged was stopped.
     """
 
     path: Path
@@ -81,13 +76,13 @@ class Record:
 
 
 def metrics_line(seed: int, step: int, values: Mapping[str, float]) -> bytes:
-    """One line of `metrics.jsonl`. Floats are written so that they read back as the same bits."""
+    """Return one line of `metrics.jsonl`. Floats read back as the same bits."""
     finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
     return canonical_json({"seed": seed, "step": step} | finite) + b"\n"
 
 
 def parse_metrics(path: Path, lines: Iterable[bytes]) -> dict[int, dict[str, Series]]:
-    """Lines of `metrics.jsonl` -> seed -> metric -> series.
+    """Read lines of `metrics.jsonl`: seed -> metric -> series.
 
     Raises:
         RecordError: a line is not an object with an integer seed and step, a value is not a number, or the steps of
@@ -131,7 +126,7 @@ def read(path: Path) -> Record:
     """Read one of our runs and check every file against the hashes in its summary.
 
     Raises:
-        RecordError: no run is there, a file is missing or not listed, or a file is not the one that the run wrote.
+        RecordError: there is no run, a file is missing or not listed, or a file changed after the run.
     """
     if not (path / SUMMARY).is_file():
         raise RecordError("no finished run here", path=path, expected=f"a folder with {SPEC}, {METRICS} and {SUMMARY}")
@@ -146,22 +141,20 @@ def read(path: Path) -> Record:
         path=path,
         experiment=spec.data["experiment"],
         layout="reprogrok",
-        # A seed that was asked for and left no line is a replica without metrics, not a smaller run.
+        # A requested seed without any line is a replica without metrics, not a smaller run.
         replicas={seed: measured.get(seed, {}) for seed in sorted({*spec.data["seeds"], *measured})},
         definitions=spec.data["definitions"],
         facts=spec.data["facts"],
         gates={name: Registration(gate["sha256"], gate["criteria"]) for name, gate in spec.data["gates"].items()},
         fingerprint=load(path / FINGERPRINT, "fingerprint").data,
         diverged={
-            replica["seed"]: step
-            for replica in summary.data["replicas"]
-            if (step := replica.get("diverged_step")) is not None
+            row["seed"]: step for row in summary.data["replicas"] if (step := row.get("diverged_step")) is not None
         },
     )
 
 
 def files_of(spec: Mapping[str, Any]) -> set[str]:
-    """The files that the summary of a run of this spec.json lists: all but itself and the clock readings."""
+    """Return the files that the summary of a run lists: all but itself and the clock readings."""
     asked = spec.get("checkpoints", {"steps": [], "keep": None})
     kept = kept_steps(asked["steps"], asked["keep"], spec.get("stopped_at", math.inf))
     weights = (*WEIGHTS, *map(step_name, kept))
@@ -169,30 +162,30 @@ def files_of(spec: Mapping[str, Any]) -> set[str]:
 
 
 def kept_steps(asked: Sequence[int], keep: int | None, done: float) -> list[int]:
-    """Of the steps whose checkpoints were asked for, those that are there after `done` updates: the newest `keep`."""
+    """Return the requested steps whose checkpoints exist after `done` updates: the newest `keep`."""
     reached = sorted(step for step in asked if step < done)
     return reached if keep is None else reached[-keep:]
 
 
 def step_name(step: int) -> str:
-    """The checkpoint after the update of a step, in its seed's folder."""
+    """Return the file name of the checkpoint after the update of a step."""
     return f"step-{step}.pt"
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What differs between two fingerprints, as `torch: 2.12.0 -> 2.13.0`."""
+    """Return the differences between two fingerprints, such as `torch: 2.12.0 -> 2.13.0`."""
     keys = dict.fromkeys((*now, *before))
     return [f"{key}: {before.get(key)} -> {now.get(key)}" for key in keys if before.get(key) != now.get(key)]
 
 
 def check_listed(path: Path, data: bytes) -> None:
-    """Hold the bytes of a checkpoint to the summary of the run it lies in; a file that no run lists passes.
+    """Compare a checkpoint with the summary of the run that it lies in; a file that no run lists passes.
 
     Raises:
         InputError: the summary is damaged.
         RecordError: the run wrote other bytes.
     """
-    # A cache may have put a link in the run's place, or a link elsewhere may lead into a run: both count.
+    # The file may be a link into a cache, or a link elsewhere may lead into a run: check both places.
     for place in dict.fromkeys((path.absolute(), path.resolve())):
         run = place.parent.parent
         if not ((run / SUMMARY).is_file() and (run / SPEC).is_file()):
@@ -203,7 +196,7 @@ def check_listed(path: Path, data: bytes) -> None:
 
 
 def verify_files(path: Path, summary: Document) -> None:
-    """Compare the sha256 of every file that the summary lists.
+    """Compare every file with its SHA-256 in the summary.
 
     Raises:
         RecordError: the first file that is missing or has changed.

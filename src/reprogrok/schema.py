@@ -1,11 +1,11 @@
-"""YAML or JSON text -> a checked document that still knows where each of its values stands.
+"""YAML or JSON text -> a checked document that keeps the line of each value.
 
     text --parse--> plain data + line of every field --JSON Schema--> Document --typed constructors--> objects
 
 The schemas ship inside the package (`reprogrok/schemas/*.schema.json`). YAML is version 1.2: `1e-3` is a number,
-`no` is a word and `0:8` is not sexagesimal. Of YAML, what JSON can say is accepted and nothing else: no aliases (a
-few of them make a document of terabytes), no tags, no dates, and keys are text. Errors read
-`file:line $.path: expected ..., found ...`, the most specific one first; a document with any error yields nothing.
+`no` is text and `0:8` is not sexagesimal. Only the part of YAML that JSON can express is accepted: no aliases (a few
+of them make a document of terabytes), no tags, no dates, and keys are text. Errors read
+`file:line $.path: expected ..., found ...`, the first of the file and its most specific cause.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import math
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
@@ -30,7 +30,7 @@ from jsonschema.protocols import Validator
 from referencing import Registry, Resource
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent, Event
 
 from reprogrok.errors import InputError, located
 from reprogrok.files import sha256_bytes
@@ -39,15 +39,13 @@ Steps = tuple[str | int, ...]
 
 MAX_DOCUMENT_BYTES = 256 * 2**20  # a log of 400,000 steps is a few megabytes
 MAX_DEPTH = 100  # of YAML, whose parser slows down with the square of the depth
-
 NOT_SHOWN: Final = object()  # None is a value that a document can hold
-
 PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "seq", "map")}
 
 
 @dataclass(frozen=True)
 class Document:
-    """A parsed file: plain dicts, lists and scalars, the line of every field, and the hash of the text."""
+    """A parsed file: plain dicts, lists and scalars, the line of every field, and the SHA-256 of the text."""
 
     path: Path
     data: Any
@@ -82,12 +80,12 @@ class Document:
 
 
 def json_path(steps: Sequence[str | int]) -> str:
-    """`("a", 0, "b")` -> `$.a[0].b`."""
+    """Return `$.a[0].b` for `("a", 0, "b")`."""
     return "$" + "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in steps)
 
 
 def show(value: object, limit: int = 80) -> str:
-    """A value as JSON, cut to `limit` characters, for an error message."""
+    """Return a value as JSON, cut to `limit` characters, for an error message."""
     return _cut(json.dumps(value, ensure_ascii=False, default=str), limit)
 
 
@@ -99,7 +97,7 @@ def load(path: Path, schema: str | None = None) -> Document:
     """Read a YAML or JSON file (by its suffix) and check it against a shipped schema.
 
     Raises:
-        InputError: missing, too large, not UTF-8, not well-formed, or not what the schema asks for.
+        InputError: it is missing, too large, not UTF-8 or not well-formed, or it violates the schema.
     """
     data = read_bytes(path)
     try:
@@ -117,15 +115,14 @@ def load(path: Path, schema: str | None = None) -> Document:
 
 
 def read_bytes(path: Path, limit: int = MAX_DOCUMENT_BYTES) -> bytes:
-    """A file's bytes.
+    """Read a regular file.
 
     Raises:
-        InputError: there is no such file, it is a folder, a device or a pipe, which have no size and may never end, or
-            it is larger than `limit` bytes.
+        InputError: it is missing, larger than `limit` bytes, or a folder, a device or a pipe, which may never end.
     """
     try:
         about = path.stat()
-        if not stat.S_ISREG(about.st_mode) and not stat.S_ISDIR(about.st_mode):  # a folder has an error of its own
+        if not stat.S_ISREG(about.st_mode) and not stat.S_ISDIR(about.st_mode):  # opening a folder gives its own error
             raise InputError("not a regular file", path=path)
         if about.st_size > limit:
             raise InputError("file too large", path=path, expected=f"at most {limit} bytes", found=f"{about.st_size}")
@@ -139,10 +136,10 @@ def read_bytes(path: Path, limit: int = MAX_DOCUMENT_BYTES) -> bytes:
 
 
 def check(document: Document, schema: str) -> None:
-    """Raise the most telling violation of `schema`, if there is one.
+    """Check a document against a shipped schema.
 
     Raises:
-        InputError: the first violation in the order of the file.
+        InputError: the first violation in the order of the file, explained by its most specific cause.
     """
     for steps, value in _non_finite(document.data):
         raise document.error(steps, expected="a finite number", found=value)
@@ -153,35 +150,38 @@ def check(document: Document, schema: str) -> None:
         raise _explain(document, _most_specific(errors[0]))
 
 
-def check_written(value: Any, schema: str) -> None:
-    """Hold what we are about to write to the schema that we publish for it.
+def check_written(value: object, schema: str) -> None:
+    """Check a document before it is written.
 
     Raises:
-        InputError: it breaks the schema, which is a fault of this program.
+        InputError: it violates its schema, which is a fault of this program.
     """
     check(Document(Path(f"<{schema} to be written>"), value, {}, ""), schema)
 
 
 @cache
 def validator(schema: str) -> Validator:
-    """The compiled validator of a shipped schema, by its short name."""
+    """Return the compiled validator of a shipped schema."""
     # JSON Schema counts 200.0 among the integers; Python's range() does not.
     types = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
     strict: type[Validator] = validators.extend(Draft202012Validator, type_checker=types)  # type: ignore[no-untyped-call]
     asked = _shipped(f"{schema}.schema.json")
-    # Referred files are there from the start: what is retrieved on the way would be sought again at each reference.
-    referred = [(name, Resource.from_contents(contents)) for name, contents in _referred(asked).items()]
-    return strict(asked, registry=Registry[Any]().with_resources(referred).crawl())
+    # All referred files are registered now, because a retrieved one would be sought again at each reference.
+    registry = Registry[bool | Mapping[str, Any]]()
+    for name, contents in _referred(asked).items():
+        registry = registry.with_resource(name, Resource.from_contents(contents))
+    return strict(asked, registry=registry.crawl())
 
 
-def _shipped(name: str) -> Any:
-    """A schema of the package by the name of its file."""
-    return json.loads(resources.files("reprogrok").joinpath("schemas", name).read_text("utf-8"))
+def _shipped(name: str) -> dict[str, object]:
+    """Read a schema of the package by its file name."""
+    contents: dict[str, object] = json.loads(resources.files("reprogrok").joinpath("schemas", name).read_text("utf-8"))
+    return contents
 
 
-def _referred(schema: Any) -> dict[str, Any]:
-    """The shipped schemas that `schema` refers to, and what these refer to, by the names of their files."""
-    found: dict[str, Any] = {}
+def _referred(schema: object) -> dict[str, dict[str, object]]:
+    """Return the schemas that `schema` refers to, directly or not, by file name."""
+    found: dict[str, dict[str, object]] = {}
     waiting = [schema]
     while waiting:
         part = waiting.pop()
@@ -199,11 +199,11 @@ def _line(document: Document, error: ValidationError) -> int:
 
 
 def _most_specific(error: ValidationError) -> ValidationError:
-    """Inside `oneOf`/`anyOf`, the error of the branch that the author most likely meant; the whole if none is."""
-    branches: dict[Any, list[ValidationError]] = {}
+    """Return the error of the branch of `oneOf`/`anyOf` that the author most likely meant; `error` if there is none."""
+    branches: dict[object, list[ValidationError]] = {}
     for inner in error.context or ():
         branches.setdefault(inner.schema_path[0], []).append(inner)
-    # A branch for another kind of value, or for another word in a field that tells kinds apart, was not meant.
+    # A branch for another type of value, or for another word in a field that tells types apart, was not meant.
     for turned_away in (_other_kind_or_word, _other_kind):
         for inner_errors in branches.values():
             if not any(map(turned_away, inner_errors)):
@@ -256,8 +256,8 @@ def _explain(document: Document, error: ValidationError) -> InputError:
     return document.error(steps, expected=expected, found=instance)
 
 
-def _non_finite(value: Any, steps: Steps = ()) -> Iterator[tuple[Steps, float]]:
-    """Every NaN and infinity and where it stands: configuration has none, and JSON Schema would let them through."""
+def _non_finite(value: object, steps: Steps = ()) -> Iterator[tuple[Steps, float]]:
+    """Yield the place and value of every NaN and infinity, which JSON Schema would accept."""
     if isinstance(value, float) and not math.isfinite(value):
         yield steps, value
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -265,8 +265,8 @@ def _non_finite(value: Any, steps: Steps = ()) -> Iterator[tuple[Steps, float]]:
         yield from _non_finite(item, (*steps, key))
 
 
-def _parse_json(path: Path, text: str) -> tuple[Any, dict[Steps, int]]:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _parse_json(path: Path, text: str) -> tuple[object, dict[Steps, int]]:
+    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         fields = dict(pairs)
         if len(fields) != len(pairs):
             twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
@@ -277,16 +277,15 @@ def _parse_json(path: Path, text: str) -> tuple[Any, dict[Steps, int]]:
         return json.loads(text, object_pairs_hook=unique), {}
     except json.JSONDecodeError as error:
         raise InputError(f"not JSON: {error.msg} (column {error.colno})", path=path, line=error.lineno) from error
-    except ValueError as error:  # a whole number of more digits than Python converts
+    except ValueError as error:  # an integer of more digits than Python converts
         raise InputError(f"not JSON: {_cut(str(error), 80)}", path=path) from error
 
 
-def _parse_yaml(path: Path, text: str) -> tuple[Any, dict[Steps, int]]:
+def _parse_yaml(path: Path, text: str) -> tuple[object, dict[Steps, int]]:
     lines: dict[Steps, int] = {}
     yaml = YAML(typ="safe", pure=True)
     try:
-        # Read once: each event is held against what is refused, composed for the lines, then made a value by the safe
-        # constructor of 1.2.
+        # One pass: each event is checked, composed for its line, then built by the safe constructor of YAML 1.2.
         _watch(path, yaml)
         node = yaml.compose(text)
         if node is None:
@@ -301,10 +300,10 @@ def _parse_yaml(path: Path, text: str) -> tuple[Any, dict[Steps, int]]:
 
 
 def _watch(path: Path, yaml: Any) -> None:
-    """Let `yaml` refuse each event that JSON could not say, and what is nested too deeply, as soon as it reads it."""
+    """Make `yaml` refuse, on reading it, an event that JSON cannot express or that is nested too deeply."""
     depth, make = 0, yaml.Parser
 
-    def watched(loader: Any) -> Any:
+    def watched(loader: object) -> Any:
         parser = make(loader=loader)
         given = parser.get_event
 
@@ -323,12 +322,8 @@ def _watch(path: Path, yaml: Any) -> None:
     yaml.Parser = watched
 
 
-def _refuse_event(path: Path, event: Any) -> None:
-    """Refuse anchors with their aliases, tags, and a document that declares another version of YAML.
-
-    Raises:
-        InputError: one of these, at its line.
-    """
+def _refuse_event(path: Path, event: Event) -> None:
+    """Raise an InputError at an anchor, an alias, a tag, or the declaration of another version of YAML."""
     line = event.start_mark.line + 1
     if (anchor := getattr(event, "anchor", None)) is not None:
         raise InputError(
@@ -341,10 +336,10 @@ def _refuse_event(path: Path, event: Any) -> None:
 
 
 def _collect_lines(path: Path, node: Any, steps: Steps, lines: dict[Steps, int]) -> None:
-    """Note the line of every field below `node`.
+    """Record the line of every field below `node`.
 
     Raises:
-        InputError: a value or a key that JSON cannot express, or a key that stands twice.
+        InputError: a value or a key that JSON cannot express, or a repeated key.
     """
     line = node.start_mark.line + 1
     if node.tag not in PLAIN_TAGS:

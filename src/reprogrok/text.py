@@ -1,4 +1,4 @@
-"""Numbers -> the words that reports share."""
+"""Numbers and lists -> text that several reports use."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from reprogrok.record import changes
 
 
 def counted(count: int, noun: str) -> str:
-    """`1 seed`, `2 seeds`."""
+    """Return `1 seed` or `2 seeds`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def seeds_text(seeds: Sequence[int]) -> str:
-    """`42`, `7, 3`, or `42 to 47` for three or more that follow each other; a long list is cut and counted."""
+    """Return `42`, `7, 3`, or `42 to 47` for three or more consecutive seeds; a long list is cut and counted."""
     if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
         return f"{seeds[0]} to {seeds[-1]}"
     shown = ", ".join(map(str, seeds[:6]))
@@ -23,12 +23,12 @@ def seeds_text(seeds: Sequence[int]) -> str:
 
 
 def job_text(seeds: Sequence[int]) -> str:
-    """`seed 42`, or `8 seeds` that are trained together."""
+    """Return `seed 42`, or `8 seeds` for replicas that are trained together."""
     return f"seed {seeds[0]}" if len(seeds) == 1 else counted(len(seeds), "seed")
 
 
 def duration(seconds: float) -> str:
-    """`59 s`, `12:05 min`, `3:07 h`, or `-` where nothing can be said."""
+    """Return `59 s`, `12:05 min` or `3:07 h`; `-` if the time is unknown."""
     if not math.isfinite(seconds):
         return "-"
     whole = round(seconds)
@@ -41,7 +41,7 @@ def duration(seconds: float) -> str:
 
 
 def fingerprint_lines(fingerprint: Mapping[str, Any]) -> list[str]:
-    """One line for each change of what a run ran on: until which step, for which seeds, what was different."""
+    """Return one line for each earlier fingerprint of a run: its seeds, its last step and the differences."""
     now = {key: value for key, value in fingerprint.items() if key != "earlier"}
     return [
         f"seed {seeds_text(earlier['seeds'])}: another fingerprint until step {earlier['until_step']:,}"

@@ -35,18 +35,7 @@ def run(
     ledger: Path | None,
     as_document: bool,
 ) -> ExitCode:
-    """Judge claims, write the requested files and print the verdicts, as tables or as a document.
-
-    Args:
-        named: ids of claims and files of claims; all claims if empty.
-        claims: folder of claims files.
-        evidence: folder of evidence files.
-        runs: folder of runs.
-        no_runs: judge by committed evidence alone.
-        params: file of experiments.
-        output: file for the verdicts as JSON.
-        ledger: file for the ledger.
-        as_document: print JSON.
+    """Judge the claims and files of claims that are `named`, or all; write the requested files, print the verdicts.
 
     Raises:
         InputError: an input cannot be read, or options contradict each other.

@@ -25,14 +25,7 @@ from reprogrok.schema import check, load
 
 
 def run(sources: Sequence[Path], *, output: Path, title: str, notes: Sequence[str], claims: Path) -> ExitCode:
-    """Collect evidence from each source and write it to one file.
-
-    Args:
-        sources: folders of runs and logs, files of `eval --output`, certificates.
-        output: the file of evidence.
-        title: one line on its contents.
-        notes: remarks for its readers.
-        claims: folder of claims, whose quantities are collected besides the standard ones.
+    """Collect the standard quantities, and those of the claims, from each source and write them to one file.
 
     Raises:
         InputError: a source cannot be read, or the file cannot be written.

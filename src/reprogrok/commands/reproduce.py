@@ -83,16 +83,6 @@ def run(
 ) -> int:
     """Train what a claim lacks, print its verdict, and return the exit code.
 
-    Args:
-        request: the claim, and what to train for it.
-        workers: processes on a CPU; None for one per core.
-        dry_run: print the plan and train nothing.
-        quiet: print no progress and no table of runs.
-        collect: file of evidence to write about the new runs.
-        claims: folder of claims files.
-        evidence: folder of evidence files.
-        params: file of experiments.
-
     Raises:
         InputError: an input cannot be used, or an option contradicts the claim.
     """

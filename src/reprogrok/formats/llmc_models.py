@@ -107,8 +107,8 @@ def _read_header(path: Path, data: bytes) -> ModelSpec:
     values = {name: header[place] for name, place in _HEADER.items()}
     spec = ModelSpec(**values, d_ff=4 * values["d_model"], bias=True, gelu="tanh")
     if (problem := spec.problem()) is not None:
-        name, expected, found = problem
-        raise _refusal(path, 4 * _HEADER[name], name, expected, str(found))
+        name, expected, value = problem
+        raise _refusal(path, 4 * _HEADER[name], name, expected, str(value))
     if header[_PADDED] != (rows := padded(spec.vocab_size)):
         expected = f"{rows} ({spec.vocab_size} and up to a multiple of {PAD_MULTIPLE})"
         raise _refusal(path, 4 * _PADDED, "padded vocabulary", expected, str(header[_PADDED]))

@@ -1,4 +1,4 @@
-"""An experiment: everything that decides the results of a replica, with the digest that names it."""
+"""An experiment: everything that decides the results of a replica, and its digest."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class OptimiserSpec:
     Attributes:
         lr: peak learning rate.
         betas: decay rates of the two moments.
-        eps: added to the root of the second moment.
-        weight_decay: decoupled, on every parameter.
-        clip: largest L2 norm of a replica's gradient; larger ones are scaled down to it. None: no clip.
+        eps: number added to the root of the second moment.
+        weight_decay: decoupled weight decay of every parameter.
+        clip: largest L2 norm of a replica's gradient, to which larger ones are scaled; None for no clipping.
     """
 
     lr: float
@@ -39,7 +39,7 @@ class ScheduleSpec:
 
     Attributes:
         warmup: steps of the warm-up; 0 for none.
-        floor: the last learning rate as a share of the peak; 1 keeps it constant.
+        floor: the last learning rate as a fraction of the peak; 1 keeps it constant.
     """
 
     warmup: int
@@ -56,31 +56,31 @@ class EarlyGrid:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A named entry of `params.yaml`: everything that decides what a replica computes, but its seed and device.
+    """A named entry of `params.yaml`: everything that decides the results of a replica but its seed and device.
 
     Attributes:
         name: the key in `params.yaml`.
         title: one line for `reprogrok list`.
-        source: where the experiment was published, and what came out there.
-        task: what is learned, and from which examples.
+        source: the publication of the experiment and its result.
+        task: the task to learn, with its split.
         model: the decoder.
         optimiser: AdamW's numbers.
-        schedule: of the learning rate, over `steps`.
+        schedule: learning rates over `steps`.
         batch: problems per step.
         steps: optimiser updates, N.
-        evaluate_every: k; metrics are taken after the update of steps 0, k, 2k, ... and N - 1.
+        evaluate_every: k; evaluations follow the updates of steps 0, k, 2k, ... and N - 1.
         seeds: replicas of the default run.
-        gates: names of the gates whose criteria are registered when a run begins.
+        gates: gates whose criteria are registered when a run begins.
         batches: "drawn" anew at every step (addition); "reshuffled": every example once an epoch, in a new order, the
-            last batch smaller; "blocks": the same consecutive rows in every epoch, in a new order, rows that fill no
-            block never trained on.
-        dropout: on the summed embeddings, the attention weights and after the GELU.
-        initial_biases: of the linear maps: "zero", or "uniform" in +-1/sqrt(inputs).
+            last batch smaller; "blocks": fixed batches of consecutive rows, in a new order in every epoch; rows that
+            fill no block are not trained on.
+        dropout: rate on the summed embeddings, on the attention weights and after the GELU.
+        initial_biases: biases of the linear maps: "zero", or "uniform" in +-1/sqrt(inputs).
         early: more evaluations at the beginning.
-        analyse_every: rank, entropy and the like are measured after so many steps; None for never.
-        checkpoint_every: states that are published beside best and last; None for none of them.
-        metrics: names of metrics of installed packages that are measured, too (`metrics.own_metrics`).
-        cost: what one seed takes, for people.
+        analyse_every: steps between analyses (rank, entropy and so on); None for no analysis.
+        checkpoint_every: steps between published checkpoints next to best and last; None for no others.
+        metrics: metrics of installed packages to measure as well (`metrics.own_metrics`).
+        cost: time that one seed takes, as text.
     """
 
     name: str
@@ -105,55 +105,55 @@ class Experiment:
     cost: str = ""
 
     def as_dict(self) -> dict[str, object]:
-        """Plain data, as a record stores it: all but the words for people, so a better sentence changes none.
+        """Return plain data, as a record stores it: all but the texts for people.
 
-        Metrics of packages are left out where there are none: the first records did not know them.
+        An empty `metrics` is left out, because the first records did not have it.
         """
         plain = asdict(self) | {"model": self.model.as_dict()}
         left_out = {"title", "source", "cost"} | (set() if self.metrics else {"metrics"})
         return {name: value for name, value in plain.items() if name not in left_out}
 
     def digest(self) -> str:
-        """SHA-256 of everything that decides what one replica computes (so not the seeds, nor the words)."""
+        """Return the SHA-256 of everything that decides the results of a replica: all but `NO_BITS` and texts."""
         return digest({k: v for k, v in self.as_dict().items() if k not in NO_BITS})
 
     def evaluation_steps(self) -> tuple[int, ...]:
-        """The steps after whose update metrics are taken: 0, k, 2k, ... and N - 1, and those of the early grid."""
+        """Return the evaluation steps: 0, k, 2k, ... and N - 1, and those of the early grid."""
         early = range(0, min(self.early.until + 1, self.steps), self.early.every) if self.early else ()
         return tuple(sorted({*early, *range(0, self.steps, self.evaluate_every), self.steps - 1}))
 
     def evaluates(self, step: int) -> bool:
-        """Are metrics taken after the update of this step?"""
+        """Return whether an evaluation follows the update of this step."""
         early = self.early is not None and step <= self.early.until and step % self.early.every == 0
         return 0 <= step < self.steps and (early or step % self.evaluate_every == 0 or step == self.steps - 1)
 
     def analyses(self, step: int) -> bool:
-        """Are rank, entropy and the like measured after the update of this step?"""
+        """Return whether an analysis follows the update of this step."""
         return self.analyse_every is not None and (step % self.analyse_every == 0 or step == self.steps - 1)
 
     def nearest_evaluation(self, step: int) -> int:
-        """The evaluation step closest to `step`, the earlier of two."""
+        """Return the evaluation step closest to `step`, the earlier of two."""
         around = {self.steps - 1}
         grids = [(self.evaluate_every, self.steps - 1)]
         if self.early is not None:
             grids.append((self.early.every, min(self.early.until, self.steps - 1)))
         for every, last in grids:
-            before = min(step, last) // every * every  # behind the end of a grid its last step is the nearest
+            before = min(step, last) // every * every  # beyond the end of a grid its last step is the nearest
             around |= {before, before + every}
         return min(filter(self.evaluates, sorted(around)), key=lambda candidate: abs(candidate - step))
 
     @property
     def block(self) -> int | None:
-        """Rows of a batch, where batches are fixed consecutive blocks; what fills no block is never trained on."""
+        """Rows of a batch if batches are fixed consecutive blocks, else None."""
         return self.batch if self.batches == "blocks" else None
 
     def checkpoint_steps(self) -> tuple[int, ...]:
-        """The steps whose states are published beside best and last."""
+        """Return the steps whose checkpoints are published next to best and last."""
         return () if self.checkpoint_every is None else tuple(range(0, self.steps, self.checkpoint_every))
 
 
 def schedule_problem(experiment: Experiment) -> str | None:
-    """Why the warm-up does not fit into the run, or None."""
+    """Return the accepted number of warm-up steps if the run is too short for them, else None."""
     if experiment.schedule.warmup >= experiment.steps:
         return f"fewer warm-up steps than the run has ({experiment.steps})"
     return None

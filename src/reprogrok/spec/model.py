@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 TIE_QKV = ("none", "shareA_tieKV")
 GELU = ("erf", "tanh")
@@ -20,10 +19,10 @@ class ModelSpec:
         d_ff: hidden width of the MLP.
         max_seq_len: number of learned positions.
         vocab_size: number of tokens; the head is tied to their embeddings.
-        pos_rank: rank of the position table, 0 for full rank; likewise the next three.
-        qkv_rank: of the query, key and value projections.
-        attn_out_rank: of the attention's output projection.
-        ffn_rank: of both matrices of the MLP.
+        pos_rank: rank of the position table; here and in the next three, 0 is full rank.
+        qkv_rank: rank of the query, key and value projections.
+        attn_out_rank: rank of the attention's output projection.
+        ffn_rank: rank of both matrices of the MLP.
         use_rmsnorm: RMSNorm (weight only) instead of LayerNorm (weight and bias).
         tie_qkv: "none", or "shareA_tieKV": one shared left factor, keys equal to values; needs `qkv_rank` > 0.
         bias: biases in the linear maps; needs full ranks.
@@ -45,12 +44,12 @@ class ModelSpec:
     bias: bool = False
     gelu: str = "erf"
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return plain data for files and digests; fields that the first files lacked are left out at their default."""
         late = {"bias": False, "gelu": "erf"}
         return {name: value for name, value in asdict(self).items() if late.get(name) != value or name not in late}
 
-    def problem(self) -> tuple[str, str, Any] | None:
+    def problem(self) -> tuple[str, str, int | str] | None:
         """Return the first impossible field as (name, expected, found), or None."""
         if self.d_model % self.n_head:
             return "n_head", f"a divisor of d_model = {self.d_model}", self.n_head

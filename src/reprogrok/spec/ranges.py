@@ -1,4 +1,4 @@
-"""Text -> the steps or seeds that it lists."""
+"""Text -> the listed steps or seeds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MAX_STEPS_LISTED = 1_000_000
 
 
 def step_range(text: str) -> tuple[int, ...] | None:
-    """`"500,1000"` -> (500, 1000) and `"0:54000:5000"` -> 0, 5000, ..., 50000; None if the text is neither."""
+    """Read `"500,1000"` as (500, 1000) and `"0:54000:5000"` as 0, 5000, ..., 50000; any other text as None."""
     if match := re.fullmatch(r"(\d{1,18}):(\d{1,18})(?::(\d{1,18}))?", text.strip()):
         first, last, by = int(match[1]), int(match[2]), int(match[3] or 1)
         return tuple(range(first, last, by)) if by > 0 and (last - first) // by <= MAX_STEPS_LISTED else None
@@ -17,7 +17,7 @@ def step_range(text: str) -> tuple[int, ...] | None:
 
 
 def seed_range(text: str) -> tuple[int, ...] | None:
-    """`"0:8"` -> 0..7 and `"42,43"` -> (42, 43); None if the text is neither."""
+    """Read `"0:8"` as 0..7 and `"42,43"` as (42, 43); any other text as None."""
     if match := re.fullmatch(r"(\d{1,18}):(\d{1,18})", text.strip()):
         first, last = map(int, match.groups())
         return tuple(range(first, last)) if last - first <= MAX_STEPS_LISTED else None

@@ -1,4 +1,4 @@
-"""The task of an experiment: problems, format, loss and split; plain data -> a checked task."""
+"""Plain data -> the task of an experiment: problems, format, loss and split."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class CurriculumStage:
 
 @dataclass(frozen=True)
 class AdditionTask:
-    """Adding two numbers, digit by digit.
+    """Addition of two numbers, digit by digit.
 
     Attributes:
-        digits: of each operand.
+        digits: digits of each operand.
         hold_out: the protocol that keeps pairs out of training.
         curriculum: stages by number of digits.
     """
@@ -54,16 +54,15 @@ class AdditionTask:
 
 @dataclass(frozen=True)
 class SplitSpec:
-    """Which equations are trained on and which are held out (`tasks.splits`).
+    """The rule that divides equations into training and test set (`tasks.splits`).
 
     Attributes:
-        kind: "random", "three_way", "result_range", "operand_holdout" or "twin_closed"; of `OwnSplitSpec`, a package's
-            name for its own.
-        seed: of the published generator that shuffles, a numpy `RandomState`.
-        fraction: share of training, of random, three_way and twin_closed.
-        train: of result_range: an equation is trained on if train[0] <= result < train[1].
-        test: likewise held out; the two may overlap.
-        held: of operand_holdout: operands that never occur in training.
+        kind: one of `SPLIT_KINDS`; in `OwnSplitSpec`, a name that a package offers.
+        seed: seed of the published generator that shuffles, a numpy `RandomState`.
+        fraction: training fraction of random, three_way and twin_closed.
+        train: for result_range: equations with train[0] <= result < train[1] are trained on.
+        test: for result_range: likewise, held out; the two may overlap.
+        held: for operand_holdout: operands that never occur in training.
     """
 
     kind: str
@@ -79,21 +78,21 @@ class OwnSplitSpec(SplitSpec):
     """A split that an installed package offers (`tasks.splits`).
 
     Attributes:
-        settings: what its function is called with, as `params.yaml` has it: plain data.
+        settings: argument of the package's function, plain data from `params.yaml`.
     """
 
-    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    settings: Mapping[str, object] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
 class FormatShape:
-    """How an equation lies in a row of tokens, as far as a model's shape depends on it.
+    """The layout of an equation as a row of tokens, as far as a model's shape depends on it.
 
     Attributes:
-        extra_tokens: symbols beside the residues.
-        positions: T, tokens that the model reads.
+        extra_tokens: number of symbols next to the residues.
+        positions: T, number of tokens that the model reads.
         answer: the position that predicts the result.
-        max_seq_len: learned positions of the published models.
+        max_seq_len: number of learned positions of the published models.
     """
 
     extra_tokens: int
@@ -113,14 +112,14 @@ FORMATS: Mapping[str, FormatShape] = MappingProxyType(
 
 @dataclass(frozen=True)
 class ModularTask:
-    """One equation of a finite operation, all of which are known.
+    """The equations of a finite operation, all of which are known.
 
     Attributes:
         operation: a name of `tasks.operations`.
-        modulus: of the residues; None for an operation of S5.
+        modulus: modulus of the residues; None for an operation of S5.
         format: a name of `FORMATS`.
-        loss: "all" for the mean over all T positions, "answer" for the position that predicts the result alone.
-        split: which equations are trained on.
+        loss: "all" for the mean over all T positions, "answer" for the position that predicts the result.
+        split: the rule that divides the equations.
     """
 
     operation: str
@@ -132,36 +131,36 @@ class ModularTask:
 
     @property
     def elements(self) -> int:
-        """How many operands and results there are."""
+        """Number of operands and of results."""
         return GROUP_ELEMENTS if self.modulus is None else self.modulus
 
     @property
     def vocab_size(self) -> int:
-        """The elements and the format's other symbols."""
+        """Number of elements and of the format's other symbols."""
         return self.elements + FORMATS[self.format].extra_tokens
 
     @property
     def max_seq_len(self) -> int:
-        """Learned positions; the format may read fewer."""
+        """Number of learned positions; the format may read fewer."""
         return FORMATS[self.format].max_seq_len
 
     @property
     def scored(self) -> range:
-        """The positions that the loss falls on."""
+        """Positions that the loss is a mean over."""
         shape = FORMATS[self.format]
         return range(shape.positions) if self.loss == "all" else range(shape.answer, shape.answer + 1)
 
 
 def modular_task(entry: Mapping[str, Any]) -> ModularTask:
-    """The task of plain data, as `params.yaml` and our checkpoints hold it.
+    """Read the task from plain data, as `params.yaml` and our checkpoints hold it.
 
-    Whether an operation of that name is known, and whether a split leaves equations on every side, is not asked here:
-    `tasks.operations` and `tasks.splits` know.
+    Whether the operation is known and every side of the split has equations is checked by `tasks.operations` and
+    `tasks.splits`.
 
     Raises:
         KeyError: a field is missing.
-        TypeError: there is one too many, or one of another type.
-        ValueError: a value that cannot be.
+        TypeError: a field is unknown or of another type.
+        ValueError: a value is out of range.
     """
     if not isinstance(entry["split"], Mapping):
         raise TypeError("split")
@@ -182,7 +181,7 @@ def modular_task(entry: Mapping[str, Any]) -> ModularTask:
 
 
 def _is_split(split: SplitSpec) -> bool:
-    """Is every field of the type that it should be, and in a range that could be?"""
+    """Return whether every field has its type and a possible value."""
     lists = [numbers for numbers in (split.train, split.test, split.held) if numbers is not None]
     if isinstance(split, OwnSplitSpec):
         known = type(split.kind) is str and NAME.fullmatch(split.kind) is not None and split.kind not in SPLIT_KINDS
@@ -200,8 +199,8 @@ def _is_split(split: SplitSpec) -> bool:
     )
 
 
-def _is_plain(value: Any) -> bool:
-    """Is this what JSON can say?"""
+def _is_plain(value: object) -> bool:
+    """Return whether JSON can express a value."""
     if isinstance(value, dict):
         return all(type(key) is str for key in value) and all(map(_is_plain, value.values()))
     if type(value) is list:
