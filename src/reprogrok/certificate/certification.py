@@ -1,11 +1,11 @@
-"""A checkpoint -> its certificate: search block by block, check the trees, ask the real model, state what is confirmed.
+"""A checkpoint -> its certificate: search block by block, check the trees, ask the real model, make the statement.
 
     search (untrusted) --kept block by block--> proofs --checker--> CheckedBlock of every block
     suspects of the search, problems of wrong and open parts --the real model--> counterexamples, smallest margin met
 
-Every block that was searched is kept in `.reprogrok/work/certify-<digest>/`, so a run that was stopped goes on where it
-was; the folder is removed once the certificate is written. A leaf that the checker does not confirm becomes open. A
-contradiction between a proof and an answer of the real model is a fault of this program and is raised as one.
+Searched blocks are kept in `.reprogrok/work/certify-<digest>/`, so that a stopped search resumes; the folder is removed
+once the certificate is written. A leaf that the checker does not confirm becomes open. A contradiction between a proof
+and an answer of the real model is an error of this program, raised as AssertionError.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ from reprogrok.model.shapes import count_parameters
 from reprogrok.schema import load
 
 WORK = Path(".reprogrok/work")
-LEAST_MARGIN = 2 * MILLIONTH  # logits: a status is stated if it is confirmed with so much to spare
+LEAST_MARGIN = 2 * MILLIONTH  # logits by which a leaf must be confirmed to be stated
 COUNTEREXAMPLES_PER_PLACE = 50
-_WRONG_ASKED, _OPEN_ASKED, _EACH_OPEN = 500, 500, 8  # parts from which problems are asked, and how many of an open one
+_WRONG_ASKED, _OPEN_ASKED, _EACH_OPEN = 500, 500, 8  # parts to draw problems from, and problems of an open part
 _CONSISTENT = 1e-4  # logits: error of a margin that is computed from float32 logits
 _CONSISTENT_REAL = 1.0  # logits: how far a margin in float32 may be from that in real arithmetic
-_SEED = 0  # of the problems that are drawn from parts: the same checkpoint gives the same certificate
+_SEED = 0  # for drawing problems from parts: the same checkpoint gives the same certificate
 
 
 @dataclass(frozen=True)
 class SearchedBlock:
-    """One block that was searched, and the seconds that it took."""
+    """The result of the search in one block, and the seconds that it took."""
 
     found: FoundProof
     seconds: float
@@ -68,12 +68,7 @@ class SearchedBlock:
 
 @dataclass(frozen=True)
 class CertificationWork:
-    """The folder where searched blocks are kept until the certificate is written.
-
-    Attributes:
-        folder: for this checkpoint under these options.
-        digits: n, of each operand.
-    """
+    """The folder where searched blocks are kept until the certificate is written; `digits` is n."""
 
     folder: Path
     digits: int
@@ -97,7 +92,7 @@ class CertificationWork:
             yield
 
     def read(self, block: Block) -> SearchedBlock | None:
-        """Return a block that was searched before; None without one that can be used."""
+        """Return a block that was searched before; None if there is none, or it is unreadable."""
         path = self._path(block)
         if not path.is_file():
             return None
@@ -108,10 +103,10 @@ class CertificationWork:
             suspects = tuple((int(a), int(b)) for a, b in about["suspects"])
             return SearchedBlock(FoundProof(proof, suspects, int(about["cells"])), float(about["seconds"]))
         except (InputError, KeyError, TypeError, ValueError):
-            return None  # of another version, or spoiled: it is searched again
+            return None  # of another version, or damaged: it is searched again
 
     def keep(self, searched: SearchedBlock) -> None:
-        """Keep a block, whole or not at all."""
+        """Store a block atomically."""
         found = searched.found
         about = {
             "block": block_entry(found.proof),
@@ -148,16 +143,16 @@ def search_all(  # noqa: PLR0917 - the search, and callbacks
     clock: Callable[[], float] = time.monotonic,
     watch: Callable[[float], None] = lambda _fraction: None,
 ) -> list[SearchedBlock]:
-    """Search every block that was not searched before, and keep it. Return all of them, in the order of blocks.
+    """Search every block that was not searched before, and store it. Return all blocks, in their order.
 
     Args:
-        work: where they are kept.
+        work: the folder of searched blocks.
         checkpoint: the model, which is searched in float64.
-        budget: seconds for all blocks together, earlier sittings included.
+        budget: seconds for all blocks together, earlier searches included.
         enclosure: of the model, for close decisions.
         advance: called with each block that is done.
         clock: in seconds.
-        watch: called now and then with the fraction of all problems that is open to further search.
+        watch: see `search`.
     """
     before = {block: kept for block in blocks(work.digits) if (kept := work.read(block)) is not None}
     weights = {name: tensor.double().numpy() for name, tensor in checkpoint.weights.items()}
@@ -187,12 +182,12 @@ def certify(
     budget: float,
     advance: Callable[[Block], None] = lambda _block: None,
 ) -> Certificate:
-    """Make the certificate of what the checker confirms.
+    """Make the certificate of the confirmed leaves.
 
     Args:
         checkpoint: the checkpoint.
         digits: n, of each operand.
-        searched: every block, in the order of blocks.
+        searched: every block, in their order.
         enclosure: of the model.
         examinee: the same model, to be asked.
         budget: seconds that the search had.
@@ -204,7 +199,7 @@ def certify(
         proofs.append(proof)
         checked.append(confirmed)
         advance(proof.block)
-    # Where the proof is about real arithmetic alone, answers in float32 may differ by its rounding.
+    # Float32 answers may differ from a proof in real arithmetic by rounding.
     tolerance = _CONSISTENT if enclosure.arithmetic == FLOAT32 else _CONSISTENT_REAL
     answers = _asked(examinee, searched, checked, tolerance)
     examples = [_counterexample(each) for each in _chosen(answers)]
@@ -254,12 +249,12 @@ def _asked(
 
 
 def _spread(parts: Sequence[Part], count: int) -> Sequence[Part]:
-    """Take at most so many of them, evenly spread over all."""
+    """Take at most `count` parts, evenly spread."""
     return parts if len(parts) <= count else [parts[index * len(parts) // count] for index in range(count)]
 
 
 def _chosen(answers: Sequence[ProblemAnswer]) -> list[ProblemAnswer]:
-    """Take a few wrong ones of each place, the most clearly wrong first."""
+    """Take a few wrong answers of each place, the most clearly wrong first."""
     by_place: dict[int, list[ProblemAnswer]] = {}
     for each in sorted(_clear(each for each in answers if not each.right), key=lambda each: (each.place, each.margin)):
         by_place.setdefault(each.place, []).append(each)
@@ -267,18 +262,18 @@ def _chosen(answers: Sequence[ProblemAnswer]) -> list[ProblemAnswer]:
 
 
 def _clear(answers: Iterable[ProblemAnswer]) -> list[ProblemAnswer]:
-    """Take those that other float32 evaluations answer alike, as far as is known; all if there is none."""
+    """Take answers with margins beyond float32 differences between machines; all if there is none."""
     everything = list(answers)
     return [each for each in everything if all(abs(m) > CLOSE for m in _decisive(each))] or everything
 
 
 def _decisive(answer: ProblemAnswer) -> Sequence[float]:
-    """The margins that an answer rests on: after a wrong digit the others mean nothing."""
+    """Return the margins that decide an answer: up to its first wrong digit."""
     return answer.margins if answer.right else answer.margins[: answer.place + 1]
 
 
 def _require_consistent(stated: Statement, answers: Sequence[ProblemAnswer], tolerance: float) -> None:
-    """Compare what is proved with the answers; where they disagree, one of the two is computed wrongly.
+    """Compare the proved bounds with the answers.
 
     Raises:
         AssertionError: they disagree.
@@ -293,7 +288,7 @@ def _require_consistent(stated: Statement, answers: Sequence[ProblemAnswer], tol
 
 
 def _require_unproved(checked: Sequence[CheckedBlock], answers: Sequence[ProblemAnswer], tolerance: float) -> None:
-    """See that no problem that was answered wrong lies in a leaf that is proved right.
+    """Require that no problem that was answered wrong lies in a leaf that is proved right.
 
     Raises:
         AssertionError: one does.
@@ -314,7 +309,7 @@ def _counterexample(answer: ProblemAnswer) -> Counterexample:
 
 
 def _smallest(answers: Sequence[ProblemAnswer]) -> SmallestSeen | None:
-    """The least margin of a right answer."""
+    """Return the least margin of a right answer."""
     right = _clear(each for each in answers if each.right)
     if not right:
         return None

@@ -1,10 +1,10 @@
-"""The statement of a certificate without its proof: what evaluations, manifests and claims take from it.
+"""The statement of a certificate without its proof, for evaluations, manifests and claims.
 
     CERT.json --schema, consistency--> Certified --as_block--> `certificate` of an evaluation or a manifest
     its bounds + errors that were sampled --agreement--> can both be true?
 
-Nothing is proved here: `reprogrok certify --check` checks a certificate. But a statement that contradicts itself, is of
-another file, or cannot be true beside an evaluation is noticed.
+No proof is checked here (`reprogrok certify --check` does that), but a statement that contradicts itself, is of another
+file or contradicts an evaluation is detected.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from reprogrok.stats.proportions import Proportion, proportion
 from reprogrok.stats.ranges import Range
 from reprogrok.tasks.addition import Addition
 
-# An exact interval at this confidence misses the truth once in 10,000 evaluations of honest certificates; one at 95 %
-# would raise an alarm at every twentieth.
+# An exact interval at this confidence misses the truth in one of 10,000 evaluations; one at 95 % in one of 20.
 SURE = 0.9999
 
 
@@ -43,7 +42,6 @@ class Stated:
     """A statement about all problems of a checkpoint's task, in brief.
 
     Attributes:
-        status: PROVED, REFUTED or PARTIAL.
         wrong: number of problems that are answered wrong, and of how many.
         smallest_margin: in logits, a lower bound over the proved answers; None without any.
         smallest_seen: the smallest margin that was met in a right answer; None without any.
@@ -60,13 +58,10 @@ class Certified:
     """A certificate without its proof.
 
     Attributes:
-        path: the certificate's file.
-        sha256: SHA-256 of that file.
-        checkpoint: name of the checkpoint's file.
-        checkpoint_sha256: SHA-256 of the checkpoint's file; the statement is about these weights alone.
+        path, sha256: the certificate's file and its SHA-256.
+        checkpoint, checkpoint_sha256: name and SHA-256 of the checkpoint's file; the statement is about these weights.
         digits: n, of each operand; there are 100^n problems.
-        stated: the statement.
-        ran_on: the environment that it was made in.
+        ran_on: the environment in which it was made.
     """
 
     path: Path
@@ -78,11 +73,7 @@ class Certified:
     ran_on: Mapping[str, object]
 
     def as_block(self, file: str) -> dict[str, object]:
-        """Return the block of an evaluation or a manifest, which `stated_of` reads back.
-
-        Args:
-            file: name of the certificate's file, as seen from there.
-        """
+        """Return the block of an evaluation or a manifest beside `file`, which `stated_of` reads back."""
         stated = self.stated
         return {
             "file": file,
@@ -95,7 +86,7 @@ class Certified:
         }
 
     def check_is_of(self, sha256: str, path: str | Path) -> None:
-        """See that it is about these weights.
+        """Require that it is about these weights.
 
         Raises:
             InputError: it is about others.
@@ -107,7 +98,7 @@ class Certified:
             )  # fmt: skip
 
     def check_is_for(self, task: object) -> None:
-        """See that it is about the problems of a task.
+        """Require that it is about the problems of a task.
 
         Raises:
             InputError: it is about additions of other digits, or the task is no addition.

@@ -7,11 +7,11 @@ from reprogrok.certificate.checker.statement import CertificateStatus
 from reprogrok.certificate.tables import fraction_text
 from reprogrok.stats.range_text import count_text
 
-_FEW = 1_000_000  # wrong problems up to here are counted out, more are given as a share
+_FEW = 1_000_000  # fewer wrong problems are written out, more as a fraction
 
 
 def stated_text(stated: Stated) -> str:
-    """`PROVED right on all 10^20 problems (smallest margin at least 0.5)`, or what is known of the wrong ones."""
+    """Return `PROVED right on all 10^20 problems (smallest margin at least 0.5)`, or the bounds of the wrong ones."""
     problems = 0 if stated.wrong.of is None else stated.wrong.of
     if stated.status is CertificateStatus.PROVED:
         margin = "" if stated.smallest_margin is None else f" (smallest margin at least {stated.smallest_margin:.10g})"
@@ -23,7 +23,7 @@ def stated_text(stated: Stated) -> str:
 
 
 def _wrong_text(stated: Stated) -> str:
-    """How many of all problems, in words: rounded outwards."""
+    """Write the bounds of the wrong problems, rounded outwards."""
     problems = stated.wrong.of or 1
     low, high = int(stated.wrong.at_least), problems if stated.wrong.at_most is None else int(stated.wrong.at_most)
     of = f"of all {count_text(problems)} problems are"

@@ -1,7 +1,6 @@
-"""Blocks that were searched or checked -> what people watch meanwhile, on stderr: bars on a terminal, else lines.
+"""Searched and checked blocks -> progress on stderr: bars on a terminal, else lines with the seconds so far.
 
-Without a terminal there are ten lines a phase, and while cases are halved one now and then, with the seconds since the
-beginning.
+Without a terminal there are ten lines a phase, and one every `_QUIET` seconds while cases are halved.
 """
 
 from __future__ import annotations
@@ -10,20 +9,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from reprogrok.certificate.checker.carries import Block, blocks
 from reprogrok.console import console
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 Show = Callable[[str, Block], None]
 Watch = Callable[[float], None]
 _STEPS = 10  # lines of a phase
-_QUIET = 15.0  # seconds at least between lines about what is open
+_QUIET = 15.0  # seconds between lines about open problems
 
 
 @contextmanager
@@ -35,17 +31,17 @@ def block_display(
     clock: Callable[[], float] = time.monotonic,
     screen: Console | None = None,
 ) -> Iterator[tuple[Show, Watch]]:
-    """Two callbacks: one is told of each block in each phase, in any order, the other which share of problems is open.
+    """Yield two callbacks: one takes each block of each phase, the other the fraction of problems that is open.
 
     Args:
-        digits: of the task.
-        phases: what is done to every block, in one word each, in their order.
+        digits: n, of each operand.
+        phases: names of the phases, in their order.
         quiet: show nothing.
         clock: in seconds.
-        screen: where to; stderr if None.
+        screen: the console; stderr if None.
     """
     if quiet:
-        yield lambda _phase, _block: None, lambda _share: None
+        yield lambda _phase, _block: None, lambda _fraction: None
         return
     screen = screen or console(stderr=True)
     total = sum(1 for _ in blocks(digits))
@@ -67,8 +63,8 @@ def block_display(
             bars.start_task(task)
             bars.update(task, advance=1, about=f"place {block.place} of {digits}")
 
-        def watch(share: float) -> None:
-            bars.update(tasks[phases[0]], about=_open_text(share))
+        def watch(fraction: float) -> None:
+            bars.update(tasks[phases[0]], about=_open_text(fraction))
 
         yield show, watch
 
@@ -81,13 +77,13 @@ def _lines(total: int, screen: Console, clock: Callable[[], float]) -> tuple[Sho
         if done[phase] * _STEPS // total > (done[phase] - 1) * _STEPS // total:
             screen.print(f"{clock() - began:7.0f} s  {phase} {done[phase]} of {total} blocks", soft_wrap=True)
 
-    def watch(share: float) -> None:
+    def watch(fraction: float) -> None:
         if clock() - said[0] >= _QUIET:
             said[0] = clock()
-            screen.print(f"{clock() - began:7.0f} s  {_open_text(share)}", soft_wrap=True)
+            screen.print(f"{clock() - began:7.0f} s  {_open_text(fraction)}", soft_wrap=True)
 
     return show, watch
 
 
-def _open_text(share: float) -> str:
-    return f"halving, {share:.1e} of all problems open"
+def _open_text(fraction: float) -> str:
+    return f"halving, {fraction:.1e} of all problems open"

@@ -2,8 +2,8 @@
 
     Certificate --certificate_document--> document --write--> CERT.json --read_certificate--> CertificateFile
 
-Reading trusts nothing: the file, the text of a block and the number of its trees are bounded, what is compressed is
-unpacked up to that bound and no further, and the checker is given only what has the form that it needs.
+Input is untrusted: the sizes of the file, of a block's text and of the number of its trees are bounded, decompression
+stops at its bound, and the checker is given only proofs of the right form.
 """
 
 from __future__ import annotations

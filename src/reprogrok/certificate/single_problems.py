@@ -17,7 +17,7 @@ from reprogrok.tasks.addition import EQUALS
 
 @dataclass(frozen=True)
 class Seat:
-    """Where a problem is found in a block: its case, and its choice at every far place."""
+    """The location of a problem in a block: its case, and its choice at every far place."""
 
     block: Block
     case: int
@@ -29,7 +29,7 @@ class Seat:
 
 
 def seat(a: int, b: int, place: int, digits: int) -> Seat:
-    """Return where a problem is found among the blocks of a place.
+    """Locate a problem among the blocks of a place.
 
     Worked value: of two digits, 12 + 34 is in the case 2 + 4 of place 0, number 24, with choice 13 at place 1.
     """
@@ -54,14 +54,9 @@ def single(a: int, b: int, place: int, digits: int) -> Part:
 
 
 def draw(part: Part, count: int, rng: np.random.Generator) -> list[Problem]:
-    """Draw problems of a part, each as likely as any other; none where the part is empty.
+    """Draw `count` problems of a part uniformly, with replacement; none where the part is empty.
 
-    The carries below are chosen backwards: how many ways lead from a place, with a carry into it, to the case's own.
-
-    Args:
-        part: the part.
-        count: how many; one may come twice.
-        rng: the source of the draws.
+    Each choice below is weighted by the number of ways in which the places after it reach the case's own carry.
     """
     block, case = part.block, part.case
     below = block.below

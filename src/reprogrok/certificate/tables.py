@@ -30,8 +30,8 @@ from reprogrok.text import counted, duration
 
 SHOWN_COUNTEREXAMPLES = 5
 _SHOWN_REFUSED = 3  # refused leaves of a block that are named
-_WRITTEN_OUT = 10**7  # numbers of problems below are
-_EXPONENT = 1_000  # a fraction below one of so many is written with an exponent
+_WRITTEN_OUT = 10**7  # smaller numbers of problems are written out
+_EXPONENT = 1_000  # a fraction below one in this many is written with an exponent
 _SMALL = Decimal("0.001")  # logits: a number below is not shown in four places
 _STYLES = {
     CertificateStatus.PROVED: "bold green",
@@ -56,13 +56,7 @@ _FOUND = {
 
 
 def print_certificate(certificate: Certificate, console: Console, *, written: Path | None) -> None:
-    """Print a certificate.
-
-    Args:
-        certificate: the certificate.
-        console: where to.
-        written: its file, if it was written.
-    """
+    """Print a certificate; `written` is its file, if it was written."""
     path, stated = certificate.model.path, certificate.statement
     _print(console, path, "bold")
     _print_statement(certificate, console)
@@ -111,14 +105,11 @@ def confirmation_document(file: CertificateFile, result: Confirmation) -> dict[s
 
 
 def _difference_texts(result: Confirmation) -> Iterator[tuple[str, str, str]]:
-    """For each difference: where it is, what is stated there, and what was found."""
+    """Yield the field, the stated and the found value of each difference."""
     for each in result.differences:
         where = json_path(each.field).removeprefix("$.")
-        yield (
-            where,
-            _value_text(each),
-            _FOUND[each.reason].format(each.found) if each.reason in _FOUND else (_plain(each.found)),
-        )
+        found = _FOUND[each.reason].format(each.found) if each.reason in _FOUND else _plain(each.found)
+        yield where, _value_text(each), found
     if result.refused is not None:
         yield from _refused_texts(result.refused)
 
@@ -130,12 +121,12 @@ def _value_text(difference: CertificateDifference) -> str:
 
 
 def _plain(value: object) -> str:
-    """A value as JSON; text, of which most is numbers, without quotes."""
+    """Write a value as JSON; text, which is mostly numbers, without quotes."""
     return value if isinstance(value, str) else show(value)
 
 
 def _refused_texts(checked: CheckedBlock) -> Iterator[tuple[str, str, str]]:
-    """The first refused leaves of a block."""
+    """Yield the first refused leaves of a block."""
     cases, place = checked.block.cases, checked.block.place
     for index in checked.refused[:_SHOWN_REFUSED]:
         leaf = checked.leaves[index]
@@ -155,10 +146,10 @@ def fraction_text(problems: int, whole: int, *, up: bool, small: bool = False) -
     """Write a fraction of all problems to three digits, rounded to the safe side: 1 of 3 upwards is 0.334.
 
     Args:
-        problems: how many.
-        whole: of how many.
-        up: whether it is rounded up.
-        small: whether it is written with an exponent, 3.34e-01.
+        problems: the numerator.
+        whole: number of all problems.
+        up: round up.
+        small: write with an exponent, 3.34e-01.
     """
     if problems in (0, whole):
         return str(problems // whole)
@@ -184,7 +175,7 @@ def _print_statement(certificate: Certificate, console: Console) -> None:
 
 
 def _wrong_lines(stated: Statement) -> Iterator[str]:
-    """How many problems are answered wrong, as counts and as fractions."""
+    """Yield the line on wrong answers, as counts and as fractions."""
     if stated.status is CertificateStatus.PROVED:
         return
     least, most = stated.wrong.at_least, stated.wrong.at_most
@@ -194,14 +185,14 @@ def _wrong_lines(stated: Statement) -> Iterator[str]:
 
 
 def _count(problems: int, *, up: bool) -> str:
-    """Written out while it can be read, else to three digits, rounded to the safe side."""
+    """Write out a number of problems, a large one to three digits, rounded to the safe side."""
     if problems < _WRITTEN_OUT:
         return f"{problems:,}"
     return f"{_to_digits(3, up=up).create_decimal(problems):.3g}"
 
 
 def _fractions(wrong: WrongBounds, whole: int) -> str:
-    """Both in one form: with exponents if either needs one."""
+    """Write both bounds in one form: with exponents if either needs one."""
     least, most = wrong.at_least, wrong.at_most
     small = any(0 < problems < whole / _EXPONENT for problems in (least, most))
     low, high = (fraction_text(count, whole, up=up, small=small) for count, up in ((least, False), (most, True)))
@@ -228,7 +219,7 @@ def _effort_line(certificate: Certificate) -> str:
 
 
 def _places_table(stated: Statement) -> Table:
-    """Cases, leaves, and wrong problems by answer digit."""
+    """Return the table of cases, leaves and wrong problems by answer digit."""
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
     for name in ("place", "cases", "leaves", "wrong", "open", "margin >=", "box <=", "fraction wrong"):
         table.add_column(name, justify="right")
@@ -241,7 +232,7 @@ def _places_table(stated: Statement) -> Table:
 
 
 def _number(value: float | None, *, up: bool) -> str:
-    """A margin or a width to four places, a small one to two digits; rounded to the safe side."""
+    """Write a margin or a width to four places, a small one to two digits; rounded to the safe side."""
     if value is None:
         return "-"
     exact = Decimal(repr(value))
@@ -251,7 +242,7 @@ def _number(value: float | None, *, up: bool) -> str:
 
 
 def _counterexample_lines(path: str, stated: Statement) -> Iterator[str]:
-    """A few of them, of different places while there are any, with the command that shows each."""
+    """Yield a few counterexamples, of different places first, with the command that shows each."""
     examples = stated.counterexamples
     if not examples:
         return

@@ -34,7 +34,7 @@ from reprogrok.tasks.addition import Addition
 
 
 class _StoppedError(BaseException):
-    """A signal came. Not an Exception, so that nothing on the way takes it for an error."""
+    """A signal came. Not an Exception, so that no handler of errors catches it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -157,7 +157,7 @@ def _check_output(output: Path) -> None:
 
 @contextmanager
 def _stopped_by_signals() -> Iterator[None]:
-    """Let SIGINT and SIGTERM end the block that is being computed; those before it are kept.
+    """Turn SIGINT and SIGTERM into `_StoppedError`; finished blocks are kept.
 
     Raises:
         _StoppedError: one came.

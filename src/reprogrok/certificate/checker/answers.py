@@ -1,7 +1,6 @@
 """Single problems -> the real model's answers, with the margin of every digit.
 
-Greedy decoding in float32, as `reprogrok predict` does it: counterexamples and the smallest margin that was met are
-answers that anybody can ask for.
+Greedy decoding in float32, as `reprogrok predict` does: counterexamples and the smallest margin met can be reproduced.
 """
 
 from __future__ import annotations
@@ -20,11 +19,9 @@ Problem = tuple[int, int]
 
 @dataclass(frozen=True)
 class ProblemAnswer:
-    """The model's answer to one problem.
+    """The model's answer to a + b.
 
     Attributes:
-        a: first operand.
-        b: second operand.
         answer: the answer as text; a token that is no digit stays visible.
         right: whether every digit is right.
         place: the first wrong digit, from the least significant on; of a right answer the one with the least margin.

@@ -1,10 +1,10 @@
-"""Proofs x model -> the statement that follows from them: every bound is computed here, and nothing is searched.
+"""Proofs x model -> the statement that follows: every bound is computed here, and nothing is searched.
 
     BlockProof --decode--> leaves --Enclosure--> margins over every problem of each --> CheckedBlock
     all CheckedBlocks, counterexamples --exact counts--> leaves, margins, wrong problems at least and at most, status
 
-Trees, bases and orders may come from anybody: a leaf is bounded over the problems that it stands for, whatever its
-author meant, and a text that leaves out a case is refused when it is decoded.
+Trees, bases and orders are untrusted: a leaf is bounded over all of its problems, and a text that leaves out a case is
+refused when it is decoded.
 
 Axes: L leaves of a block, in the order of its text.
 """
@@ -34,16 +34,12 @@ from reprogrok.certificate.checker.trees import OPEN, BlockProof, Leaf, LeafStat
 
 @dataclass(frozen=True)
 class CheckedBlock:
-    """The leaves of a block, with what the bounds say of them.
+    """The leaves of a block, in the order of its text, with their results.
 
     Attributes:
-        block: the block.
-        leaves: its leaves, in the order of the text.
         refused: numbers of the leaves whose status is not confirmed.
         wrong: confirmed wrong leaves, as parts.
         open: open leaves, as parts.
-        wrong_problems: number of problems in the wrong parts.
-        open_problems: number of problems in the open parts.
         smallest_margin: lower bound over every problem of every right leaf, in logits; infinite without any.
         widest_box: largest width of a decided leaf's box.
     """

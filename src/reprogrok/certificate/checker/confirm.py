@@ -1,11 +1,11 @@
-"""Certificate x checkpoint -> confirmed, or the fields that are not: all that can be computed again is.
+"""Certificate x checkpoint -> confirmed, or the fields that are not: everything that can be recomputed is.
 
     proofs --check--> statement ------------------+
     stated failure conditions --exact counts------+--> differences; none: the certificate is confirmed
     counterexamples, smallest margin --the model--+
 
 A certificate may state less than can be shown (a smaller margin, wider bounds, PARTIAL), never more. Version, path,
-environment and search notes are not compared. Nothing is searched or mined, and nothing here is in words.
+environment and search notes are not compared. Nothing is searched or mined, and no text is made here.
 """
 
 from __future__ import annotations

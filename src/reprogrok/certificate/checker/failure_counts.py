@@ -1,7 +1,7 @@
 """Confirmed parts and counterexamples of one place -> exact counts of the problems that meet stated conditions.
 
-A wrong part has only wrong problems, of an open one nothing is known: a condition is met by at least the wrong
-problems that meet it, and by at most these and the open ones.
+A wrong part has only wrong problems, an open one unknown ones: at least the wrong problems that meet a condition are
+wrong, and at most these and the open ones.
 """
 
 from __future__ import annotations
@@ -16,14 +16,7 @@ from reprogrok.certificate.checker.statement import Counterexample, FailureCondi
 
 @dataclass(frozen=True)
 class FailureCounts:
-    """The problems of one place.
-
-    Attributes:
-        wrong: problems that are proved wrong.
-        open: problems of open leaves.
-        everything: all problems.
-        counterexamples: those whose first wrong digit is the place's.
-    """
+    """The proved wrong, open and all problems of one place, and the counterexamples whose first wrong digit it is."""
 
     wrong: ProblemSet
     open: ProblemSet
@@ -34,7 +27,7 @@ class FailureCounts:
     def of(
         place: int, digits: int, wrong: Iterable[Part], opened: Iterable[Part], examples: Sequence[Counterexample]
     ) -> FailureCounts:
-        """Take what concerns a place from all wrong parts, open parts and counterexamples."""
+        """Select the parts and counterexamples of one place."""
         wrong_set, open_set = (
             ProblemSet.of_parts([part for part in parts if part.block.place == place], place, digits)
             for parts in (wrong, opened)
@@ -54,6 +47,6 @@ class FailureCounts:
         )
 
     def bounds(self, rule: Rule = ()) -> WrongBounds:
-        """Bound how many problems that meet all conditions are wrong at the place."""
+        """Bound the number of problems that meet all conditions and are wrong at the place."""
         surely = self.wrong.size(rule)
         return WrongBounds(surely, surely + self.open.size(rule))

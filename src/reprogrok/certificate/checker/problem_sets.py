@@ -36,9 +36,7 @@ class DigitCondition:
     Attributes:
         what: `carry` into the place, `a` or `b` (the operands' digits), `total` (a + b), `digit` (of the sum), `pair`
             (10 a + b), `unordered` (10 times the smaller digit plus the greater), `least` and `most` of a and b.
-        place: the place, from 0.
-        low: smallest value that meets the condition.
-        high: largest value that does.
+        low, high: smallest and largest value that meet the condition.
     """
 
     what: str
@@ -142,16 +140,8 @@ class ProblemSet:
     @classmethod
     def everything(cls, place: int, digits: int) -> ProblemSet:
         """Make the set of all 100^n problems, as whole cases."""
-        return cls.of_parts(
-            [
-                Part(block, case)
-                for block in _blocks(digits)
-                if block.place == place
-                for case in range(len(block.cases))
-            ],
-            place,
-            digits,
-        )
+        asked = [block for block in _blocks(digits) if block.place == place]
+        return cls.of_parts([Part(block, case) for block in asked for case in range(len(block.cases))], place, digits)
 
     def __len__(self) -> int:
         return len(self.columns_5L[0])

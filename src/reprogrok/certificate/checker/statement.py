@@ -42,15 +42,10 @@ class WrongBounds:
 
 @dataclass(frozen=True)
 class PlaceStatement:
-    """One answer digit.
+    """One answer digit, with the numbers of its cases and leaves.
 
     Attributes:
         place: the place, from the least significant on.
-        cases: cases of all of its blocks.
-        leaves: leaves of their trees.
-        right: leaves that are right.
-        wrong: leaves that are wrong.
-        open: leaves that are neither.
         smallest_margin: lower bound over the right leaves, in logits; None without any.
         widest_box: of the decided leaves; None where it is infinite.
         wrong_problems: problems whose digit is wrong here.
@@ -69,11 +64,9 @@ class PlaceStatement:
 
 @dataclass(frozen=True)
 class Counterexample:
-    """A problem that the model answers wrong.
+    """A problem a + b that the model answers wrong.
 
     Attributes:
-        a: first operand.
-        b: second operand.
         expected: the sum, as text.
         answer: the answer as text, most significant token first.
         place: the first wrong digit, from the least significant on.
@@ -101,8 +94,7 @@ class FailureCondition:
     """Conditions on a problem, with exact counts.
 
     Attributes:
-        conditions: the conditions, all of which hold.
-        problems: problems that meet them.
+        problems: problems that meet all conditions.
         wrong: those of them whose digit is wrong at the place.
         carried: those of the wrong ones with a carry into the place.
         counterexamples: counterexamples of the place that meet them.
@@ -120,7 +112,6 @@ class PlaceFailures:
     """The wrong and open problems of one place.
 
     Attributes:
-        place: the place.
         failing: conditions that most of them meet, then narrower ones; empty where only counterexamples are known.
         seen: conditions that its counterexamples meet; None where that adds nothing.
     """
@@ -132,16 +123,14 @@ class PlaceFailures:
 
 @dataclass(frozen=True)
 class Statement:
-    """What a certificate states of all problems of a task.
+    """The statement of a certificate about all problems of a task.
 
     Attributes:
-        status: PROVED, REFUTED or PARTIAL.
         problems: number of all problems, 100^n.
-        wrong: how many of them are answered wrong.
+        wrong: number of them that are answered wrong.
         smallest_margin: lower bound over all right leaves, in logits; None without any.
         smallest_seen: the smallest margin that was met; None without a right answer.
         places: one for each answer digit, the least significant first.
-        counterexamples: problems that the model answers wrong.
         failures: one for each place with wrong or open leaves, or counterexamples.
     """
 
@@ -167,7 +156,7 @@ class CertifiedModel:
 
 @dataclass(frozen=True)
 class SearchNotes:
-    """What a search took: seconds, its budget of seconds, and the boxes that it tried; None where it is not known."""
+    """The cost of a search: seconds, its budget of seconds, and the boxes that it tried; None where unknown."""
 
     seconds: float
     budget: float | None
@@ -179,14 +168,10 @@ class Certificate:
     """A statement with its proofs.
 
     Attributes:
-        model: the checkpoint.
         digits: n, of each operand.
         arithmetic: the evaluations for which the statement holds.
-        statement: what is stated.
         proofs: trees of every block, in the order of `checker.carries.blocks`.
-        version: the version of this package that made it; not checked.
-        environment: the machine that the answers are from; not checked.
-        search: what the search took; not checked.
+        version, environment, search: package version, machine and cost of its making; not checked.
     """
 
     model: CertifiedModel

@@ -1,4 +1,4 @@
-"""Set of problems, conditions -> how often each attribute of each place has each value, as floats: input of the mining.
+"""Set of problems, conditions -> counts of each value of each attribute, as floats: input of the mining.
 
 Axes as in `checker/problem_sets.py`, and V values of an attribute.
 """
@@ -19,12 +19,12 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _Ways:
-    """A set under a rule, seen from every place.
+    """Counts of a set under a rule, for every place.
 
     Attributes:
-        rows_L: rows whose cases meet the rule; the other columns are about these alone.
-        size_L: problems left in each row.
-        above_L: ways of the places above alone.
+        rows_L: rows whose cases meet the rule; the other columns have these alone.
+        size_L: number of problems left in each row.
+        above_L: ways of the places above.
         before: for each place below, ways (L, I) up to the carry into it.
         after: for each place below, ways (L, O) from the carry out of it to the case.
     """
@@ -37,7 +37,7 @@ class _Ways:
 
 
 def largest(problems: ProblemSet, rows: int) -> ProblemSet:
-    """Keep so many of the rows, those with most problems (the first of equals); a smaller set is returned as it is."""
+    """Keep `rows` rows, those with most problems (the first of equals); return a smaller set as it is."""
     if len(problems) <= rows:
         return problems
     kept = np.sort(np.argsort(-problems.sizes(())[1], kind="stable")[:rows])
@@ -48,7 +48,7 @@ def largest(problems: ProblemSet, rows: int) -> ProblemSet:
 def histograms(problems: ProblemSet, rule: Rule) -> Iterator[tuple[str, int, Floats]]:
     """Yield each attribute and place, with the number of problems under the rule by its value, (V,).
 
-    The carry into a place above the asked one is not known, and nothing that needs it is given there.
+    The carry into a place above the asked one is unknown, so attributes that need it are left out there.
     """
     ways = _ways(problems, rule)
 

@@ -16,7 +16,7 @@ from reprogrok.certificate.checker.statement import Counterexample, PlaceFailure
 from reprogrok.certificate.failures.rules import VAGUE, common_rule, sharp_rules
 from reprogrok.certificate.single_problems import single
 
-_MOSTLY_WRONG = 0.1  # what is proved wrong is described alone if it is no less than this fraction of what is open
+_MOSTLY_WRONG = 0.1  # wrong problems are described alone if they are at least this fraction of the open ones
 
 
 def mine_failures(
@@ -25,8 +25,8 @@ def mine_failures(
     """Describe every place that fails or may fail, the least significant first. Equal inputs give equal results.
 
     Args:
-        wrong: parts of which every problem is answered wrong; the parts of one place do not overlap.
-        opened: parts of which that is not known; they overlap neither each other nor wrong ones.
+        wrong: parts whose problems are all answered wrong; the parts of one place do not overlap.
+        opened: undecided parts; they overlap neither each other nor wrong ones.
         digits: n, of each operand.
         counterexamples: problems that the model answered wrong.
     """
@@ -59,8 +59,8 @@ def _mined(counts: FailureCounts, wrong: Sequence[Part], opened: Sequence[Part])
         rules += sharp_rules(failing, everything, common)
     shared = None
     if not only_wrong and examples:
-        # A search made them: at far places they hold whatever it takes to fail, which says nothing of other problems.
+        # The search chose their far digits such that they fail, which says nothing of other problems.
         rule = common_rule(seen, everything, len(seen), near=True)
-        if not set(rule) <= set(common):  # else it was said already
+        if not set(rule) <= set(common):  # else the common rule says it already
             shared = counts.count(rule)
     return PlaceFailures(place, tuple(map(counts.count, rules)), shared)

@@ -5,10 +5,10 @@ logical definitions from relations, Machine Learning 5, 1990): the fraction of t
 keeps, times the bits by which it raises their fraction among all problems that meet the rule.
 
     common   one rule that at least nine tenths of the failing problems meet
-    sharp    where few of the problems under the common rule fail: rules inside it under which many do, each describing
-             most of what the ones before it leave
+    sharp    where few of the problems under the common rule fail: narrower rules under which many do, each describing
+             most of the failing problems that the earlier ones leave
 
-The search uses floats, and of very many parts the largest alone. Axes: V values of an attribute.
+The search uses floats, and only the largest parts where there are very many. Axes: V values of an attribute.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ _ENOUGH = 0.9  # of the failing problems, to be covered
 _MOST_SHARP = 3
 _MOST_CONDITIONS = 6
 _SURE = 0.97  # fraction that fails under a rule, above which it is not narrowed
-_MOST_ROWS = 10_000  # parts that are looked at: seconds, and the largest hold nearly everything
+_MOST_ROWS = 10_000  # parts that are used: takes seconds, and the largest hold nearly all problems
 _LEAST_GAIN = 0.5  # bits per failing problem
 _LEAST_FRACTION = 0.05  # of the failing problems, for a further rule
-_LEAST_BITS = 20.0  # in all: about 13 to name one of the conditions that are tried, and 7 against accident
-_PLAINER = 1.05  # factor by which a less plain condition must gain more
+_LEAST_BITS = 20.0  # in all: about 13 to name one of the tried conditions, and 7 against chance
+_PLAINER = 1.05  # factor by which a more complex condition must gain more
 _ONE_VALUE = ("pair", "unordered")  # attributes whose numbers have no order
 
 
 def common_rule(failing: ProblemSet, everything: ProblemSet, seen: int | None = None, *, near: bool = False) -> Rule:
-    """Find conditions that at least nine tenths of the failing problems meet; none if nothing sets them apart.
+    """Find conditions that at least nine tenths of the failing problems meet; none if no condition gains enough.
 
     Args:
         failing: not empty.
         everything: all problems of the same place.
-        seen: number of problems if `failing` is a sample, whose accidents must not be described; else None.
-        near: whether only the asked place and the one before may be described.
+        seen: number of problems if `failing` is a sample, against conditions by chance; else None.
+        near: use only the asked place and the one before.
     """
     failing = largest(failing, _MOST_ROWS)
     places = frozenset(everything.near) if near else None
@@ -49,7 +49,7 @@ def common_rule(failing: ProblemSet, everything: ProblemSet, seen: int | None = 
 
 
 def sharp_rules(failing: ProblemSet, everything: ProblemSet, common: Rule) -> list[Rule]:
-    """Find rules inside the common one under which more problems fail; arguments as of `common_rule`."""
+    """Find narrower rules than the common one under which more problems fail; arguments as of `common_rule`."""
     failing = largest(failing, _MOST_ROWS)
     found: list[Rule] = []
     mass = failing.size(common)
@@ -67,7 +67,7 @@ def covered(problems: ProblemSet, rules: Sequence[Rule]) -> int:
 
 
 def _outside(rules: Sequence[Rule]) -> list[tuple[int, Rule]]:
-    """Return signs and rules whose sums give what meets none of the rules; the first is everything."""
+    """Return signs and rules whose signed sizes sum to the problems that meet none; the first is everything."""
     subsets = chain.from_iterable(combinations(rules, size) for size in range(len(rules) + 1))
     return [((-1) ** len(subset), tuple(chain.from_iterable(subset))) for subset in subsets]
 
@@ -82,7 +82,7 @@ def _grown(
     least: float = 0.0,
     places: frozenset[int] | None = None,
 ) -> Rule:
-    """Grow a rule for what the described ones leave, of at least so many problems; `start` if nothing gains enough."""
+    """Grow a rule for at least `least` problems that the described ones leave; `start` if nothing gains enough."""
     rule, outside = start, _outside(described)
     mass = kept = float(sum(sign * failing.size((*rule, *other)) for sign, other in outside))
     held = float(everything.size(rule))
@@ -96,7 +96,7 @@ def _grown(
             fails_V: Floats = np.maximum(np.sum(signed, axis=0), 0)
             evidence = None if seen is None else seen * kept / mass
             gain, low, high = _best_range(what, fails_V, all_V, least, evidence)
-            if gain > worth * _PLAINER:  # the nearer place and the plainer attribute come first
+            if gain > worth * _PLAINER:  # nearer places and simpler attributes come first
                 best, worth = DigitCondition(what, place, low, high), gain
         if best is None:
             break
@@ -116,7 +116,7 @@ def _best_range(
         fails_V: failing problems with each value.
         all_V: all problems with each value.
         least: failing problems that a range must keep.
-        evidence: seen problems that `fails_V` rests on; None if it is no sample.
+        evidence: number of seen problems behind `fails_V`; None if it is not a sample.
 
     Returns:
         The gain (0 if there is none), and the first and last value.
@@ -129,14 +129,14 @@ def _best_range(
     rarity_VV = np.where(legal_VV, all_VV / all_V.sum(), 1)
     gain_VV = fraction_VV * np.log2(np.where(legal_VV, fraction_VV, 1) / rarity_VV)
     if evidence is not None:
-        # Bits against accident: the divergence from all problems (Kullback and Leibler).
+        # Bits against chance: the divergence from all problems (Kullback and Leibler).
         rest_VV = np.log2(np.clip(1 - fraction_VV, 1e-12, 1) / np.clip(1 - rarity_VV, 1e-12, 1))
         gain_VV = np.where((gain_VV + (1 - fraction_VV) * rest_VV) * evidence >= _LEAST_BITS, gain_VV, 0)
     if what not in _ONE_VALUE:  # two limits must gain more than one
         inner_VV = np.tri(len(fails_V), k=-1, dtype=np.bool_)
         inner_VV[-1] = inner_VV[:, 0] = False
         gain_VV = np.where(inner_VV, gain_VV / _PLAINER, gain_VV)
-    # Of ranges that differ by rounding alone every machine takes the first.
+    # Rounded, so that every machine takes the first of ranges that differ by float rounding alone.
     high, low = np.unravel_index(int(gain_VV.round(9).argmax()), gain_VV.shape)
     return float(gain_VV[high, low]), int(low), int(high)
 

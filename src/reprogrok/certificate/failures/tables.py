@@ -1,7 +1,6 @@
 """Failures of a statement -> a paragraph and a table, no line wider than 80 columns; bounds are rounded outwards.
 
-The table has one row for each description: first what most failures of a place share, then the narrower conditions
-under which more of the problems fail.
+The table has a row for each description: the conditions that most failures of a place meet, then narrower ones.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ def print_failures(statement: Statement, console: Console) -> None:
 
 
 def _wrong(report: PlaceReport) -> str:
-    """How many, in two lines where it is not certain."""
+    """Write the number of wrong problems, in two lines where it is not certain."""
     at_least, at_most = report.wrong.at_least, report.wrong.at_most
     if at_most == 0:
         return f"{len(report.examples):,} seen"
@@ -59,7 +58,7 @@ def _wrong(report: PlaceReport) -> str:
 
 
 def _fraction(description: FailureCondition, report: PlaceReport) -> str:
-    """How many of the problems under a description fail, in per cent."""
+    """Write how many of the problems under a description fail, in per cent."""
     wrong, problems = description.wrong, description.problems
     if report.wrong.at_most == 0:
         return f"{description.counterexamples:,} seen"

@@ -1,7 +1,7 @@
 """Failure conditions of a statement -> plain English. Bounds are rounded outwards.
 
-The model "has not learned" what it surely gets wrong in at least nine tenths of the problems that are described;
-otherwise it "does not always" get it right, and where nothing was shown or seen to fail it "is not shown to".
+The model "has not learned" a digit if at least nine tenths of the described problems surely fail; otherwise it "does
+not always" get it right, and where no failure was shown or seen it "is not shown to".
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from reprogrok.certificate.checker.statement import (
 from reprogrok.certificate.failures.mining import mostly_wrong
 
 _EXACT_BELOW = 10_000_000
-_NOT_LEARNED = 0.9  # of the problems under a rule surely fail
-_MOST = 0.9  # of the counterexamples have the same kind of wrong digit
+_NOT_LEARNED = 0.9  # fraction of the problems under a rule that surely fail
+_MOST = 0.9  # fraction of the counterexamples with the same kind of wrong digit
 _IN_FULL = 4  # places that get sentences of their own
 _LONG = -6  # power of ten of a percentage, below which it is written as a power of ten
 _FEW = 3  # pairs of digits that are named one by one
@@ -47,14 +47,7 @@ class WrongDigit:
 
 @dataclass(frozen=True)
 class PlaceReport:
-    """The failures of one place with what describes them.
-
-    Attributes:
-        failures: the conditions.
-        digits: n, of each operand.
-        wrong: number of problems that are wrong at the place.
-        examples: counterexamples of the place.
-    """
+    """The failures of one place: conditions, number of wrong problems, counterexamples; `digits` is n."""
 
     failures: PlaceFailures
     digits: int
@@ -63,7 +56,7 @@ class PlaceReport:
 
     @property
     def place(self) -> int:
-        """The place."""
+        """The place, from the least significant on."""
         return self.failures.place
 
     @property
@@ -97,7 +90,7 @@ def place_reports(statement: Statement) -> list[PlaceReport]:
 
 
 def _right_and_answer(example: Counterexample) -> tuple[int, str]:
-    """The right digit and the token instead. Of 999 + 1 answered 0999, at place 0: 0 and "9"."""
+    """Return the right digit and the token instead. For 999 + 1 answered 0999, at place 0: 0 and "9"."""
     tokens = _TOKEN.findall(example.answer)[::-1]
     right = (example.a + example.b) // int(10**example.place) % 10
     return right, tokens[example.place] if example.place < len(tokens) else "0"  # zeros in front may be left out
@@ -199,12 +192,12 @@ def count_text(count: int, *, upper: bool | None = None) -> str:
     return f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
-def _rounding(upper: bool | None) -> str:  # noqa: FBT001 - of this module
+def _rounding(upper: bool | None) -> str:  # noqa: FBT001 - private
     return ROUND_HALF_EVEN if upper is None else ROUND_CEILING if upper else ROUND_FLOOR
 
 
 def bounds_text(bounds: WrongBounds) -> str:
-    """Write how many there are, as far as it is certain."""
+    """Write a number of problems that is known up to its bounds."""
     at_least, at_most = bounds.at_least, bounds.at_most
     if at_least == at_most:
         return f"{'' if at_most < _EXACT_BELOW else 'about '}{count_text(at_most)}"
@@ -268,7 +261,7 @@ def _opening(reports: Sequence[PlaceReport], wrong: WrongBounds) -> str:
 
 
 def _place_sentences(report: PlaceReport) -> str:
-    """Say what is not learned at a place, how surely, and how much of the failures that is."""
+    """Describe the failures of a place, how surely they fail, and how many of them meet the conditions."""
     place, first, examples = report.place, report.described[0], len(report.examples)
     name = f"Place {place}"
     name += ", the leading digit" if place == report.digits else ", the last digit" if place == 0 else ""
@@ -321,7 +314,7 @@ def _answer_sentence(report: PlaceReport) -> str:
 
 
 def _recall(report: PlaceReport) -> str:
-    """Say how much of what fails at the place meets the first conditions."""
+    """Say how many of the failing problems of the place meet the first conditions."""
     here, all_of = report.described[0].wrong, report.wrong
     if mostly_wrong(all_of):
         part, of = (here.at_least, all_of.at_least), "fails there"
@@ -332,9 +325,9 @@ def _recall(report: PlaceReport) -> str:
 
 
 def _kind(report: PlaceReport) -> str:
-    """Tell whether a carry is lost, or one is made up, in most of what is described; else "digit".
+    """Tell whether a carry is lost, or one is made up, in most of the described problems; else "digit".
 
-    Whether there is a carry into the place is counted on what fails, and what is answered on the counterexamples.
+    Carries into the place are counted on the failing problems, answers on the counterexamples.
     """
     first = report.described[0]
     bound = "at_least" if mostly_wrong(report.wrong) else "at_most"

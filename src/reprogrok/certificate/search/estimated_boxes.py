@@ -1,8 +1,8 @@
-"""A one-layer addition model -> boxes around what its attention can give, over whole sets of problems; plain float64.
+"""A one-layer addition model -> boxes around its attention's output, over whole sets of problems; plain float64.
 
-Input of the search for a proof. Nothing here is rounded outward: what the search finds is bounded again by
-`checker.enclosure`, which is written apart. `docs/certificate.md` derives the steps: weights
-and values are tables, and the largest pull of all far places together is the sum of those of each.
+Input of the search for a proof. Nothing here is rounded outward: `checker.enclosure`, which shares no arithmetic with
+this module, bounds every result of the search again. `docs/certificate.md` derives the steps: weights and values are
+tables, and the largest pull of all far places together is the sum of those of each.
 
 Axes: T positions, V tokens, D width, R coordinates of the box, C cases, N nodes (sets of problems), K choices of a
       place, J runs of a place's choices, X directions (up and down along every coordinate), L points of a grid.
@@ -13,23 +13,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reprogrok.certificate.checker.carries import Block, Choices
+from reprogrok.certificate.checker.carries import Block, Choices, Numbers
+from reprogrok.certificate.checker.layer_tables import readable
 from reprogrok.model.decoder import LAYER_NORM_EPS, RMS_NORM_EPS
 from reprogrok.spec.model import ModelSpec
 from reprogrok.tasks.addition import EQUALS, PLUS, VOCABULARY
 
 Array = NDArray[np.float64]
-Numbers = NDArray[np.int64]
 _Read = tuple[int, Numbers | int]  # a position, and the token there
 
 _POINTS = 257  # of the grid that boxes of whole cases are found on
 _RUN_POINTS = 65  # likewise for parts of a case, between the ends of those
 _ROUNDS = 3
-_NEVER = -1e30  # a sum that cannot be: no choice has these carries
+_NEVER = -1e30  # an impossible sum: no choice has these carries
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,9 @@ class Nodes:
     """Parts of a block's cases.
 
     Attributes:
-        case_N: which case.
+        case_N: number of the case.
         run_NF: for every far place of the block, the number of its run (`runs`).
-        low_NR: a lower bound of the attention's output in coordinates.
-        high_NR: an upper bound.
+        low_NR, high_NR: bounds of the attention's output in coordinates.
     """
 
     case_N: Numbers
@@ -56,7 +56,7 @@ class Nodes:
 
 
 class SearchedModel:
-    """Everything of a model that does not depend on the block."""
+    """The parts of a model that do not depend on the block."""
 
     def __init__(self, spec: ModelSpec, weights: Mapping[str, Array], digits: int) -> None:
         """Weights by published name, without the replica axis."""
@@ -78,18 +78,18 @@ class SearchedModel:
         self.value_TVD = normed_TVD @ self.output_DD.T
 
     def matrix(self, name: str) -> Array:
-        """A linear map as (out, in), of full rank or the product of its factors."""
+        """Return a linear map as (out, in), of full rank or the product of its factors."""
         if f"{name}.weight" in self.weights:
             return self.weights[f"{name}.weight"]
         return (self.weights[f"{name}.A"] @ self.weights[f"{name}.B"]).T
 
     @property
     def eps(self) -> float:
-        """What the norms add under the root."""
+        """The number that norms add under the root."""
         return RMS_NORM_EPS if self.spec.use_rmsnorm else LAYER_NORM_EPS
 
     def gain(self, name: str) -> tuple[Array, Array]:
-        """A norm's weight and bias."""
+        """Return a norm's weight and bias."""
         weight_D = self.weights[f"{name}.weight"]
         return weight_D, np.zeros_like(weight_D) if self.spec.use_rmsnorm else self.weights[f"{name}.bias"]
 
@@ -108,7 +108,7 @@ class BlockBoxes:
         n, self.far = model.digits, block.far
         read = slice(0, block.asked + 1)
         score_TV = model.key_TVD[read] @ model.query_TVD[block.asked, block.token]
-        can_TV = _readable(block)
+        can_TV = readable(block, VOCABULARY)
         self._weight_TV = np.exp(np.where(can_TV, score_TV - score_TV[can_TV].max(), 0.0))
         self._value_TVD = model.value_TVD[read]
         cases = block.cases
@@ -127,7 +127,7 @@ class BlockBoxes:
         self.choices: dict[int, Choices] = {place: block.choices(place) for place in self.far}
 
     def _sums(self, size: int, read: list[_Read]) -> tuple[Array, Array]:
-        """Weights, and weights times values, summed over positions and what stands there: (size,), (size, D)."""
+        """Sum weights, and weights times values, over positions and their tokens: (size,), (size, D)."""
         mass, pull = np.zeros(size), np.zeros((size, self.model.spec.d_model))
         for position, token in read:
             weight = self._weight_TV[position, token]
@@ -135,7 +135,7 @@ class BlockBoxes:
         return mass, pull
 
     def _terms(self, place: int) -> tuple[Array, Array]:
-        """The sums of every choice of a far place."""
+        """Return the sums of every choice of a far place."""
         n, choices = self.model.digits, self.block.choices(place)
         read: list[_Read] = [(n - 1 - place, choices.a), (2 * n - place, choices.b)]
         if place < self.block.place:
@@ -143,9 +143,9 @@ class BlockBoxes:
         return self._sums(len(choices), read)
 
     def _basis(self, mass_C: Array, pull_CD: Array, terms: Mapping[int, tuple[Array, Array]]) -> Array:
-        """Coordinates in which far places spread most first: principal axes of what their choices move.
+        """Return coordinates, those of largest spread first: principal axes of the effects of far choices.
 
-        Within the range of the output map, where all values lie; in nine decimals, as a certificate states them.
+        Within the range of the output map, where all values lie; rounded to nine decimals.
         """
         left_DD, size_D, _ = np.linalg.svd(self.model.output_DD)
         range_DR = left_DD[:, size_D > 1e-9 * size_D[0]]
@@ -160,10 +160,10 @@ class BlockBoxes:
         return basis
 
     def whole_cases(self) -> Nodes:
-        """Every case of the block, nothing halved, with its box.
+        """Return every case of the block, nothing halved, with its box.
 
         The largest pull N - lambda D over all choices is convex in lambda: between two points of a grid it lies below
-        the chord, and where the chord crosses zero, N / D ends.
+        the chord, and the zero of the chord bounds N / D.
         """
         lam_LX = self._grid()
         top_2LX = self._chained({place: self._tops(place, lam_LX)[0] for place in self.far}, lam_LX.shape)
@@ -175,16 +175,16 @@ class BlockBoxes:
             over_CL = own_CL + top_2LX[self.block.cases.carry, :, x]
             at_C = np.clip((over_CL > 0).sum(1), 1, len(lam_L) - 1)
             above_C, below_C = (np.take_along_axis(over_CL, at_C[:, None] - k, 1)[:, 0] for k in (1, 0))
-            share_C = above_C / np.maximum(above_C - below_C, 1e-300)
-            low_high.append(sign * (lam_L[at_C - 1] + (lam_L[at_C] - lam_L[at_C - 1]) * share_C))
+            fraction_C = above_C / np.maximum(above_C - below_C, 1e-300)
+            low_high.append(sign * (lam_L[at_C - 1] + (lam_L[at_C] - lam_L[at_C - 1]) * fraction_C))
         edges_XC = np.array(low_high)
         count = len(self.block.cases)
         runs_CF = np.zeros((count, len(self.far)), dtype=np.int64)
         return Nodes(np.arange(count), runs_CF, edges_XC[1::2].T, edges_XC[::2].T)
 
     def _grid(self) -> Array:
-        """Points (L, X) between the least and the largest value that anything read can have."""
-        value_NR = self._value_TVD[_readable(self.block)] @ self.basis_RD.T
+        """Return points (L, X) between the least and the largest value of any readable token."""
+        value_NR = self._value_TVD[readable(self.block, VOCABULARY)] @ self.basis_RD.T
         low_R, high_R = value_NR.min(0), value_NR.max(0)
         margin_R = 1e-6 * (high_R - low_R) + 1e-12
         ends = [(low_R - margin_R, high_R + margin_R), (-high_R - margin_R, -low_R + margin_R)]
@@ -192,7 +192,7 @@ class BlockBoxes:
         return np.stack(both_LX, axis=2).reshape(_POINTS, -1)
 
     def _tops(self, place: int, lam_LX: Array, depth: int = 0) -> Array:
-        """The largest pull of a far place's choices: (J, carry in, carry out, L, X) for its runs up to a depth."""
+        """Return the largest pull of a far place: (J, carry in, carry out, L, X) for its runs up to a depth."""
         choices = self.choices[place]
         mass_K, pull_KR = self.terms[place]
         signed_KX = np.stack([pull_KR, -pull_KR], axis=2).reshape(len(mass_K), -1)
@@ -200,16 +200,15 @@ class BlockBoxes:
         for first, end in runs(len(choices), depth):
             members = self.orders[place][first:end] if depth else np.arange(len(choices))
             top = np.full((2, 2, *lam_LX.shape), _NEVER)
-            for into in (0, 1):
-                for out in (0, 1):
-                    fits = members[(choices.carry_in[members] == into) & (choices.carry_out[members] == out)]
-                    if len(fits):
-                        top[into, out] = (signed_KX[fits][:, None] - lam_LX * mass_K[fits][:, None, None]).max(0)
+            for into, out in product((0, 1), repeat=2):
+                fits = members[choices.by_carries(into, out)[members]]
+                if len(fits):
+                    top[into, out] = (signed_KX[fits][:, None] - lam_LX * mass_K[fits][:, None, None]).max(0)
             tops_J.append(top)
         return np.stack(tops_J)
 
     def _chained(self, tops: Mapping[int, Array], shape: tuple[int, ...]) -> Array:
-        """The largest sum over all far places whose carries fit, by the carry into the place before: (2, ...)."""
+        """Return the largest sum over far places whose carries fit, by the carry into the place before: (2, ...)."""
         best = [np.zeros(shape), np.full(shape, _NEVER)]
         for place in self.block.below:
             top = tops[place]
@@ -219,7 +218,7 @@ class BlockBoxes:
 
     @cached_property
     def orders(self) -> dict[int, Numbers]:
-        """Choices of every far place such that halves are close in what they do."""
+        """Order the choices of every far place such that those in one half have similar effects."""
         scale = self.mass_C.mean() + sum(mass_K.mean() for mass_K, _ in self.terms.values())
         centre_R = (self.pull_CR.mean(0) + sum(pull_KR.mean(0) for _, pull_KR in self.terms.values())) / scale
         self._moved = {
@@ -229,13 +228,9 @@ class BlockBoxes:
 
     @cached_property
     def extents(self) -> list[Array]:
-        """How far the choices of every run of every far place spread along each coordinate: (J, R) by far place."""
-        found = []
-        for place in self.far:
-            order_K = self.orders[place]
-            moved_KR = self._moved[place][order_K]
-            found.append(np.array([np.ptp(moved_KR[a:b], axis=0) for a, b in runs(len(order_K), 99)]))
-        return found
+        """Spread of the choices of every run along each coordinate: (J, R) by far place."""
+        moved = [self._moved[place][order_K] for place, order_K in self.orders.items()]
+        return [np.array([np.ptp(moved_KR[a:b], axis=0) for a, b in runs(len(moved_KR), 99)]) for moved_KR in moved]
 
     @cached_property
     def spans(self) -> list[list[tuple[int, int]]]:
@@ -249,7 +244,7 @@ class BlockBoxes:
 
     @cached_property
     def _ways(self) -> list[Array]:
-        """How many choices each run has: (J, carry in, carry out) by far place."""
+        """Number of choices of each run: (J, carry in, carry out) by far place."""
         found = []
         for place in self.far:
             order_K, choices = self.orders[place], self.choices[place]
@@ -258,7 +253,7 @@ class BlockBoxes:
         return found
 
     def ways_of(self, nodes: Nodes) -> Array:
-        """How many problems each node has, as floats: (N,)."""
+        """Count the problems of each node, as floats: (N,)."""
         ways_N2 = np.tile([1.0, 0.0], (len(nodes), 1))
         free_N = np.ones(len(nodes))
         for f, place in enumerate(self.far):
@@ -271,14 +266,14 @@ class BlockBoxes:
         return np.asarray(ways_N2[np.arange(len(nodes)), carry_N] * free_N)
 
     def worst_problem(self, node: Nodes, slope_R: Array) -> tuple[int, int]:
-        """Operands (a, b) of the problem in one node whose choices lower the margin most along its slope."""
+        """Return operands (a, b) of the problem in one node whose choices lower the margin most along its slope."""
         cases, case = self.block.cases, int(node.case_N[0])
         centre_R = (node.low_NR[0] + node.high_NR[0]) / 2
         best: list[tuple[float, list[int]] | None] = [(0.0, []), None]
         above: list[int] = []
         for f, place in enumerate(self.far):
             choices, order_K = self.choices[place], self.orders[place]
-            first, end = runs(len(order_K), 99)[int(node.run_NF[0, f])]
+            first, end = self.spans[f][int(node.run_NF[0, f])]
             members = order_K[first:end]
             mass_K, pull_KR = self.terms[place]
             moved = (pull_KR[members] - mass_K[members, None] * centre_R) @ slope_R
@@ -300,12 +295,9 @@ class BlockBoxes:
         a = b = 0
         for place, k in zip(self.far, below[1] + above, strict=True):
             a, b = a + k // 10 % 10 * 10**place, b + k % 10 * 10**place
-        if self.block.place > 0:
-            at = 10 ** (self.block.place - 1)
-            a, b = a + int(cases.a_before[case]) * at, b + int(cases.b_before[case]) * at
-        if self.block.place < self.model.digits:
-            at = 10**self.block.place
-            a, b = a + int(cases.a[case]) * at, b + int(cases.b[case]) * at
+        unit = 10**self.block.place  # the columns of places that do not exist hold 0
+        a += int(cases.a[case]) * unit + int(cases.a_before[case]) * unit // 10
+        b += int(cases.b[case]) * unit + int(cases.b_before[case]) * unit // 10
         return a, b
 
     @cached_property
@@ -317,10 +309,8 @@ class BlockBoxes:
         both_LX = [np.linspace(low, high, _RUN_POINTS) for low, high in ((low_R, high_R), (-high_R, -low_R))]
         lam_LX = np.stack(both_LX, axis=2).reshape(_RUN_POINTS, -1)
         tops = [self._tops(place, lam_LX, 99) for place in self.far]
-        heaviest = []
-        for place in self.far:
-            mass_K = self.terms[place][0][self.orders[place]]
-            heaviest.append(np.array([mass_K[a:b].max() for a, b in runs(len(mass_K), 99)]))
+        masses = [self.terms[place][0][self.orders[place]] for place in self.far]
+        heaviest = [np.array([mass_K[a:b].max() for a, b in runs(len(mass_K), 99)]) for mass_K in masses]
         return lam_LX, tops, heaviest
 
     def forget_tables(self) -> None:
@@ -328,7 +318,7 @@ class BlockBoxes:
         self.__dict__.pop("_run_grid", None)
 
     def shrunk(self, nodes: Nodes) -> Nodes:
-        """Parts of cases with boxes of a whole before -> with their own boxes."""
+        """Return parts that have their parent's boxes with their own boxes."""
         if not len(nodes):
             return nodes
         lam_LX, tops, heaviest = self._run_grid
@@ -342,12 +332,12 @@ class BlockBoxes:
         for _ in range(_ROUNDS):
             place_NX = np.clip((bound_NX - lam_LX[0]) / step_X, 0, _RUN_POINTS - 1.001)
             at_NX = place_NX.astype(np.int64)
-            share_NX = place_NX - at_NX
+            fraction_NX = place_NX - at_NX
             chosen = {}
             for f, place in enumerate(self.far):
                 run_N1 = nodes.run_NF[:, f, None]
                 lower, upper = (tops[f][run_N1, :, :, at_NX + k, axis_X] for k in (0, 1))  # (N, X, 2, 2)
-                mixed = lower + (upper - lower) * share_NX[..., None, None]
+                mixed = lower + (upper - lower) * fraction_NX[..., None, None]
                 chosen[place] = mixed.transpose(2, 3, 0, 1)
             top_NX = self._chained(chosen, bound_NX.shape)[carry_N, np.arange(len(nodes))]
             at_bound_NX = lam_LX[0] + place_NX * step_X
@@ -358,19 +348,8 @@ class BlockBoxes:
         return Nodes(nodes.case_N, nodes.run_NF, -bound_NX[:, 1::2], bound_NX[:, ::2])
 
 
-def _readable(block: Block) -> NDArray[np.bool_]:
-    """Which tokens can stand at the positions that are read: (T, V)."""
-    n = block.digits
-    can_TV = np.zeros((block.asked + 1, VOCABULARY), dtype=np.bool_)
-    can_TV[:, :10] = True
-    for position, token in ((n, PLUS), (2 * n + 1, EQUALS), (block.asked, block.token)):
-        can_TV[position] = False
-        can_TV[position, token] = True
-    return can_TV
-
-
 def runs(size: int, depth: int) -> list[tuple[int, int]]:
-    """The whole and its halves, down to single choices or a depth; run number k has the halves `halves(size)[k]`."""
+    """List the whole and its halves, down to single choices or a depth; run k has the halves `halves(size)[k]`."""
     found, level = [(0, size)], [(0, size)]
     for _ in range(depth):
         level = [half for first, end in level if end - first > 1 for half in _halves(first, end)]
@@ -381,7 +360,7 @@ def runs(size: int, depth: int) -> list[tuple[int, int]]:
 
 
 def halves(size: int) -> Numbers:
-    """For every run of `runs(size, any depth)`, the numbers of its two halves, or -1: (J, 2)."""
+    """Return the numbers of both halves of every run of `runs(size, any depth)`, or -1: (J, 2)."""
     everything = runs(size, 99)
     number = {run: k for k, run in enumerate(everything)}
     pairs = [[number[h] for h in _halves(a, b)] if b - a > 1 else [-1, -1] for a, b in everything]
@@ -394,7 +373,7 @@ def _halves(first: int, end: int) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def _nearest_together(moved_KR: Array) -> Numbers:
-    """An order of points whose halves, quarters, ... are each cut where they spread most."""
+    """Order points such that halves, quarters, ... are each cut where they spread most."""
 
     def ordered(members: Numbers) -> list[int]:
         if len(members) < 2:

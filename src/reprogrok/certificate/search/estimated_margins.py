@@ -1,7 +1,7 @@
-"""Boxes around attention's output -> estimated bounds of the margin in each of them; in plain float64.
+"""Boxes around attention's output -> estimated bounds of the margin in each; plain float64, not rounded outward.
 
-Nothing is rounded outward (see `estimated_boxes`). An affine form, a centre with a slope for
-every coordinate of the box and a radius for what is not linear, goes through residual, norm, MLP, norm and logits.
+An affine form (a centre, a slope for every coordinate of the box, a radius for nonlinear remainders) goes through
+residual, norm, MLP, norm and logits.
 
 Axes: N boxes, D width or any other features, R coordinates (one noise symbol each), V tokens.
 """
@@ -14,10 +14,11 @@ from functools import cached_property
 import numpy as np
 from scipy.special import ndtr
 
+from reprogrok.certificate.checker.carries import Numbers
 from reprogrok.certificate.checker.trees import GRIDS
-from reprogrok.certificate.search.estimated_boxes import Array, BlockBoxes, Nodes, Numbers, SearchedModel
+from reprogrok.certificate.search.estimated_boxes import Array, BlockBoxes, Nodes, SearchedModel
 
-_CHUNK = 4_096  # boxes at once: what fits into the cache of a core
+_CHUNK = 4_096  # boxes at a time: as many as fit into the cache of a core
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class EstimatedMargins:
 
 def estimated_margins(boxes: BlockBoxes, nodes: Nodes, grid: int) -> EstimatedMargins:
     """Estimate the margin over all cells of every node's box."""
-    with np.errstate(over="ignore", invalid="ignore"):  # a box too wide to say anything ends in infinities
+    with np.errstate(over="ignore", invalid="ignore"):  # a box that is too wide ends in infinities
         parts = [_estimated(boxes, nodes[at : at + _CHUNK], grid) for at in range(0, max(len(nodes), 1), _CHUNK)]
     return EstimatedMargins(
         *(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(EstimatedMargins))
@@ -52,8 +53,8 @@ def _estimated(boxes: BlockBoxes, nodes: Nodes, grid: int) -> EstimatedMargins:
     right_N = boxes.block.cases.right[nodes.case_N]
     centre_NR, radius_NR = (nodes.low_NR + nodes.high_NR) / 2, (nodes.high_NR - nodes.low_NR) / 2
     found: EstimatedMargins | None = None
-    for offset_R, share_R in _cells(grid, centre_NR.shape[1]):
-        cell = _cell(boxes, centre_NR + offset_R * radius_NR, radius_NR * share_R, right_N)
+    for offset_R, size_R in _cells(grid, centre_NR.shape[1]):
+        cell = _cell(boxes, centre_NR + offset_R * radius_NR, radius_NR * size_R, right_N)
         if found is None:
             found = cell
             continue
@@ -109,7 +110,7 @@ class _Affine:
 
     @cached_property
     def reach(self) -> Array:
-        """How far it can be from its centre: (N, D)."""
+        """Bound the distance from the centre: (N, D)."""
         reach: Array = np.abs(self.slope).sum(2) + self.radius
         return reach
 
@@ -121,11 +122,11 @@ class _Affine:
 
 
 def _normed(x: _Affine, weight_D: Array, bias_D: Array, model: SearchedModel) -> _Affine:
-    """The norm, x / sqrt(mean(x^2) + eps) * weight + bias, of the deviations from the mean if it is a LayerNorm."""
+    """Apply a norm: x / sqrt(mean(x^2) + eps) * weight + bias, to deviations from the mean if it is a LayerNorm."""
     if not model.spec.use_rmsnorm:
         width = x.centre.shape[1]
         x = x.mapped(np.eye(width) - 1 / width)
-    squared_N = (x.reach**2).mean(1)  # twice the half of what the square adds
+    squared_N = (x.reach**2).mean(1)  # twice the half of the square's remainder
     mean_N = (x.centre**2).mean(1) + model.eps + squared_N / 2
     mean_slope_NR = 2 * (x.centre[..., None] * x.slope).mean(1)
     mean_radius_N = 2 * (np.abs(x.centre) * x.radius).mean(1) + squared_N / 2
@@ -146,9 +147,9 @@ def _normed(x: _Affine, weight_D: Array, bias_D: Array, model: SearchedModel) ->
 
 
 def _gelu(x: _Affine) -> _Affine:
-    """GELU, x Phi(x); its second derivative is phi(x) (2 - x^2), largest at 0 and least at +-2."""
+    """Apply GELU, x Phi(x); its second derivative is phi(x) (2 - x^2), largest at 0 and least at +-2."""
     density = np.exp(-(x.centre**2) / 2) / np.sqrt(2 * np.pi)
-    share = ndtr(x.centre)
+    cdf = ndtr(x.centre)
     low, high = x.centre - x.reach, x.centre + x.reach
     ends = [np.exp(-(end**2) / 2) * (2 - end**2) for end in (low, high)]
     most = np.where((low < 0) & (high > 0), 2.0, np.maximum(*ends))
@@ -157,18 +158,18 @@ def _gelu(x: _Affine) -> _Affine:
         least = np.where((low < turn) & (high > turn), -2 * np.exp(-2.0), least)
     quarter = x.reach**2 / 4 / np.sqrt(2 * np.pi)
     up, down = np.maximum(most, 0) * quarter, np.minimum(least, 0) * quarter  # halves of the remainder's ends
-    steep = share + x.centre * density
-    return _Affine(x.centre * share + up + down, steep[..., None] * x.slope, np.abs(steep) * x.radius + up - down)
+    steep = cdf + x.centre * density
+    return _Affine(x.centre * cdf + up + down, steep[..., None] * x.slope, np.abs(steep) * x.radius + up - down)
 
 
 def _cells(grid: int, coordinates: int) -> list[tuple[Array, Array]]:
-    """Centres of a grid's cells, and their size, as fractions of a box's radius: each (R,)."""
+    """List centres and sizes of a grid's cells, as fractions of a box's radius: each (R,)."""
     counts = GRIDS[grid][:coordinates]
-    share_R = np.ones(coordinates)
-    share_R[: len(counts)] = 1 / np.array(counts)
+    size_R = np.ones(coordinates)
+    size_R[: len(counts)] = 1 / np.array(counts)
     cells = []
     for cell in np.ndindex(*counts):
         offset_R = np.zeros(coordinates)
         offset_R[: len(counts)] = (2 * np.array(cell) + 1) / np.array(counts) - 1
-        cells.append((offset_R, share_R))
+        cells.append((offset_R, size_R))
     return cells

@@ -1,9 +1,9 @@
-"""A one-layer addition model -> for every block the trees of a certificate, and problems that it may get wrong.
+"""A one-layer addition model -> the trees of a certificate for every block, and problems that it may get wrong.
 
     whole cases --boxes, margins--> right, wrong, or open --finer grids, halved places--> ... --> one tree per case
 
-The search decides by estimates in plain float64 (`search.estimated_margins`) and may be wrong; nothing that it says
-counts before `checker.check` has confirmed it. What it has no time for stays open in the tree.
+The search is untrusted: it decides by estimates in plain float64 (`search.estimated_margins`), and `checker.check`
+verifies every leaf. Parts that are undecided when time is up stay open.
 
 Axes as in `certificate.search.estimated_boxes`: N nodes, F far places, R coordinates, K choices.
 """
@@ -15,30 +15,28 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from reprogrok.certificate.checker.carries import Block, blocks
+from reprogrok.certificate.checker.carries import Block, Numbers, blocks
 from reprogrok.certificate.checker.enclosure import BlockEnclosure, Enclosure
 from reprogrok.certificate.checker.trees import GRIDS, OPEN, BlockProof, Leaf, LeafStatus, Tree, encode, mark
-from reprogrok.certificate.search.estimated_boxes import Array, BlockBoxes, Nodes, Numbers, SearchedModel
+from reprogrok.certificate.search.estimated_boxes import Array, BlockBoxes, Nodes, SearchedModel
 from reprogrok.certificate.search.estimated_margins import EstimatedMargins, estimated_margins
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 _SLACK = 1e-3  # logits that an estimated margin must exceed
-_CLOSE_CALL = 1.5  # logits: less may be lost to rounding in float32, so the checker is asked at once
-_TYPICAL = 0.75  # of what it costs: the quantile that the rule goes by
-_FEARED = 4.0  # times what is typical
-_ASKED = 16
-_SURE = 1e-5  # logits that it must confirm, as a certificate is printed in decimals
+_CLOSE_CALL = 1.5  # logits: a smaller margin may be lost to float32 rounding, so the checker is asked at once
+_TYPICAL = 0.75  # quantile of the costs of rounding that counts as typical
+_FEARED = 4.0  # factor of the typical cost up to which the checker is asked
+_ASKED = 16  # leaves at least that the checker is asked about
+_SURE = 1e-5  # logits that the checker must confirm, as a certificate is printed in decimals
 _GRIDS = (0, 2, 3, 4, 5)  # tried in this order
-_HOPELESS = -2.0  # logits: where the second finest grid leaves so much, the finest would not help
+_HOPELESS = -2.0  # logits: below this on the second finest grid, the finest would not help
 _TIGHTENED = 4  # the grid that may show a larger margin where one cell shows a small one
-_CLOSE = 0.95  # of the smallest margin that is met
-_ENOUGH = 0.01  # what may stay open in a block, as a share of what is wrong there
+_CLOSE = 0.95  # fraction of the smallest margin that is met
+_ENOUGH = 0.01  # largest fraction of a block's wrong problems that may stay open
 _AT_ONCE = 2_048  # parts that are halved together, those with most problems first
 _SUSPECTS = 24
 _OPEN, _RIGHT, _WRONG = range(3)
@@ -53,8 +51,8 @@ class FoundProof:
 
     Attributes:
         proof: the trees.
-        suspects: problems (a, b) that the model gets wrong, or whose margin is smallest, by the estimates.
-        cells: boxes that were looked at.
+        suspects: problems (a, b) that the model gets wrong, or with the smallest margins, by the estimates.
+        cells: number of boxes that were tried.
     """
 
     proof: BlockProof
@@ -62,26 +60,26 @@ class FoundProof:
     cells: int
 
 
-def search(  # noqa: PLR0917 - what is searched, with what, and how it is watched
+def search(  # noqa: PLR0917 - the model, the means, and a callback
     model: SearchedModel,
     have: Mapping[Block, FoundProof],
     seconds: float,
     clock: Callable[[], float] = time.monotonic,
     enclosure: Enclosure | None = None,
-    watch: Callable[[float], None] = lambda _share: None,
+    watch: Callable[[float], None] = lambda _fraction: None,
 ) -> Iterator[FoundProof]:
-    """Search all blocks; each is handed over once nothing more is to be done about it, so in no order.
+    """Search all blocks and yield each as soon as it is done, in no fixed order.
 
-    First all cases of all blocks are tried as a whole, then parts of them are halved where most problems are open, a
-    few seconds at a time.
+    All cases of all blocks are tried as a whole first; then the blocks with most open problems are halved, a few
+    seconds at a time.
 
     Args:
         model: of one layer and one head (`certificate.checker.enclosure.refusal`).
-        have: what an earlier search found; it is handed on first.
-        seconds: how long all of it may take; every case is tried as a whole, however long that takes.
+        have: results of an earlier search; they are yielded first.
+        seconds: time limit for halving; every case is tried as a whole, however long that takes.
         clock: in seconds.
-        enclosure: of the same model, to be asked where an estimate is close; without one, estimates decide alone.
-        watch: told now and then which share of all problems is open to further search.
+        enclosure: of the same model, asked where an estimate is close; without one, estimates decide alone.
+        watch: called now and then with the fraction of all problems that is open to further search.
     """
     yield from have.values()
     end = clock() + seconds
@@ -113,16 +111,16 @@ def search(  # noqa: PLR0917 - what is searched, with what, and how it is watche
 
 @dataclass(frozen=True)
 class _Parts:
-    """Nodes of the trees, with what is known of each: all (N, ...).
+    """Nodes of the trees with their results, all (N, ...).
 
     Attributes:
-        number: of the node; the first are the cases themselves.
+        number: number of the node; the first are the cases themselves.
         case, run_NF, low_NR, high_NR: see `Nodes`.
-        ways: problems, as a float.
-        grid: the last that was tried.
+        ways: number of problems, as a float.
+        grid: the last grid that was tried.
         status: right, wrong or open, by number.
         lowest, beaten, worst, middle, slope_NR: see `EstimatedMargins`.
-        cost: logits that rounding in float32 takes from its margin, where the checker was asked; else 0.
+        cost: logits that float32 rounding takes from its margin, where the checker was asked; else 0.
     """
 
     number: Numbers
@@ -171,18 +169,18 @@ class _Forest:
     boxes: BlockBoxes
     enclosure: Enclosure | None
     cells: int = 0
-    cost: float = 0.0  # logits that rounding in float32 takes from a margin
+    cost: float = 0.0  # logits that float32 rounding takes from a margin
     count: int = 0
     halved: set[int] = field(default_factory=set)
     marks: dict[int, str] = field(default_factory=dict)
     children: dict[int, tuple[int, int, int]] = field(default_factory=dict)  # place, and the numbers of its halves
-    telling: list[_Parts] = field(default_factory=list)  # where a suspect may be found
+    telling: list[_Parts] = field(default_factory=list)  # parts where a suspect may be found
     wrong_ways: float = 0.0  # problems that are answered wrong
     opened: _Parts = field(init=False)
 
     @property
     def open_ways(self) -> float:
-        """How many problems halving may still decide."""
+        """Number of problems that halving may still decide."""
         return float(self.opened.ways.sum())
 
     def plant(self) -> None:
@@ -193,7 +191,7 @@ class _Forest:
         self.opened = self._marked(whole)
 
     def grow(self, until: float, clock: Callable[[], float]) -> None:
-        """Halve what is open, the parts with most problems first."""
+        """Halve the open parts, those with most problems first."""
         while len(self.opened) and clock() < until and self.open_ways > _ENOUGH * self.wrong_ways:
             order = np.argsort(-self.opened.ways, kind="stable")
             most = int(np.searchsorted(np.cumsum(self.opened.ways[order]), _MOST * self.open_ways)) + 1
@@ -205,19 +203,19 @@ class _Forest:
             self.opened = self.opened[:0]
 
     def found(self) -> FoundProof:
-        """What there is to say."""
+        """Return the trees as they are, and the suspects."""
         self.telling.append(_heaviest(self.opened))
         orders = {place: self.boxes.orders[place] for place in sorted(self.halved)}
         proof = BlockProof(self.boxes.block, self.boxes.basis_RD, orders, self.text())
         return FoundProof(proof, tuple(dict.fromkeys(self.suspects())), self.cells)
 
     def forget_tables(self) -> None:
-        """Free what takes most memory; it is made again when it is needed."""
+        """Free the largest tables; they are computed again when needed."""
         self.boxes.forget_tables()
         self.__dict__.pop("_enclosed", None)
 
     def _tried(self, nodes: Nodes, ways_N: Array) -> _Parts:
-        """What grids of growing fineness show of new nodes."""
+        """Try grids of growing fineness on new nodes."""
         number_N = self.count + np.arange(len(nodes))
         self.count += len(nodes)
         parts = self._seen(nodes, number_N, ways_N, _GRIDS[0])
@@ -231,7 +229,7 @@ class _Forest:
         return parts
 
     def _seen(self, nodes: Nodes, number_N: Numbers, ways_N: Array, grid: int) -> _Parts:
-        """What one grid shows."""
+        """Try one grid."""
         seen: EstimatedMargins = estimated_margins(self.boxes, nodes, grid)
         self.cells += len(nodes) * math.prod(GRIDS[grid])
         status_N = np.where(seen.lowest_N > _SLACK, _RIGHT, np.where(seen.beaten_N < -_SLACK, _WRONG, _OPEN))
@@ -246,12 +244,12 @@ class _Forest:
     def _ask_when_close(  # noqa: PLR0917 - columns of the same nodes
         self, nodes: Nodes, ways_N: Array, grid: int, seen: EstimatedMargins, status_N: Numbers, cost_N: Array
     ) -> None:
-        """Take back what the checker would not confirm; see how much its roundings cost."""
+        """Reopen nodes that the checker would not confirm; measure the cost of rounding."""
         margin_N = np.where(status_N == _RIGHT, seen.lowest_N, -seen.beaten_N)
         order_N = np.argsort(margin_N, kind="stable")
         waiting_N = order_N[((status_N != _OPEN) & (ways_N > 0))[order_N]]
         while len(waiting_N):
-            # A few at least, which tell what it costs; then all that such a cost could take back.
+            # A few at least, which measure the cost; then all that such a cost could reopen.
             close = margin_N[waiting_N] < max(_CLOSE_CALL, _FEARED * self.cost)
             close[:_ASKED] = True
             close_N, waiting_N = waiting_N[close], waiting_N[~close]
@@ -268,11 +266,11 @@ class _Forest:
     @cached_property
     def _enclosed(self) -> BlockEnclosure:
         if self.enclosure is None:
-            raise AssertionError("nobody asks without an enclosure")
+            raise AssertionError("the checker is asked without an enclosure")
         return self.enclosure.block(self.boxes.block, self.boxes.basis_RD, self.boxes.orders)
 
     def _leaves(self, nodes: Nodes, grid: int) -> list[Leaf]:
-        """Nodes as a certificate has them; a status is not read here."""
+        """Return nodes as leaves; the reader ignores their status."""
         cut = []
         for case, run_F in zip(nodes.case_N.tolist(), nodes.run_NF.tolist(), strict=True):
             halved = [(self.boxes.far[f], *self.boxes.spans[f][run]) for f, run in enumerate(run_F) if run]
@@ -280,7 +278,7 @@ class _Forest:
         return cut
 
     def _tightened(self, parts: _Parts) -> _Parts:
-        """Right parts whose margin looks smaller than the smallest that is really met, on a finer grid."""
+        """Try a finer grid on right parts with an estimated margin below the smallest that is met."""
         met = parts.middle[parts.right].min(initial=np.inf)
         close = parts.right & (parts.lowest < _CLOSE * met) & (parts.grid < _TIGHTENED)
         if not close.any():
@@ -290,7 +288,7 @@ class _Forest:
         )
 
     def _marked(self, parts: _Parts) -> _Parts:
-        """Note what is decided; what is not comes back."""
+        """Mark the decided parts; return the others."""
         wrong = parts[parts.wrong & (parts.ways > 0)]
         self.wrong_ways += float(wrong.ways.sum())
         self.telling.append(_heaviest(wrong))
@@ -301,12 +299,12 @@ class _Forest:
         for status, sure in decided:
             for number, grid in zip(parts.number[sure].tolist(), parts.grid[sure].tolist(), strict=True):
                 self.marks[number] = mark(status, grid)
-        hopeless = (parts.lowest > -parts.cost) & (parts.beaten < parts.cost)  # rounding decides all over the part
+        hopeless = (parts.lowest > -parts.cost) & (parts.beaten < parts.cost)  # rounding decides everywhere in the part
         self.telling.append(_heaviest(parts[(parts.status == _OPEN) & hopeless]))
         return parts[(parts.status == _OPEN) & ~hopeless & (parts.ways > 0)]
 
     def _halved(self, parts: _Parts) -> _Parts:
-        """Both halves of every part, cut at the place whose choices move the margin most."""
+        """Halve every part at the place whose choices move the margin most; return both halves."""
         boxes = self.boxes
         run_FN = parts.run_NF.T
         reach_NF, single_NF = np.empty(parts.run_NF.shape), np.empty(parts.run_NF.shape, dtype=np.bool_)
@@ -328,7 +326,7 @@ class _Forest:
         return self._tried(boxes.shrunk(nodes), boxes.ways_of(nodes))
 
     def text(self) -> str:
-        """The trees of all cases; a node was numbered before its halves."""
+        """Encode the trees of all cases; a node has a smaller number than its halves."""
         trees: list[Tree] = [self.marks.get(number, OPEN) for number in range(self.count)]
         for number in sorted(self.children, reverse=True):
             place, first, second = self.children[number]
@@ -336,22 +334,20 @@ class _Forest:
         return encode(trees[: len(self.boxes.block.cases)])
 
     def suspects(self) -> Iterator[tuple[int, int]]:
-        """A problem of each telling part: the choices that lower the margin most."""
+        """Yield a problem of each telling part: the choices that lower the margin most."""
         for parts in self.telling:
             for at in range(len(parts)):
                 yield self.boxes.worst_problem(parts.nodes[at : at + 1], parts.slope_NR[at])
 
 
 def _heaviest(parts: _Parts) -> _Parts:
-    """Those with most problems."""
+    """Return the parts with most problems."""
     return parts[np.argsort(-parts.ways, kind="stable")[:_SUSPECTS]]
 
 
 def _replaced(parts: _Parts, where: NDArray[np.bool_], by: _Parts) -> _Parts:
-    """The same parts with some of them seen anew."""
-    columns = []
-    for each in fields(parts):
-        column = getattr(parts, each.name).copy()
-        column[where] = getattr(by, each.name)
-        columns.append(column)
-    return _Parts(*columns)
+    """Return the parts, some of them replaced."""
+    columns = {each.name: getattr(parts, each.name).copy() for each in fields(parts)}
+    for name, column in columns.items():
+        column[where] = getattr(by, name)
+    return _Parts(**columns)
