@@ -34,12 +34,12 @@ from reprogrok.metrics.grokking import (
     within,
 )
 from reprogrok.metrics.registry import GENERALISATION, MEMORISATION
-from reprogrok.record import Record, Series
+from reprogrok.record import Record
+from reprogrok.runs.curves import grok_step
 from reprogrok.runs.identity import Identity, identify, run_labels
 from reprogrok.stats.exact_tests import fisher
 from reprogrok.stats.proportions import CONFIDENCE, Proportion, proportion
 
-GROK_LEVEL = 0.9  # "the grok step" at which other metrics are read
 COMMON = "at the common step"
 MOMENTS = ("first", "at grok", COMMON, "end")
 
@@ -349,16 +349,10 @@ def _levels(record: Record, metric: str, common: int | None) -> tuple[Level, ...
         if (series := replica.get(metric)) is None or not (points := measured(series)):
             continue
         # Rank and entropy are taken more rarely than accuracy: the nearest measurement, the earlier of two.
-        for found, step in zip(read, (points[0][0], _grok_step(replica), common, points[-1][0]), strict=True):
+        for found, step in zip(read, (points[0][0], grok_step(replica), common, points[-1][0]), strict=True):
             if step is not None:
                 found.append(min(points, key=lambda point: (abs(point[0] - step), point[0])))
     return tuple(
         Level(median_of([(value, value) for _, value in points]), tuple(dict.fromkeys(step for step, _ in points)))
         for points in read
     )
-
-
-def _grok_step(replica: Mapping[str, Series]) -> int | None:
-    series = next((replica[name] for name in GENERALISATION if name in replica), None)
-    time = first_above(series, GROK_LEVEL)
-    return time.by if isinstance(time, StepInterval) else None

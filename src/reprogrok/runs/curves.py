@@ -20,10 +20,12 @@ from statistics import median
 
 from reprogrok.errors import InputError
 from reprogrok.files import write_bytes
-from reprogrok.metrics.registry import BUILT_IN, Scale, Use, used_in
+from reprogrok.metrics.grokking import StepInterval, first_above
+from reprogrok.metrics.registry import BUILT_IN, GENERALISATION, Scale, Use, used_in
 from reprogrok.record import Record, Series
 
 CURVES = used_in(Use.CURVES)
+GROK_LEVEL = 0.9
 _SIDES = ("test_", "train_")
 _SPREAD = ("lowest", "median", "highest")
 MOST_PAIRED = 4  # runs of one seed each whose training and held-out curves are distinguishable on one pair of axes
@@ -197,6 +199,13 @@ def _by_step(record: Record, metrics: Sequence[str]) -> dict[int, dict[str, list
                 if math.isfinite(value):
                     at.append(value)
     return found
+
+
+def grok_step(replica: Mapping[str, Series]) -> int | None:
+    """Return the first evaluation of a replica at or above `GROK_LEVEL` of held-out examples; None without one."""
+    series = next((replica[name] for name in GENERALISATION if name in replica), None)
+    time = first_above(series, GROK_LEVEL)
+    return time.by if isinstance(time, StepInterval) else None
 
 
 def median_line(series: Sequence[Series]) -> Series:

@@ -24,15 +24,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from reprogrok.files import write_bytes
-from reprogrok.metrics.grokking import StepInterval, first_above
 from reprogrok.metrics.registry import GENERALISATION, Scale
 from reprogrok.record import Record, Series
-from reprogrok.runs.curves import Panel, median_line, panels_of, quantity_of
+from reprogrok.runs.curves import GROK_LEVEL, Panel, grok_step, median_line, panels_of, quantity_of
 from reprogrok.text import counted
 
 # Okabe and Ito's palette for every kind of colour vision, without its yellow, which is faint on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-LEVEL = 0.9
 _GREY = "#666666"
 _FEW = 8  # on an axis that spans a smaller factor, powers of ten alone may leave one label or none
 
@@ -147,12 +145,8 @@ def _marks(record: Record, brush: Brush) -> list[tuple[float, str]]:
 
 def grok_steps(record: Record) -> dict[int, float]:
     """Return seed -> first evaluation at or above 90 % of held-out examples; infinite if there is none."""
-    found = {}
-    for seed, replica in record.replicas.items():
-        series = next((replica[name] for name in GENERALISATION if name in replica), None)
-        time = first_above(series, LEVEL)
-        found[seed] = float(time.by) if isinstance(time, StepInterval) else math.inf
-    return found
+    found = {seed: grok_step(replica) for seed, replica in record.replicas.items()}
+    return {seed: math.inf if step is None else float(step) for seed, step in found.items()}
 
 
 def _median_step(record: Record) -> float:
@@ -198,7 +192,7 @@ def _legend(records: Mapping[str, Record], brushes: Sequence[Brush]) -> list[Lin
         handles.append(Line2D([], [], color=_GREY, linewidth=0.7, label="one seed"))
     measured = {name for record in records.values() for replica in record.replicas.values() for name in replica}
     if (marked := next((name for name in GENERALISATION if name in measured), None)) is not None:
-        words = f"first evaluation with held-out {quantity_of(marked)} of at least {LEVEL:.0%}".replace("%", " %")
+        words = f"first evaluation with held-out {quantity_of(marked)} of at least {GROK_LEVEL:.0%}".replace("%", " %")
         handles.append(Line2D([], [], color=_GREY, linestyle=(0, (1, 2)), linewidth=1.4, label=words))
     if any(record.diverged for record in records.values()):
         handles.append(Line2D([], [], color=_GREY, linestyle="none", marker="x", label="diverged"))
@@ -216,5 +210,5 @@ def _run_text(label: str, record: Record, brush: Brush) -> str:
 
 
 def _when(step: float) -> str:
-    level = f"{LEVEL:.0%}".replace("%", " %")
+    level = f"{GROK_LEVEL:.0%}".replace("%", " %")
     return f": {level} at {step:,.0f}" if math.isfinite(step) else f": never {level}"
