@@ -281,7 +281,9 @@ def test_a_wrong_answer_where_a_part_is_proved_right_is_a_fault_of_the_program(m
         certify(model, DIGITS, list(kept(OneUnknown(1.25))), OneUnknown(1.25), asked, budget=0.0)
 
 
-@pytest.mark.parametrize("block", [Block(2, 0, EQUALS), Block(2, 1, 4), HALVED, Block(3, 3, 7)])
+@pytest.mark.parametrize(
+    "block", [Block(2, 0, EQUALS), pytest.param(Block(2, 1, 4), marks=pytest.mark.long), HALVED, Block(3, 3, 7)]
+)
 def test_a_part_holds_what_is_drawn_from_it_and_as_many_problems_as_it_is_counted_to_have(block):
     rng = np.random.default_rng(1)
     for case in range(0, len(block.cases), 37):

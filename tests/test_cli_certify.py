@@ -131,6 +131,7 @@ def test_another_checkpoint_has_another_certificate(copied, reprogrok, one_error
     assert one_error(result).startswith(start)
 
 
+@pytest.mark.long(quick="test_certificate.py::test_a_search_that_was_stopped_goes_on_where_it_was")
 def test_stopped_it_says_how_far_it_is_and_the_same_command_goes_on(tmp_path, reprogrok):
     (tmp_path / "tiny.pt").write_bytes(checkpoint())
     work = CertificationWork.of(load_checkpoint(tmp_path / "tiny.pt"), 3, 0.0, base=tmp_path / ".reprogrok" / "work")

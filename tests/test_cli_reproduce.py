@@ -179,6 +179,7 @@ def test_stopped_the_same_command_resumes(claimed, reprogrok):
     assert not (claimed / ".reprogrok/reproduce/smoke-groks.json").exists()
 
 
+@pytest.mark.long(quick="test_where_nothing_is_known_the_experiments_own_seeds_are_trained_and_judged")
 def test_of_a_comparison_that_was_stopped_between_its_sides_only_the_other_is_trained(claimed, reprogrok):
     text = (claimed / "params.yaml").read_text("utf-8")
     twin = text.split("  smoke:\n")[1].replace("lr: 0.015", "lr: 0.02")

@@ -122,7 +122,7 @@ def test_only_the_checkpoints_that_are_asked_for_are_another_matter(mini, tmp_pa
     same = {name for name in plain if plain[name] == ours.get(name)}
     assert same >= {record.METRICS, *(f"seed-{seed}/{name}.pt" for seed in (0, 1) for name in ("best", "last"))}
     line = reprogrok("train", "mini", "--checkpoints", "13", cwd=folder).stderr
-    assert "--checkpoints: no evaluation step (the nearest is 10)" in line
+    assert "--checkpoints: not an evaluation step (the nearest is 10)" in line
 
 
 TASK = "$.experiments.mini.task"

@@ -262,6 +262,7 @@ def test_the_metric_counts_what_a_plain_loop_over_the_checkpoint_counts(with_pac
     assert rows[-1]["test_near_miss"] == near / held_out
 
 
+@pytest.mark.long(quick="test_the_package_of_the_document_is_short_and_trains")
 def test_every_command_takes_such_a_run(with_package, reprogrok, tmp_path):
     folder = shutil.copytree(with_package, tmp_path / "project")
     installed = {"PYTHONPATH": path_with(folder / "installed")}

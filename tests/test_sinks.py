@@ -139,6 +139,7 @@ def test_the_folders_of_the_sinks_are_ignored_by_git():
     assert result.stdout.split() == [b"wandb/x", b"dvclive/x"]
 
 
+@pytest.mark.long(quick="test_wandb_has_a_run_per_seed_with_the_numbers_of_the_record")
 def test_a_killed_and_resumed_run_has_whole_series(trained, tmp_path, reprogrok):
     folder = shutil.copytree(trained, tmp_path / "project", ignore=shutil.ignore_patterns("runs", ".reprogrok"))
     words = ("train", "smoke", "--seeds", "0", *BOTH)
