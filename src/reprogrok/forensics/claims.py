@@ -85,8 +85,8 @@ def _checked(quoted: Sequence[QuotedNumber], absent: Sequence[str]) -> Iterator[
         yield CheckedNumbers("k of n", len(printed), silent, note)
     with_count = sum(number.reported.of in FRACTIONS and number.whole("k") is not None for number in quoted)
     yield CheckedNumbers("fraction and its count", with_count, 0, "fractions that are printed with k and n")
-    note = "all printed numbers whose run, split and step are stated"
-    note += f"; disputed, but missing here: {', '.join(absent)}" if absent else ""
+    missing = f"; disputed, but missing here: {', '.join(absent)}" if absent else ""
+    note = f"all printed numbers whose run, split and step are stated{missing}"
     yield CheckedNumbers("everything else", len(quoted), 0, note)
 
 

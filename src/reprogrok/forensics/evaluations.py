@@ -21,12 +21,7 @@ _WRITTEN = 1e-6  # absolute error allowed for accuracies written from float32 or
 
 @dataclass(frozen=True)
 class _Score:
-    """Accuracy and errors on n examples.
-
-    Attributes:
-        where: the file and the field that holds them.
-        n: None where the sizes of the test sets are not known.
-    """
+    """Accuracy and errors on n examples, read from a field of the file; n is None if it is not known."""
 
     where: str
     accuracy: float

@@ -4,9 +4,8 @@
     interval, n --grim--> some k/n lies in it; if none does, the number is no fraction of n
     findings, checked numbers --ForensicReport--> exit code
 
-Nothing is trained and no other source is consulted. The GRIM test is that of Brown and Heathers (2017), "The GRIM test:
-a simple technique detects numerous anomalies in the reporting of results in psychology": the mean of n whole numbers is
-k/n. It decides only if n is small compared with the number of printable values, and reports where it cannot.
+The GRIM test is that of Brown and Heathers (2017), "The GRIM test: a simple technique detects numerous anomalies in the
+reporting of results in psychology": the mean of n whole numbers is k/n.
 
 Grades: *certain* is arithmetic. *telling* means that honest explanations exist but are rare, with a probability where a
 stated assumption gives one. *weak* means that honest explanations are common. A finding never says why numbers do not
@@ -82,7 +81,6 @@ class CheckedNumbers:
     """The numbers that one check was applied to.
 
     Attributes:
-        looked_at: count of the numbers, or groups of numbers.
         silent: count of those that the check can never call wrong, whatever they are.
         note: further detail, such as n, or the reason for the silence.
     """
@@ -116,8 +114,7 @@ class Printed:
     """A number as it is printed.
 
     Attributes:
-        text: the number as printed.
-        value: its value; a percentage as a fraction.
+        value: a percentage as a fraction.
         unit: one unit in its last digit; for an approximate whole number, in its last digit other than zero.
         about: whether "~" precedes it.
     """

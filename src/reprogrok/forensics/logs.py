@@ -41,10 +41,7 @@ MOVES = 1.5  # a grok step that another estimator moves by this factor is tellin
 
 @dataclass(frozen=True)
 class _Configuration:
-    """The parts of a configuration that a log can contradict; None where they are not stated.
-
-    `test_examples` is the size of the test set by `train_split`, which a `split_rule` replaces.
-    """
+    """The parts of a configuration that a log can contradict, if stated; `test_examples` is by `train_split`."""
 
     equations: int | None
     train_split: float | None

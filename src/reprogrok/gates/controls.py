@@ -3,14 +3,12 @@
     controls/NAME.yaml --JSON Schema--> facts + breakpoints per metric --straight lines on the grid--> Record
     gate + Record --judge--> verdict --as the file states?--> Controls, or an error at the line of the trace
 
-A gate that lets everything pass looks like one that was passed. So each gate ships one run that passes it, and for each
-criterion and each requirement one that fails exactly this one. If no run can pass, the file gives the reason, and at
-least one condition must be IMPOSSIBLE by the bounds of its metric. A gate whose controls are not judged as stated does
-not load.
+A file has one run that passes the gate, and for each criterion and each requirement one that fails exactly this one. If
+no run can pass, the file gives the reason, and at least one condition must be IMPOSSIBLE by the bounds of its metric. A
+gate whose controls are not judged as stated does not load.
 
-A trace is data: breakpoints, with straight lines between them, sampled at the breakpoints and at every step of the
-grids of its metric, from its first breakpoint to its last. If the facts state the number of test examples, test
-accuracy is rounded to whole examples.
+A trace is sampled at its breakpoints and at every step of the grids of its metric, from its first breakpoint to its
+last. If the facts state the number of test examples, test accuracy is rounded to whole examples.
 """
 
 from __future__ import annotations
@@ -60,19 +58,14 @@ def check_controls(gate: Gate, path: Path) -> Controls:
         if failed != asked:
             message = f"this trace fails {_list(failed)}{_why(verdict, asked - failed)}"
             raise document.error(at, message, expected=f"{_list(asked)} to fail, and nothing else")
-    untold = [name for name in ids if name not in {trace["id"] for trace in data["fails"]}]
-    if untold:
+    if untold := [name for name in ids if name not in {trace["id"] for trace in data["fails"]}]:
         expected = f"one trace for each of {', '.join(ids)}"
         raise document.error(("fails",), f"no control fails {_list(untold)}", expected=expected)
     return Controls(path, int(data["passes"] is not None), len(data["fails"]), data.get("reason"))
 
 
 def _check_passing(document: Document, gate: Gate) -> None:
-    """Check that the passing trace passes, or that the bounds rule out that any can.
-
-    Raises:
-        InputError: neither is so.
-    """
+    """Raise unless the passing trace passes, or the bounds rule out that any can."""
     data = document.data
     if data["passes"] is not None:
         if "reason" in data:
@@ -90,18 +83,11 @@ def _check_passing(document: Document, gate: Gate) -> None:
 
 
 def _check_traces(document: Document, gate: Gate) -> None:
-    """Check that breakpoints are in order of steps, and only of metrics that the gate judges.
-
-    Raises:
-        InputError: one is not.
-    """
+    """Raise unless breakpoints are in order of steps, and only of metrics that the gate judges."""
     data, known = document.data, _definitions(gate)
-    places: list[tuple[Steps, Mapping[str, Any]]] = [((), data)]
-    if data["passes"] is not None:
-        places.append((("passes",), data["passes"]))
-    places += [(("fails", index), trace) for index, trace in enumerate(data["fails"])]
-    for at, trace in places:
-        for metric, breakpoints in trace.get("metrics", {}).items():
+    places: list[Steps] = [(), ("passes",), *(("fails", index) for index in range(len(data["fails"])))]
+    for at in places:
+        for metric, breakpoints in (document.at(at) or {}).get("metrics", {}).items():
             if metric not in known:
                 expected = f"one of {', '.join(known)}"
                 raise document.error((*at, "metrics", metric), "the gate judges no such metric", expected=expected)
@@ -112,24 +98,21 @@ def _check_traces(document: Document, gate: Gate) -> None:
 
 
 def _judge_trace(gate: Gate, data: Mapping[str, Any], trace: Mapping[str, Any]) -> GateVerdict:
-    facts = data["facts"] | trace.get("facts", {})
-    drawn = data["metrics"] | trace.get("metrics", {})
-    series = {
-        metric: Series(*_sampled(breakpoints, _steps(gate, metric), _examples(gate, metric, facts)))
-        for metric, breakpoints in drawn.items()
-    }
+    facts, definitions = data["facts"] | trace.get("facts", {}), _definitions(gate)
+    series = {}
+    for metric, breakpoints in (data["metrics"] | trace.get("metrics", {})).items():
+        grid = {step for criterion in gate.criteria if criterion.metric == metric for step in criterion.grid}
+        examples = facts.get("test_examples") if (metric, definitions[metric]) == COUNTED else None
+        series[metric] = Series(*_sampled(breakpoints, grid, examples))
     whole = {name: value for name, value in facts.items() if name != CEILING}
-    record = Record(gate.path, gate.name, LAYOUT, {0: series}, _definitions(gate), whole)
+    record = Record(gate.path, gate.name, LAYOUT, {0: series}, definitions, whole)
     return judge(gate, record, SplitAnswers(facts.get("classes"), facts.get(CEILING), "the control's facts"))
 
 
 def _sampled(
     breakpoints: Sequence[tuple[int, float]], grid: set[int], examples: int | None
 ) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Return steps and values on the straight lines between breakpoints.
-
-    [[0, 0.0], [100, 1.0]] on the grid 0, 25, ..., 100 gives 0, 0.25, 0.5, 0.75 and 1.
-    """
+    """Return steps and values on the lines between breakpoints: [[0, 0], [100, 1]] on 0, 50, 100 gives 0, 0.5, 1."""
     first, last = breakpoints[0][0], breakpoints[-1][0]
     steps = sorted({step for step in grid if first <= step <= last} | {step for step, _ in breakpoints})
     values = [float(breakpoints[0][1])]
@@ -144,14 +127,6 @@ def _sampled(
     if examples is not None:
         values = [round(value * examples) / examples for value in values]
     return tuple(steps), tuple(values)
-
-
-def _steps(gate: Gate, metric: str) -> set[int]:
-    return {step for criterion in gate.criteria if criterion.metric == metric for step in criterion.grid}
-
-
-def _examples(gate: Gate, metric: str, facts: Mapping[str, int]) -> int | None:
-    return facts.get("test_examples") if (metric, _definitions(gate)[metric]) == COUNTED else None
 
 
 def _definitions(gate: Gate) -> dict[str, str]:

@@ -3,8 +3,7 @@
     criteria file --gates.gate_files--> Gate(Criterion(Condition, ...), ..., Requirement, ...)
     Gate + Record --gates.gate--------> GateVerdict
 
-The hash and the content of the file stay with the gate, so that a run can register them before training and a verdict
-can name the criteria that it was judged by.
+The hash and the content of the file stay with the gate, so that a run can register them before training.
 """
 
 from __future__ import annotations
@@ -110,8 +109,7 @@ class Controls:
     """The control traces of a gate, confirmed when the gate was loaded.
 
     Attributes:
-        passing: number of traces that pass the gate; 0 if none can.
-        failing: number of traces that fail one criterion or requirement each.
+        passing, failing: numbers of traces.
         reason: why no trace can pass; None if one does.
     """
 
@@ -126,9 +124,7 @@ class Gate:
     """A set of criteria, all of which must hold for a GO.
 
     Attributes:
-        name: the file's name without its suffix.
         title: the statement that a GO supports.
-        source: author of the criteria.
         criteria: at least one, with distinct ids.
         sha256: SHA-256 of the bytes of the file.
         content: the file as plain data; registered, with the hash, by a run before it trains.

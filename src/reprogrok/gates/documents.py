@@ -129,22 +129,13 @@ def _criterion(assessment: Assessment, results: tuple[tuple[int, CriterionResult
 
 
 def _requirement(asked: Requirement, results: tuple[tuple[int, RequirementResult], ...]) -> dict[str, object]:
-    return {
-        "kind": asked.kind,
-        "asked": str(asked),
-        "outcome": worst(result.outcome for _, result in results).value,
-        "replicas": [
-            {
-                "seed": seed,
-                "outcome": result.outcome.value,
-                "value": result.value,
-                "step": result.step,
-                "numbers": result.numbers,
-                "reasons": list(result.reasons),
-            }
-            for seed, result in results
-        ],
-    }
+    replicas: list[dict[str, object]] = []
+    for seed, result in results:
+        outcome, reasons = result.outcome.value, list(result.reasons)
+        found = {"value": result.value, "step": result.step, "numbers": result.numbers, "reasons": reasons}
+        replicas.append({"seed": seed, "outcome": outcome} | found)
+    outcome = worst(result.outcome for _, result in results).value
+    return {"kind": asked.kind, "asked": str(asked), "outcome": outcome, "replicas": replicas}
 
 
 def _reading(reading: Reading | None) -> dict[str, object] | None:
@@ -154,8 +145,7 @@ def _reading(reading: Reading | None) -> dict[str, object] | None:
 def as_junit(verdict: GateVerdict) -> bytes:
     """Write the verdict as one JUnit test suite."""
     outcomes = [outcome for replica in verdict.replicas for outcome in replica.outcomes]
-    if verdict.withheld:
-        outcomes.append(Outcome.INCONCLUSIVE)
+    outcomes += [Outcome.INCONCLUSIVE] if verdict.withheld else []
     counts = {
         "tests": str(len(outcomes)),
         "failures": str(outcomes.count(Outcome.FAILS)),
@@ -188,8 +178,7 @@ def as_junit(verdict: GateVerdict) -> bytes:
             case = ET.SubElement(suite, "testcase", {"classname": classname, "name": required.requirement.kind})
             line = text.explain_requirement(required)
             _settle(case, required.outcome, line, line)
-    output = [*map(text.note_text, verdict.notes), *verdict.registration.difference]
-    if output:
+    if output := [*map(text.note_text, verdict.notes), *verdict.registration.difference]:
         ET.SubElement(suite, "system-out").text = _xml("\n".join(output))
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, "unicode")}\n'.encode()
@@ -210,10 +199,7 @@ def _settle(case: ET.Element, outcome: Outcome, message: str, details: str) -> N
 
 
 def as_github(verdict: GateVerdict) -> bytes:
-    """Write the verdict as workflow commands: annotations at lines of the criteria file, and one for the whole.
-
-    Seeds share one annotation per condition, because GitHub shows only the first ten of a step.
-    """
+    """Write the verdict as workflow commands; seeds share an annotation, because GitHub shows only ten per step."""
     path = text.path_text(verdict.gate.path)
     commands = []
     for index, criterion in enumerate(verdict.gate.criteria):
@@ -221,11 +207,9 @@ def as_github(verdict: GateVerdict) -> bytes:
             commands.extend(_condition_command(verdict, index, number, _place(path, condition.line)))
     for index, requirement in enumerate(verdict.gate.requires):
         commands.extend(_requirement_command(verdict, index, _place(path, requirement.line)))
-    commands += [
-        _command("warning", f"{note.kind} in {verdict.gate.name}", text.note_text(note), place)
-        for note in verdict.notes
-        for place in [_place(path, note.condition.line)]
-    ]
+    for note in verdict.notes:
+        title, place = f"{note.kind} in {verdict.gate.name}", _place(path, note.condition.line)
+        commands.append(_command("warning", title, text.note_text(note), place))
     levels = {GateDecision.GO: "notice", GateDecision.NO_GO: "error", GateDecision.INCONCLUSIVE: "warning"}
     registration = text.registration_text(verdict)
     message = "\n".join([text.summary(verdict), f"run {text.path_text(verdict.run)}", registration])

@@ -10,9 +10,7 @@ The rules, in the order in which they apply to each criterion of each replica:
 3. Otherwise it HOLDS.
 
 `eventually` and the slope are violated by a whole window and not by a point: for them rule 1 needs a grid without
-holes. Values that are not usable are left out, never filled in: a drop across a NaN is seen between its neighbours, and
-the NaN still keeps the criterion from holding. The outcome of a gate is the worst of its criteria and requirements
-(`gates.requirements`), that of a run the worst of its seeds.
+holes. Unusable values are left out, never filled in: a drop across a NaN is measured between its neighbours.
 """
 
 from __future__ import annotations

@@ -115,11 +115,7 @@ def _criterion(document: Document, index: int, item: Mapping[str, Any]) -> Crite
 
 
 def _measured(document: Document, at: Steps, item: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the metric and the definition that an entry names.
-
-    Raises:
-        InputError: the metric or the definition is unknown.
-    """
+    """Return the metric and the definition that an entry names, or raise if either is unknown."""
     metric, definition = item["metric"], item["definition"]
     if metric not in METRICS:
         raise document.error((*at, "metric"), "unknown metric", expected=_choice(metric, METRICS), found=metric)

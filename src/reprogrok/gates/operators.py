@@ -146,12 +146,8 @@ def decimal(value: float) -> Decimal:
 
 
 def feasibility(operator: Operator, limit: Limit, bounds: Bounds) -> Feasibility:
-    """Return whether some, no or every value inside the bounds meets the limit.
-
-    A limit is a half-line, so the two ends of the readings' span decide.
-    """
-    smallest, largest = operator.span(bounds)
-    ends = (limit.holds(smallest), limit.holds(largest))
+    """Return whether some, no or every value inside the bounds meets the limit; the ends of the span decide."""
+    ends = [limit.holds(end) for end in operator.span(bounds)]
     if all(ends):
         return Feasibility.VACUOUS
     return Feasibility.POSSIBLE if any(ends) else Feasibility.IMPOSSIBLE

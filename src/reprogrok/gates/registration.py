@@ -1,9 +1,8 @@
 """Whether the criteria were fixed before training: (gate, record) -> REGISTERED, AMENDED or UNREGISTERED.
 
 Before its first step, a run stores the hash and the content of every gate that will judge it. The hash is of the file's
-bytes, so any edit shows, even of a comment. Then the whole contents are compared, requirements included: a GO by
-criteria whose content differs is withheld until the amendment is accepted (`GateVerdict.withheld`); an edit of comments
-or layout withholds nothing.
+bytes, so any edit shows. A GO by criteria whose content differs is withheld until the amendment is accepted
+(`GateVerdict.withheld`); an edit of comments or layout withholds nothing.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ def check_registration(gate: Gate, record: Record) -> RegistrationCheck:
         note = "the run stored these criteria before it trained"
         return RegistrationCheck(RegistrationStatus.REGISTERED, note, stored.sha256)
     difference = tuple(_difference(stored.criteria, gate.content))
-    note = (
-        "the criteria are not those that the run stored before it trained"
-        if difference
-        else "the file was edited since the run stored it, but only its comments or layout: the criteria are the same, "
-        "and no GO is withheld"
-    )
+    note = "the criteria are not those that the run stored before it trained"
+    if not difference:
+        note = (
+            "the file was edited since the run stored it, but only its comments or layout: the criteria are the same, "
+        )
+        note += "and no GO is withheld"
     return RegistrationCheck(RegistrationStatus.AMENDED, note, stored.sha256, difference)
 
 

@@ -4,10 +4,9 @@
     answers-learnable    answers of the split ---------> fraction of test examples whose answer occurs in training
     not-below-chance     test accuracy --binomial------> is any evaluation worse than guessing explains?
 
-Criteria can hold for a reason that makes them worthless: test accuracy "stays low" for any model whose test answers
-never occur in training. Requirements exclude such reasons. They follow the rules of the criteria: a violation FAILS, a
-hole never HOLDS. They have no grid; a hole is a value that is not a number or lies outside the bounds of the metric, or
-a record that ends before the last step judged.
+Requirements exclude reasons that make criteria worthless: test accuracy "stays low" for any model whose test answers
+never occur in training. They follow the rules of the criteria: a violation FAILS, a hole never HOLDS. They have no
+grid; a hole is an unusable value, or a record that ends before the last step judged.
 """
 
 from __future__ import annotations

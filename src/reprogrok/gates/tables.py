@@ -69,29 +69,27 @@ def _reasons(verdict: GateVerdict) -> Iterator[str]:
 
 
 def _requirements(verdict: GateVerdict) -> Table:
-    several = len(verdict.replicas) > 1
     table = _empty_table(verdict, ("requires", "what", "outcome", "found"))
     for replica in verdict.replicas:
         for result in replica.requires:
             cells = [result.requirement.kind, str(result.requirement), result.outcome.value, result.numbers or "-"]
-            _add_row(table, cells, result.outcome, str(replica.seed) if several else None)
+            _add_row(table, cells, result.outcome, str(replica.seed))
     return table
 
 
 def _table(verdict: GateVerdict) -> Table:
-    several = len(verdict.replicas) > 1
     numbers = ("worst", "at step", "margin", "first violation", "points")
     table = _empty_table(verdict, ("criterion", "condition", "outcome"), numbers)
     for seed, outcome, cells in _rows(verdict):
-        _add_row(table, cells, outcome, seed if several else None)
+        _add_row(table, cells, outcome, seed)
     return table
 
 
-def _add_row(table: Table, cells: list[str], outcome: Outcome, seed: str | None) -> None:
-    """Add a row whose third cell is the outcome, in its style; the seed comes first, if given."""
+def _add_row(table: Table, cells: list[str], outcome: Outcome, seed: str) -> None:
+    """Add a row whose third cell is the outcome, in its style; the seed comes first if the table has its column."""
     texts = [Text(cell) for cell in cells]
     texts[2].stylize(STYLES[outcome])
-    table.add_row(*([] if seed is None else [Text(seed)]), *texts)
+    table.add_row(*([Text(seed)] if len(table.columns) > len(cells) else []), *texts)
 
 
 def _narrow_table(verdict: GateVerdict) -> Table:

@@ -65,9 +65,7 @@ def explain(result: CriterionResult, condition: ConditionResult) -> str:
 
 def explain_requirement(result: RequirementResult) -> str:
     """Describe the result of one requirement in one line."""
-    return "; ".join(
-        part for part in (f"{result.requirement} {result.outcome}", result.numbers, *result.reasons) if part
-    )
+    return "; ".join(filter(None, (f"{result.requirement} {result.outcome}", result.numbers, *result.reasons)))
 
 
 def registration_text(verdict: GateVerdict) -> str:

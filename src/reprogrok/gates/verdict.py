@@ -6,7 +6,7 @@
                     RequirementResult per requirement
       registration  whether the criteria were registered before training; a GO by amended ones is withheld
 
-`gates.gate` sets the outcomes; everything that follows from them is a property, so that no two parts can disagree.
+`gates.gate` sets the outcomes; everything that follows from them is a property.
 """
 
 from __future__ import annotations
@@ -54,10 +54,8 @@ class RegistrationStatus(StrEnum):
 
 def worst(outcomes: Iterable[Outcome]) -> Outcome:
     """Return the worst outcome: FAILS, then INCONCLUSIVE, then HOLDS; INCONCLUSIVE if there is none."""
-    seen = set(outcomes)
-    if Outcome.FAILS in seen:
-        return Outcome.FAILS
-    return Outcome.HOLDS if seen == {Outcome.HOLDS} else Outcome.INCONCLUSIVE
+    order = (Outcome.HOLDS, Outcome.INCONCLUSIVE, Outcome.FAILS)
+    return max(outcomes, key=order.index, default=Outcome.INCONCLUSIVE)
 
 
 @dataclass(frozen=True)
@@ -166,8 +164,6 @@ class RegistrationCheck:
     """The criteria of a verdict, compared with those that the run registered before training.
 
     Attributes:
-        note: the status as one clause.
-        registered_sha256: SHA-256 of the registered criteria file; None if the run registered none.
         difference: for AMENDED, a unified diff of the two contents, line by line; empty if only comments or layout of
             the file were edited.
     """
@@ -216,8 +212,8 @@ class GateVerdict:
     @property
     def withheld(self) -> str | None:
         """Why a GO is not given although everything holds; None if there is no such reason."""
-        held_back = self.outcome is Outcome.HOLDS and self.registration.amended and not self.accept_amended
-        return WITHHELD if held_back else None
+        amended = self.registration.amended and not self.accept_amended
+        return WITHHELD if amended and self.outcome is Outcome.HOLDS else None
 
     @property
     def amendment_accepted(self) -> bool:

@@ -1,7 +1,6 @@
 """The results of a preflight: one check per criterion, condition and requirement, each with its notes.
 
-`preflight.criteria` and `preflight.requirements` make them; everything that follows from them is a property, so that no
-two parts can disagree.
+preflight.criteria, preflight.requirements --checks--> preflight.preflight, documents, tables
 """
 
 from __future__ import annotations

@@ -4,8 +4,7 @@
     steps of the run -----> UNMEASURED: a point of the grid is missing, so the criterion can never hold
     ceilings of the split-> UNINFORMATIVE, OUT_OF_REACH, REMEMBERED: expectations, not laws
 
-The ceilings hold for learners that give only answers seen in training, or that remember, swap and guess
-(`tasks.split_audit`); a model that exceeds them has learned more.
+The ceilings hold for learners that give only answers seen in training, or that remember and swap (`tasks.split_audit`).
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from reprogrok.gates.criteria import Condition, Criterion
 from reprogrok.gates.operators import OPERATORS, Feasibility, Limit, Relation, decimal, feasibility
 from reprogrok.gates.preflight.checks import ConditionCheck, CriterionCheck, NoteKind, PreflightNote
 from reprogrok.gates.preflight.planned_run import PlannedRun
-from reprogrok.gates.preflight.witnesses import Witness, find
+from reprogrok.gates.preflight.witnesses import find
 from reprogrok.gates.verdict import Outcome
 from reprogrok.metrics.bounds import Bounds
 from reprogrok.metrics.registry import bounds, denominator
@@ -77,8 +76,7 @@ def _together(criterion: Criterion, limits: Bounds, count: int | None) -> Prefli
 def _compatible(asked: list[Limit], limits: Bounds, count: int | None) -> bool:
     """Return whether a value inside the bounds, k/n where values are counted, meets all of these limits.
 
-    The half-lines of the limits meet in an interval. If it is not empty, it holds one of its ends, a k/n next to one,
-    or the middle.
+    The limits leave an interval; if it is not empty, it holds one of its ends, a k/n next to one, or the middle.
     """
     ends = [Decimal(repr(float(end))) for end in (limits.low, limits.high)]
     tried = [*ends, *(limit.value for limit in asked)]
@@ -103,39 +101,28 @@ def _condition(
         passes = find(alone, Outcome.HOLDS, limits, count, planned.facts)
     if kind is not Feasibility.VACUOUS:
         fails = find(alone, Outcome.FAILS, limits, count, planned.facts)
-    notes = [*_certain(criterion, condition, kind, limits, (passes, fails)), *_expected(criterion, condition, planned)]
-    return ConditionCheck(condition, passes, fails, counted(condition, count), tuple(notes))
-
-
-def _certain(
-    criterion: Criterion,
-    condition: Condition,
-    kind: Feasibility,
-    limits: Bounds,
-    shown: tuple[Witness | None, Witness | None],
-) -> Iterator[PreflightNote]:
-    asked = f"{criterion.metric} {condition}"
+    asked, notes = f"{criterion.metric} {condition}", []
     if kind is not Feasibility.POSSIBLE:
         verb = "meet" if kind is Feasibility.IMPOSSIBLE else "break"
         why = f"{limits.arithmetic}, so no value can {verb} {asked}"
-        yield PreflightNote(NoteKind(kind.value), criterion.id, why, condition.line)
-        return
-    for witness, verb in zip(shown, ("meets", "breaks"), strict=True):
-        if witness is None:
-            why = f"no series was found that {verb} {asked}, and no arithmetic rules it out"
-            yield PreflightNote(NoteKind.NOT_SHOWN, criterion.id, why, condition.line)
+        notes.append(PreflightNote(NoteKind(kind.value), criterion.id, why, condition.line))
+    else:
+        for witness, verb in ((passes, "meets"), (fails, "breaks")):
+            if witness is None:
+                why = f"no series was found that {verb} {asked}, and no arithmetic rules it out"
+                notes.append(PreflightNote(NoteKind.NOT_SHOWN, criterion.id, why, condition.line))
+        notes += _expected(criterion, condition, planned)
+    return ConditionCheck(condition, passes, fails, counted(condition, count), tuple(notes))
 
 
 def _expected(criterion: Criterion, condition: Condition, planned: PlannedRun) -> Iterator[PreflightNote]:
-    """Yield the expectations that follow from the split alone, whatever is learned."""
+    """Yield the expectations about a possible condition that follow from the split alone."""
     split = planned.split
     if split is None or not _of_test_answers(criterion, planned):
         return
-    asked, operator = f"{criterion.metric} {condition}", OPERATORS[condition.operator]
-    limits = bounds(criterion.metric, criterion.definition, planned.facts)
-    if feasibility(operator, condition.limit, limits) is not Feasibility.POSSIBLE:
-        return  # `_certain` notes it
-    kind = feasibility(operator, condition.limit, Bounds(0.0, split.ceilings.support / split.test, ""))
+    asked = f"{criterion.metric} {condition}"
+    reachable = Bounds(0.0, split.ceilings.support / split.test, "")
+    kind = feasibility(OPERATORS[condition.operator], condition.limit, reachable)
     if kind is Feasibility.VACUOUS:
         says = f"{_seen(split)}, so {asked} is expected to hold whatever is learned, here and for any task "
         says += "whose answers do not occur in training: it does not tell success from what cannot be learned"
@@ -171,10 +158,7 @@ def _of_test_answers(criterion: Criterion, planned: PlannedRun) -> bool:
 
 
 def counted(condition: Condition, count: int | None) -> str | None:
-    """Format a limit on an accuracy as one on counts: 0.05 of 1,882 examples is at most 94; None if it is not k/n.
-
-    An accuracy of at most 0.0001 on n = 4,753 is k <= 0.
-    """
+    """Format a limit on an accuracy as one on counts: <= 0.05 of 1,882 is `k <= 94 of 1,882`; None if it is not k/n."""
     if count is None or condition.operator == "slope":
         return None
     exact, relation = condition.limit.value * count, condition.limit.relation

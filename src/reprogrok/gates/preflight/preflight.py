@@ -5,11 +5,8 @@
               --witnesses--> a series judged HOLDS and one judged FAILS, or NOT_SHOWN
     requirement --audit, steps--> decided now (the answers can be learned, or not), or both possible outcomes
 
-Certain findings stop the run: a condition that no value meets or none breaks, one that the run will not measure, a
-requirement that fails already, and a condition for which neither a witness nor a proof against one was found.
-Expectations about learners that give only answers seen in training are printed and stop nothing: such a criterion may
-be useful when the expectation is wrong, but its holding is not evidence of success. Decision and exit code follow from
-these notes alone.
+Certain findings stop the run. Expectations about learners that give only answers seen in training stop nothing: such a
+criterion may be useful when the expectation is wrong, but its holding is not evidence of success.
 """
 
 from __future__ import annotations
@@ -40,11 +37,8 @@ class Preflight:
     def notes(self) -> tuple[PreflightNote, ...]:
         """All notes, those of requirements first, because the worth of the criteria depends on them."""
         of_requirements = [note for check in self.requirements for note in check.notes]
-        of_criteria = [
-            note
-            for check in self.criteria
-            for note in (*check.notes, *(note for condition in check.conditions for note in condition.notes))
-        ]
+        grouped = [(check.notes, *(part.notes for part in check.conditions)) for check in self.criteria]
+        of_criteria = [note for groups in grouped for notes in groups for note in notes]
         return (*of_requirements, *of_criteria)
 
     @property

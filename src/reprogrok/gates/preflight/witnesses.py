@@ -44,10 +44,7 @@ def outcome(criterion: Criterion, values: tuple[float, ...], facts: Mapping[str,
 def find(
     criterion: Criterion, wanted: Outcome, bounds: Bounds, count: int | None, facts: Mapping[str, int]
 ) -> Witness | None:
-    """Return a series inside the bounds with this outcome, or None if no candidate has it.
-
-    `wanted` is HOLDS or FAILS; `count` is n where values are k/n, else None.
-    """
+    """Return a series inside the bounds with this outcome, or None; `count` is n where values are k/n, else None."""
     tried = candidates(criterion, bounds, count)
     return next((witness for witness in tried if outcome(criterion, witness.values, facts) is wanted), None)
 
