@@ -152,7 +152,7 @@ def test_what_cannot_be_done_is_one_line_and_trains_nothing(claimed, reprogrok, 
     assert not (claimed / "runs").exists()
 
 
-@pytest.mark.long(quick="test_of_a_comparison_that_was_stopped_between_its_sides_only_the_other_is_trained")
+@pytest.mark.long(quick="test_where_nothing_is_known_the_experiments_own_seeds_are_trained_and_judged")
 def test_stopped_the_same_command_resumes(claimed, reprogrok):
     text = (claimed / "params.yaml").read_text("utf-8")
     head, smoke = text.split("  smoke:\n")

@@ -164,7 +164,6 @@ def test_bytes_do_not_depend_on_workers_seed_syntax_folder_hash_seed_time_zone_o
     assert contents(folder / RUN) == contents(trained / RUN)
 
 
-@pytest.mark.long(quick="test_early_ends.py::test_a_run_that_ended_early_goes_on_as_if_it_had_not")
 def test_a_run_that_was_asked_to_stop_goes_on_as_if_it_had_not(work, trained, reprogrok):
     folder, seed = work
     before = load_state(newest(seed))["step"]
