@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 
 from reprogrok.certificate.checker.carries import Numbers
 from reprogrok.certificate.checker.problem_sets import ATTRIBUTES, ProblemSet, Rule, attribute, attributes
-
-Floats = NDArray[np.float64]
+from reprogrok.certificate.checker.rounding import Floats
 
 
 @dataclass(frozen=True)
@@ -99,12 +98,11 @@ def _by_choice(problems: ProblemSet, ways: _Ways, rule: Rule, place: int) -> Flo
         weight_M = _summed(which_L, ways.size_L, len(masks_MK)) / np.maximum(masks_MK.sum(1), 1)
         size_K += weight_M @ masks_MK
         return size_K
-    for carry in (0, 1):
-        for out in (0, 1):
-            fits_K = choices.by_carries(carry, out)
-            weight_L = ways.before[place][:, carry] * ways.after[place][:, out] * ways.above_L
-            weight_M = _summed(which_L, weight_L, len(masks_MK))
-            size_K[fits_K] = weight_M @ masks_MK[:, fits_K]
+    for carry, out in product((0, 1), repeat=2):
+        fits_K = choices.by_carries(carry, out)
+        weight_L = ways.before[place][:, carry] * ways.after[place][:, out] * ways.above_L
+        weight_M = _summed(which_L, weight_L, len(masks_MK))
+        size_K[fits_K] = weight_M @ masks_MK[:, fits_K]
     return size_K
 
 

@@ -19,7 +19,8 @@ from itertools import chain, combinations
 import numpy as np
 
 from reprogrok.certificate.checker.problem_sets import DigitCondition, ProblemSet, Rule
-from reprogrok.certificate.failures.histograms import Floats, histograms, largest
+from reprogrok.certificate.checker.rounding import Floats
+from reprogrok.certificate.failures.histograms import histograms, largest
 
 VAGUE = 0.8  # fraction that fails under the common rule, below which sharp rules follow it
 _ENOUGH = 0.9  # of the failing problems, to be covered

@@ -44,9 +44,8 @@ def estimated_margins(boxes: BlockBoxes, nodes: Nodes, grid: int) -> EstimatedMa
     """Estimate the margin over all cells of every node's box."""
     with np.errstate(over="ignore", invalid="ignore"):  # a box that is too wide ends in infinities
         parts = [_estimated(boxes, nodes[at : at + _CHUNK], grid) for at in range(0, max(len(nodes), 1), _CHUNK)]
-    return EstimatedMargins(
-        *(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(EstimatedMargins))
-    )
+    columns = (np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(EstimatedMargins))
+    return EstimatedMargins(*columns)
 
 
 def _estimated(boxes: BlockBoxes, nodes: Nodes, grid: int) -> EstimatedMargins:

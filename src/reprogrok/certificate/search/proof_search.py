@@ -271,11 +271,9 @@ class _Forest:
 
     def _leaves(self, nodes: Nodes, grid: int) -> list[Leaf]:
         """Return nodes as leaves; the reader ignores their status."""
-        cut = []
-        for case, run_F in zip(nodes.case_N.tolist(), nodes.run_NF.tolist(), strict=True):
-            halved = [(self.boxes.far[f], *self.boxes.spans[f][run]) for f, run in enumerate(run_F) if run]
-            cut.append(Leaf(case, LeafStatus.OPEN, grid, tuple(halved)))
-        return cut
+        far, spans = self.boxes.far, self.boxes.spans
+        halved = [tuple((far[f], *spans[f][k]) for f, k in enumerate(run_F) if k) for run_F in nodes.run_NF.tolist()]
+        return [Leaf(int(case), LeafStatus.OPEN, grid, cut) for case, cut in zip(nodes.case_N, halved, strict=True)]
 
     def _tightened(self, parts: _Parts) -> _Parts:
         """Try a finer grid on right parts with an estimated margin below the smallest that is met."""
@@ -283,21 +281,17 @@ class _Forest:
         close = parts.right & (parts.lowest < _CLOSE * met) & (parts.grid < _TIGHTENED)
         if not close.any():
             return parts
-        return _replaced(
-            parts, close, self._seen(parts.nodes[close], parts.number[close], parts.ways[close], _TIGHTENED)
-        )
+        seen = self._seen(parts.nodes[close], parts.number[close], parts.ways[close], _TIGHTENED)
+        return _replaced(parts, close, seen)
 
     def _marked(self, parts: _Parts) -> _Parts:
         """Mark the decided parts; return the others."""
         wrong = parts[parts.wrong & (parts.ways > 0)]
         self.wrong_ways += float(wrong.ways.sum())
         self.telling.append(_heaviest(wrong))
-        decided = (
-            (LeafStatus.RIGHT, parts.right | (parts.ways == 0)),
-            (LeafStatus.WRONG, parts.wrong & (parts.ways > 0)),
-        )
-        for status, sure in decided:
-            for number, grid in zip(parts.number[sure].tolist(), parts.grid[sure].tolist(), strict=True):
+        right = parts[parts.right | (parts.ways == 0)]
+        for status, decided in ((LeafStatus.RIGHT, right), (LeafStatus.WRONG, wrong)):
+            for number, grid in zip(decided.number.tolist(), decided.grid.tolist(), strict=True):
                 self.marks[number] = mark(status, grid)
         hopeless = (parts.lowest > -parts.cost) & (parts.beaten < parts.cost)  # rounding decides everywhere in the part
         self.telling.append(_heaviest(parts[(parts.status == _OPEN) & hopeless]))
