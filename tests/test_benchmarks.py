@@ -293,6 +293,7 @@ def test_our_trainer_takes_the_steps_it_is_told(monkeypatch):
     assert [(state.step, len(state.weights_RP)) for state in states] == [(5, 2)]
 
 
+@pytest.mark.long(quick="test_contenders_take_turns_and_ratios_are_within_a_repetition")
 def test_the_table_shows_what_was_measured_and_what_is_not_offered(capsys):
     cases = [("reference", None), ("eager", None), ("imagined", None), ("reference", 1), ("eager", 1), ("imagined", 1)]
     wanted = [bench_training.Row(backend, 1, cores) for backend, cores in cases]

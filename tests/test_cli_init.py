@@ -218,6 +218,7 @@ def test_every_command_of_the_readme_is_there(written):
     assert named == {"audit/criteria/NAME.yaml", "audit/criteria/controls", "audit/claims/NAME.yaml"}
 
 
+@pytest.mark.long(quick="test_a_new_folder_gets_every_file_and_is_told_what_comes_next")
 def test_a_wheel_installed_elsewhere_makes_a_project_that_it_reads(tmp_path):
     if find_spec("setuptools") is None:
         pytest.skip("no setuptools here, which builds the wheel")

@@ -64,7 +64,9 @@ EIGHT = (44, 7, 43, 999, 0, 2**40, 1, 46)
 @pytest.mark.parametrize(
     ("experiment", "backend", "seeds"),
     [
-        pytest.param(replace(SMOKE, steps=60, evaluate_every=20), "eager", EIGHT, id="smoke-eager"),
+        pytest.param(
+            replace(SMOKE, steps=60, evaluate_every=20), "eager", EIGHT, id="smoke-eager", marks=pytest.mark.long
+        ),
         pytest.param(SMALL, "eager", EIGHT, id="456p-eager"),
         pytest.param(SMALL, "compiled", EIGHT[:2], id="456p-compiled", marks=LONG),  # the campaign compiles eight
     ],
